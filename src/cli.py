@@ -1,0 +1,64 @@
+"""What the commands have in common: flags, exit status, and one line for a user's mistake."""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import jax
+from absl import flags, logging
+
+from src.errors import DivergedError, UserError
+
+
+def new_flags() -> flags.FlagValues:
+    """Flags of one command, apart from other commands' of the same name."""
+    values = flags.FlagValues()
+    flags.DEFINE_integer(
+        "cpu_devices",
+        None,
+        "Run on so many CPU devices, to try a mesh.",
+        lower_bound=1,
+        flag_values=values,
+    )
+    flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=values)
+    return values
+
+
+def run(
+    main: Callable[[Sequence[str]], int | None], values: flags.FlagValues, doc: str | None
+) -> NoReturn:
+    """Parses the flags, calls `main` with the other arguments, and exits.
+
+    The status is 0 when done; 2 after a mistake of the user's, told in one line; 143 after SIGTERM
+    and 130 after Ctrl-C, everything saved; 1 after anything else.
+    """
+    logging.set_verbosity(logging.ERROR)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    arguments = _parse(values)
+    if values.help:
+        print(doc, values.main_module_help(), sep="\n")
+        sys.exit(0)
+    if values.cpu_devices is not None:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", values.cpu_devices)
+    try:
+        sys.exit(main(arguments))
+    except UserError as mistake:
+        _fail(mistake, 2)
+    except DivergedError as error:
+        _fail(error, 1)
+
+
+def _parse(values: flags.FlagValues) -> list[str]:
+    try:
+        return values(sys.argv)[1:]
+    # What ml_collections raises for a file, field or value that isn't right, `get_config` included.
+    except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError) as mistake:
+        _fail(mistake, 2)
+
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(status)

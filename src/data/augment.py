@@ -1,0 +1,123 @@
+"""Crops, mirror images and colours: where the host draws them, and what the device does with them.
+
+Every random number is a function of (seed, step, place in the global batch), never of a device.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+def draw_crops(
+    seed: int, step: int, *, global_batch: int, slack: int, images_per_crop: int, mirror: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws where to crop each image of one step's global batch, and which to mirror.
+
+    Args:
+      seed, step: what the outcome is a function of.
+      global_batch: the number of images.
+      slack: by how much the images are larger than the crops.
+      images_per_crop: so many consecutive images share one draw: 1, or 32 as in the authors' code.
+      mirror: whether to mirror half of the draws.
+
+    Returns:
+      offsets, int32 (global_batch, 2): row and column of the crops' corners, 0…slack, both ends
+      included; and flips, bool (global_batch,).
+    """
+    random = np.random.default_rng([seed, step])
+    draws = -(-global_batch // images_per_crop)
+    offsets = random.integers(0, slack, (draws, 2), dtype=np.int32, endpoint=True)
+    flips = mirror & (random.random(draws) < 0.5)
+
+    def shared(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, images_per_crop, axis=0)[:global_batch]
+
+    return shared(offsets), shared(flips)
+
+
+def _crop(image: Array, offset: Array, flip: Array, crop: int) -> Array:
+    """The (crop, crop, 3) part of an image (S, S, 3) at an offset (2,), mirrored if `flip`."""
+    part = jax.lax.dynamic_slice(image, (*offset, 0), (crop, crop, 3))
+    return jnp.where(flip, part[:, ::-1], part)
+
+
+_crops = jax.vmap(_crop, (None, 0, 0, None))
+
+
+def _centre(mean: Array, _offsets: Array, _flips: Array, crop: int) -> Array:
+    start = (mean.shape[0] - crop) // 2
+    return mean[start : start + crop, start : start + crop]
+
+
+# The part of a mean image (S, S, 3) to subtract from crops at offsets (N, 2), mirrored by flips
+# (N,): (N, crop, crop, 3), or the same for all.
+MEAN_FORMS: dict[str, Callable[[Array, Array, Array, int], Array]] = {
+    "aligned": _crops,  # where the crop itself is, mirrored with it (Caffe)
+    "centre": _centre,  # the centre, wherever the crop is (the authors' code)
+}
+
+
+def subtract_mean(images: Array, mean: Array, offsets: Array, flips: Array, form: str) -> Array:
+    """Subtracts the mean image from crops that are mirrored already.
+
+    Args:
+      images: (N, crop, crop, 3), 0…255.
+      mean: (S, S, 3), 0…255.
+      offsets: integer (N, 2), the crops' corners within the larger images.
+      flips: bool (N,).
+      form: one of MEAN_FORMS.
+
+    Returns:
+      float32 (N, crop, crop, 3).
+    """
+    return images.astype(jnp.float32) - MEAN_FORMS[form](mean, offsets, flips, images.shape[1])
+
+
+# What becomes of images x (N, h, w, 3) in 0…255 by normal numbers n (N, 1, 1, 3), with standard
+# deviations s (3,) along directions v (3, 3).
+COLOUR_FORMS: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
+    "none": lambda x, *_: x,
+    # The authors' code: a tenth of the colours' own deviation is added, then all is scaled back.
+    "deviations": lambda x, n, s, v: (x + 0.1 * (n * s) @ v.T) / 1.1,
+    # The paper's formula (section 4.1), which has the eigenvalues; they are of pixels in 0…1.
+    "eigenvalues": lambda x, n, s, v: x + 255 * 0.1 * (n * (s / 255) ** 2) @ v.T,
+}
+
+
+def colour_noise(
+    images: Array, keys: Array, deviations: Array, directions: Array, form: str
+) -> Array:
+    """Adds to each image one random colour, the same at all of its pixels.
+
+    Args:
+      images: float (N, h, w, 3), in units of 0…255.
+      keys: typed JAX keys (N,), one an image.
+      deviations, directions: see `prepare.Statistics`.
+      form: one of COLOUR_FORMS.
+    """
+    normals = jax.vmap(lambda key: jax.random.normal(key, (1, 1, 3)))(keys)
+    return COLOUR_FORMS[form](images, normals, deviations, directions)
+
+
+def views(images: Array, mean: Array, *, crop: int, count: int, form: str) -> Array:
+    """The crops that an evaluation averages over, minus the mean image.
+
+    Args:
+      images: (N, S, S, 3), 0…255.
+      mean: (S, S, 3), 0…255.
+      crop: height and width of the crops.
+      count: 1 for the centre; 10 for the four corners and the centre, and their mirror images.
+      form: one of MEAN_FORMS.
+
+    Returns:
+      float32 (N, count, crop, crop, 3).
+    """
+    end = mean.shape[0] - crop
+    centre = (end // 2, end // 2)
+    places = {1: [centre], 10: [(0, 0), (0, end), centre, (end, 0), (end, end)] * 2}[count]
+    offsets, flips = jnp.array(places), jnp.arange(count) >= 5
+    crops = jax.vmap(_crops, (0, None, None, None))(images, offsets, flips, crop)
+    return crops.astype(jnp.float32) - MEAN_FORMS[form](mean, offsets, flips, crop)

@@ -1,0 +1,133 @@
+"""Batches of a prepared data set for one process, with tf.data.
+
+Which examples are in a batch, and how they are cropped, is a function of (seed, step): a run that
+resumes starts at its step, and needs nothing else to see what it would have seen.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from src.data import images
+from src.data.augment import draw_crops
+from src.data.prepare import Prepared
+
+tf.config.set_visible_devices([], "GPU")  # they are JAX's
+
+Batch = dict[str, np.ndarray]
+Rows = slice | np.ndarray
+"""Which rows of the global batch are this process's."""
+
+
+def train_batches(
+    prepared: Prepared,
+    *,
+    global_batch: int,
+    crop: int,
+    seed: int,
+    rows: Rows,
+    start_step: int,
+    stop_step: int,
+    images_per_crop: int,
+    mirror: bool,
+) -> Iterator[Batch]:
+    """Batches for the steps from `start_step` until before `stop_step`.
+
+    The examples of step s are those at s·global_batch and after in an endless sequence, in which
+    each epoch is a permutation of its own of the training split. A batch may thus straddle epochs.
+
+    Yields:
+      "image": uint8 (rows, crop, crop, 3), cropped, and mirrored where "flip" says so.
+      "label": int32 (rows,).
+      "offset": int32 (rows, 2), row and column of the crop's corner in the prepared image.
+      "flip": bool (rows,).
+    """
+    records = prepared.records(prepared.train_split)
+    num_examples = len(records)
+
+    @functools.lru_cache(maxsize=2)  # batches being made are of one epoch or of two
+    def permutation(epoch: int) -> np.ndarray:
+        return np.random.default_rng([seed, epoch]).permutation(num_examples)
+
+    def load(step: int) -> Batch:
+        positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
+        epochs, places = np.divmod(positions, num_examples)
+        indices = np.array([permutation(e)[p] for e, p in zip(epochs, places, strict=True)])
+        jpegs, labels = records.read(indices)
+        offsets, flips = draw_crops(
+            seed,
+            step,
+            global_batch=global_batch,
+            slack=prepared.size - crop,
+            images_per_crop=images_per_crop,
+            mirror=mirror,
+        )
+        offsets, flips = offsets[rows], flips[rows]
+        crops = np.empty((len(jpegs), crop, crop, 3), np.uint8)
+        whole = np.empty((prepared.size, prepared.size, 3), np.uint8)
+        for out, jpeg, (top, left), flip in zip(crops, jpegs, offsets, flips, strict=True):
+            out[:] = images.decode(jpeg, whole)[top : top + crop, left : left + crop]
+            if flip:
+                cv2.flip(out, 1, dst=out)  # ten times as fast as assigning out[:, ::-1]
+        return {"image": crops, "label": labels, "offset": offsets, "flip": flips}
+
+    types = {"image": np.uint8, "label": np.int32, "offset": np.int32, "flip": np.bool_}
+    return _in_parallel(load, range(start_step, stop_step), types)
+
+
+def eval_batches(
+    prepared: Prepared, split: str, *, global_batch: int, rows: Rows
+) -> Iterator[Batch]:
+    """Every example of a split once, in order; the last batch is filled up.
+
+    Yields:
+      "image": uint8 (rows, size, size, 3), whole.
+      "label": int32 (rows,).
+      "mask": float32 (rows,), 1 for an example and 0 for filling.
+    """
+    records = prepared.records(split)
+    num_examples = len(records)
+
+    def load(step: int) -> Batch:
+        positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
+        jpegs, labels = records.read(np.minimum(positions, num_examples - 1))
+        whole = np.empty((len(jpegs), prepared.size, prepared.size, 3), np.uint8)
+        for out, jpeg in zip(whole, jpegs, strict=True):
+            images.decode(jpeg, out)
+        mask = (positions < num_examples).astype(np.float32)
+        return {"image": whole, "label": labels, "mask": mask}
+
+    types = {"image": np.uint8, "label": np.int32, "mask": np.float32}
+    return _in_parallel(load, range(-(-num_examples // global_batch)), types)
+
+
+def _in_parallel(
+    load: Callable[[int], Batch], steps: range, types: dict[str, type]
+) -> Iterator[Batch]:
+    """Loads the batches of several steps at once, ahead of time, and yields them in order."""
+    failures = []
+
+    def load_arrays(step: np.int64) -> list[np.ndarray]:
+        try:
+            batch = load(int(step))
+        except Exception as error:
+            failures.append(error)
+            raise
+        return [batch[name] for name in types]
+
+    def load_tensors(step: tf.Tensor) -> dict[str, tf.Tensor]:
+        tensors = tf.numpy_function(load_arrays, [step], list(types.values()))
+        return dict(zip(types, tensors, strict=True))
+
+    batches = (
+        tf.data.Dataset.range(steps.start, steps.stop)
+        .map(load_tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(2)
+    )
+    try:
+        yield from batches.as_numpy_iterator()
+    except tf.errors.OpError as error:  # TensorFlow's account of a failure is a page long
+        raise (failures or [error])[0] from None

@@ -1,0 +1,262 @@
+"""Makes of a source, once, what training reads: small images, their mean, their colours' PCA.
+
+The authors too "down-sampled the images to a fixed resolution of 256x256" beforehand (section 2).
+The outcome is an ordinary TFDS data set in ArrayRecord form, which allows random access.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import json
+import re
+import shutil
+import sys
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
+from tqdm import tqdm
+
+from src.data import images, sources
+from src.errors import UserError
+
+FORMAT = 1  # raise it when the same source would be prepared into something else than before
+EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
+IN_FLIGHT = 256  # originals, with their pixels: about 100 MB
+
+
+class Statistics(NamedTuple):
+    """Of a split's pixels, which are 0…255."""
+
+    mean: np.ndarray  # float32 (size, size, 3): the mean image
+    deviations: np.ndarray  # float32 (3,): standard deviations along `directions`, descending
+    directions: np.ndarray  # float32 (3, 3): the principal components of RGB, one a column
+
+
+class Records:
+    """Random access to the encoded images and labels of one split, also from many threads."""
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
+        self._source = builder.as_data_source(
+            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+        )
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, indices: np.ndarray) -> tuple[list[bytes], np.ndarray]:
+        """The JPEGs and the labels, int32 (N,), of the examples at `indices`, integer (N,)."""
+        # One by one, and not by TFDS's `__getitems__`: that starts a thread for each shard. Parsed
+        # here, since TFDS takes four times as long over it.
+        examples = [
+            tf_example_pb2.Example.FromString(self._source[i]).features.feature for i in indices
+        ]
+        jpegs = [example["image"].bytes_list.value[0] for example in examples]
+        labels = [example["label"].int64_list.value[0] for example in examples]
+        return jpegs, np.array(labels, np.int32)
+
+
+class Prepared:
+    """A prepared data set.
+
+    Attributes:
+      directory: where it is. TFDS reads it with `tfds.builder_from_directory(directory)`.
+      class_names: what each label stands for.
+      train_split, eval_split: the names of the two splits.
+      num_examples: how many examples each split has.
+      statistics: the training split's.
+      size: height and width of the images.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self._builder = tfds.builder_from_directory(directory)
+        info = self._builder.info
+        self.class_names: list[str] = info.features["label"].names
+        self.train_split = "train"
+        (self.eval_split,) = info.splits.keys() - {"train"}
+        self.num_examples = {name: split.num_examples for name, split in info.splits.items()}
+        with np.load(directory / "statistics.npz") as arrays:
+            self.statistics = Statistics(**arrays)
+        self.size: int = self.statistics.mean.shape[0]
+
+    def records(self, split: str) -> Records:
+        """Random access to the examples of a split."""
+        return Records(self._builder, split)
+
+
+def prepare(
+    dataset: str,
+    size: int,
+    root: str | Path,
+    *,
+    train_split: str = "",
+    eval_split: str = "",
+    tfds_dir: str = "",
+) -> Prepared:
+    """Opens the prepared data set; makes it first if it isn't there, or if its source changed.
+
+    Several processes may ask for the same one: the first makes it while the others wait. One that
+    is killed leaves nothing that looks finished.
+
+    Args:
+      dataset, train_split, eval_split, tfds_dir: see `sources.source`.
+      size: height and width of the prepared images.
+      root: the folder that the prepared data sets are in.
+
+    Raises:
+      UserError: see `sources.source`; also if not one image of a split can be read.
+    """
+    source = sources.source(
+        dataset, train_split=train_split, eval_split=eval_split, tfds_dir=tfds_dir
+    )
+    name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
+    digest = hashlib.sha256(f"{FORMAT} {size} {source.identity}".encode()).hexdigest()[:8]
+    directory = Path(root).expanduser() / f"{name}-{size}px-{digest}"
+    if not directory.exists():
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(directory.parent / f".{directory.name}.lock"):
+            if not directory.exists():
+                with _complete_or_absent(directory) as incomplete:
+                    _fill(incomplete, name, dataset, size, source.load())
+    return Prepared(directory)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Lets one process in at a time. The lock of one that dies is opened by the system."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another process is preparing the data: waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _complete_or_absent(directory: Path) -> Iterator[Path]:
+    """Gives a folder to fill, which gets the directory's name only once it is full."""
+    for left_by_a_killed_run in directory.parent.glob(f"{directory.name}.incomplete-*"):
+        shutil.rmtree(left_by_a_killed_run)
+    # Names of their own keep processes apart even where a network file system ignores locks.
+    incomplete = directory.with_name(f"{directory.name}.incomplete-{uuid.uuid4().hex[:8]}")
+    incomplete.mkdir()
+    try:
+        yield incomplete
+        incomplete.rename(directory)
+    except BaseException:
+        shutil.rmtree(incomplete)
+        raise
+
+
+def _fill(
+    directory: Path, name: str, dataset: str, size: int, originals: sources.Originals
+) -> None:
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(names=originals.class_names),
+            "file": tfds.features.Text(),
+        }
+    )
+    identity = tfds.core.DatasetIdentity(
+        name=name, version=tfds.core.Version("1.0.0"), data_dir=str(directory), module_name=__name__
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity, features=features, supervised_keys=("image", "label")
+    )
+    writer = tfds.core.SequentialWriter(info, EXAMPLES_PER_SHARD, file_format="array_record")
+    splits = (originals.train, originals.evaluation)
+    writer.initialize_splits([split.name for split in splits])
+
+    report = {}
+    for split in splits:
+        sums = _Sums(size)
+        unreadable: list[dict[str, str]] = []
+        records = _records(split, size, sums, unreadable)
+        # The writer rewrites the metadata at each call.
+        while batch := list(itertools.islice(records, 512)):
+            writer.add_examples({split.name: batch})
+        left_out = "; ".join(f"{u['file']} ({u['reason']})" for u in unreadable[:3])
+        if len(unreadable) == split.num_examples:
+            raise UserError(
+                f"config.data.dataset={dataset!r}: none of the {split.num_examples} images of "
+                f"{split.name} can be read: {left_out}; give images"
+            )
+        if unreadable:
+            print(
+                f"{split.name}: left out {len(unreadable)} of {split.num_examples} images, which "
+                f"cannot be read (report.json has all): {left_out}",
+                file=sys.stderr,
+            )
+        report[split.name] = {"examples": sums.num_images, "unreadable": unreadable}
+        if split is originals.train:
+            np.savez(directory / "statistics.npz", **sums.statistics()._asdict())
+    writer.close_all()
+    (directory / "report.json").write_text(json.dumps(report, indent=2))
+
+
+def _records(
+    split: sources.Split, size: int, sums: "_Sums", unreadable: list[dict[str, str]]
+) -> Iterator[dict[str, Any]]:
+    """Prepares the images in parallel and yields them in their order; adds up what is read."""
+
+    def work(example: sources.Example) -> tuple[bytes, np.ndarray, np.ndarray]:
+        jpeg = images.prepare(example.image, size)
+        pixels = images.decode(jpeg)  # as training will see them
+        colours = pixels.reshape(-1, 3).astype(np.float64)
+        return jpeg, pixels, colours.T @ colours
+
+    def in_order() -> Iterator[tuple[sources.Example, Future]]:
+        ahead: deque[tuple[sources.Example, Future]] = deque()
+        for example in split.examples():
+            ahead.append((example, pool.submit(work, example)))
+            if len(ahead) == IN_FLIGHT:
+                yield ahead.popleft()
+        yield from ahead
+
+    # Pillow, OpenCV and simplejpeg release the GIL, so threads do as well as processes would.
+    with ThreadPoolExecutor() as pool:
+        bar = tqdm(in_order(), split.name, split.num_examples, unit=" images", mininterval=1)
+        for example, future in bar:
+            try:
+                jpeg, pixels, products = future.result()
+            except images.UnreadableImage as reason:
+                unreadable.append({"file": example.name, "reason": str(reason)})
+                continue
+            sums.add(pixels, products)
+            yield {"image": jpeg, "label": example.label, "file": example.name}
+
+
+class _Sums:
+    """Sums over images, in whole numbers and so exact (float64 is, up to 2⁵³)."""
+
+    def __init__(self, size: int):
+        self.num_images = 0
+        self.pixels = np.zeros((size, size, 3), np.int64)
+        self.products = np.zeros((3, 3))  # of one colour with another
+
+    def add(self, pixels: np.ndarray, products: np.ndarray) -> None:
+        self.num_images += 1
+        self.pixels += pixels
+        self.products += products
+
+    def statistics(self) -> Statistics:
+        mean = self.pixels / self.num_images
+        colour = mean.mean((0, 1))
+        second_moment = self.products / (self.num_images * mean.shape[0] * mean.shape[1])
+        variances, directions = np.linalg.eigh(second_moment - np.outer(colour, colour))
+        deviations = np.sqrt(np.maximum(variances, 0))  # grey images: two are 0, or just below
+        return Statistics(
+            mean.astype(np.float32),
+            deviations[::-1].astype(np.float32),
+            directions[:, ::-1].astype(np.float32),
+        )

@@ -1,0 +1,250 @@
+"""Where original images come from: TFDS, image folders, or scikit-learn's digits."""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from src.data.images import Original
+from src.errors import UserError
+
+FOLDER_LAYOUT = "a folder with train/CLASS/* and val/CLASS/* (or test/CLASS/*)"
+
+
+class Example(NamedTuple):
+    """One original."""
+
+    name: str  # the file's, or whatever else the source tells its images apart by
+    label: int
+    image: Original
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a source; its examples come in the same order every time."""
+
+    name: str
+    num_examples: int
+    examples: Callable[[], Iterator[Example]]
+
+
+@dataclass(frozen=True)
+class Originals:
+    """All that a source holds. The training split's name is "train", the other's is not."""
+
+    class_names: list[str]
+    train: Split
+    evaluation: Split
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that is known, but whose images `load` may yet have to download."""
+
+    name: str
+    identity: str  # differs when the images or the splits do
+    load: Callable[[], Originals]
+
+
+def source(
+    dataset: str, *, train_split: str = "", eval_split: str = "", tfds_dir: str = ""
+) -> Source:
+    """Finds a data set.
+
+    Args:
+      dataset: "digits"; "folder:PATH", with train/CLASS/* and val/CLASS/* or test/CLASS/*; or a
+        TFDS name such as "imagenet2012" or "imagenette/320px-v2".
+      train_split: what to train on; TFDS's can be slices ("train[:90%]"). Empty: "train".
+      eval_split: what to evaluate on. Empty: the first of validation, val and test there is.
+      tfds_dir: where TFDS keeps its data sets. Empty: where it does by default.
+
+    Raises:
+      UserError: there is no such data set or split, or it is not one of images in classes. What
+        can only be known with the data of a TFDS name at hand is raised by `Source.load`.
+    """
+    if dataset == "digits":
+        return _digits(train_split, eval_split)
+    if dataset.startswith("folder:"):
+        return _folder(Path(dataset.removeprefix("folder:")).expanduser(), train_split, eval_split)
+    return _tfds(dataset, train_split, eval_split, tfds_dir)
+
+
+def _choose(field: str, wanted: str, available: list[str]) -> str:
+    if wanted and wanted not in available:
+        raise UserError(f"config.data.{field}={wanted!r}: there is only {' and '.join(available)}")
+    return wanted or available[0]
+
+
+def _digits(train_split: str, eval_split: str) -> Source:
+    _choose("train_split", train_split, ["train"])
+    _choose("eval_split", eval_split, ["test"])
+
+    def load() -> Originals:
+        from sklearn.datasets import load_digits  # takes a second to import
+        from sklearn.model_selection import train_test_split
+
+        digits = load_digits()
+        images = (digits.images * (255 / 16)).round().astype(np.uint8)  # (1797, 8, 8)
+        train, test = train_test_split(
+            np.arange(len(images)), test_size=0.2, stratify=digits.target, random_state=0
+        )
+
+        def split(name: str, indices: np.ndarray) -> Split:
+            return Split(
+                name,
+                len(indices),
+                lambda: (Example(f"{i}", int(digits.target[i]), images[i]) for i in indices),
+            )
+
+        class_names = [str(name) for name in digits.target_names]
+        return Originals(class_names, split("train", train), split("test", test))
+
+    return Source("digits", "digits", load)
+
+
+def _folder(path: Path, train_split: str, eval_split: str) -> Source:
+    field = f"config.data.dataset='folder:{path}'"
+    if not path.is_dir():
+        raise UserError(f"{field}: no such folder; give {FOLDER_LAYOUT}")
+    if not (path / "train").is_dir():
+        raise UserError(f"{field}: it has no train/; give {FOLDER_LAYOUT}")
+    evaluations = [name for name in ("val", "test") if (path / name).is_dir()]
+    if not evaluations:
+        raise UserError(f"{field}: it has neither val/ nor test/; give {FOLDER_LAYOUT}")
+    train_name = _choose("train_split", train_split, ["train"])
+    eval_name = _choose("eval_split", eval_split, evaluations)
+
+    train, evaluation = _listing(path / train_name), _listing(path / eval_name)
+    if only_one := sorted(train.keys() ^ evaluation.keys()):
+        raise UserError(
+            f"{field}: train/ and {eval_name}/ must have the same classes; "
+            f"only one of them has {_enumerate(only_one)}"
+        )
+    if len(train) < 2:
+        raise UserError(f"{field}: train/ has {len(train)} class folders; give two or more")
+    for name, listing in ((train_name, train), (eval_name, evaluation)):
+        if not any(listing.values()):
+            raise UserError(f"{field}: {name}/ has no images in its class folders; put some there")
+
+    def split(name: str, listing: dict[str, list[str]]) -> Split:
+        def examples() -> Iterator[Example]:
+            for label, files in enumerate(listing.values()):
+                for file in files:
+                    yield Example(os.path.relpath(file, path), label, file)
+
+        return Split(name, sum(map(len, listing.values())), examples)
+
+    digest = hashlib.sha256()
+    for name, listing in ((train_name, train), (eval_name, evaluation)):
+        for class_name, files in listing.items():
+            digest.update(f"{name}/{class_name}\n".encode())
+            for file in files:
+                # A dangling link is no reason to stop here: it will be an unreadable image.
+                size = os.path.getsize(file) if os.path.exists(file) else 0
+                digest.update(f"{os.path.relpath(file, path)} {size}\n".encode())
+    originals = Originals(list(train), split(train_name, train), split(eval_name, evaluation))
+    return Source(path.resolve().name, digest.hexdigest(), lambda: originals)
+
+
+def _listing(folder: Path) -> dict[str, list[str]]:
+    """The files of each class, however deep; all in alphabetical order, without hidden ones."""
+
+    def files(class_folder: Path) -> Iterator[str]:
+        for parent, folders, names in os.walk(class_folder, followlinks=True):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (os.path.join(parent, n) for n in sorted(names) if not n.startswith("."))
+
+    classes = (f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    return {class_folder.name: list(files(class_folder)) for class_folder in sorted(classes)}
+
+
+def _enumerate(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _tfds(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source:
+    field = f"config.data.dataset={name!r}"
+    try:
+        builder = tfds.builder(name, data_dir=tfds_dir or None)
+    except (ValueError, AssertionError):  # name, configuration and version, in TFDS's words
+        known = tfds.list_builders()
+        if (base := name.partition("/")[0]) in known:
+            known += [f"{base}/{config}" for config in tfds.builder_cls(base).builder_configs]
+        close = " or ".join(difflib.get_close_matches(name, known)) or "digits or folder:PATH"
+        raise UserError(f"{field}: TFDS has no such data set; perhaps {close}") from None
+
+    def load() -> Originals:
+        try:
+            builder.download_and_prepare()
+        except AssertionError as error:
+            if builder.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
+                raise
+            # It says which archives TFDS may not download are to be put where.
+            raise UserError(f"{field}: {' '.join(str(error).split())}") from None
+
+        splits = builder.info.splits
+        evaluations = [s for s in ("validation", "val", "test") if s in splits]
+        if not (evaluations or eval_split):
+            raise UserError(
+                f"config.data.eval_split='': {name} has only {' and '.join(splits)}; "
+                'give a part of it, such as config.data.train_split="train[:90%]" and '
+                'config.data.eval_split="train[90%:]"'
+            )
+        image = _feature(builder, tfds.features.Image, "image")
+        label = _feature(builder, tfds.features.ClassLabel, "class label")
+        class_names = builder.info.features[label].names
+        file = next((f for f in builder.info.features if "file" in f or f == "id"), None)
+
+        def split(field: str, part: str) -> Split:
+            try:
+                num_examples = splits[part].num_examples
+            except ValueError:
+                there = " and ".join(splits)
+                raise UserError(
+                    f"config.data.{field}={part!r}: {name} has {there}; give one or a slice of one"
+                ) from None
+
+            def examples() -> Iterator[Example]:
+                for i, example in enumerate(_read(builder, part, image)):
+                    named = example[file].decode() if file else f"{part}/{i}"
+                    yield Example(named, int(example[label]), example[image])
+
+            return Split(part.partition("[")[0], num_examples, examples)
+
+        return Originals(
+            class_names,
+            split("train_split", train_split or "train"),
+            split("eval_split", eval_split or evaluations[0]),
+        )
+
+    return Source(name, f"{builder.info.full_name} {train_split} {eval_split}", load)
+
+
+def _feature(builder: tfds.core.DatasetBuilder, kind: type, what: str) -> str:
+    """The name of the feature to learn with: the supervised one, or the only one of its kind."""
+    features = [f for f, feature in builder.info.features.items() if isinstance(feature, kind)]
+    supervised = [f for f in features if f in (builder.info.supervised_keys or ())]
+    if len(supervised or features) != 1:
+        raise UserError(
+            f"config.data.dataset={builder.info.full_name!r}: has {len(features)} features of kind "
+            f"{what}; give a data set for image classification, which has one"
+        )
+    return (supervised or features)[0]
+
+
+def _read(builder: tfds.core.DatasetBuilder, split: str, image: str) -> Iterator[dict[str, Any]]:
+    """The examples, with images as the bytes of their files: threads of ours will decode them."""
+    as_bytes = {image: tfds.decode.SkipDecoding()}
+    if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        yield from builder.as_data_source(split, decoders=as_bytes)
+    else:
+        import tensorflow as tf  # not needed for data that is prepared, and slow to import
+
+        tf.config.set_visible_devices([], "GPU")  # they are JAX's
+        yield from builder.as_dataset(split, decoders=as_bytes).as_numpy_iterator()

@@ -1,0 +1,39 @@
+"""Trains a network, or goes on with one.
+
+python -m src.main --config=configs/alexnet.py[:DATASET] [--workdir=DIR] [--config.FIELD=VALUE]…
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from src.cli import new_flags, run
+from src.errors import UserError
+from src.train import train
+
+FLAGS = new_flags()
+CONFIG = config_flags.DEFINE_config_file(
+    "config", "configs/alexnet.py", "The recipe, FILE[:DATASET].", flag_values=FLAGS
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run's folder. Default: runs/<config>-<dataset>.", flag_values=FLAGS
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    if arguments:
+        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+    return train(CONFIG.value, Path(WORKDIR.value or default_workdir()))
+
+
+def default_workdir() -> str:
+    recipe = Path(config_flags.get_config_filename(FLAGS["config"])).stem
+    dataset = Path(CONFIG.value.data.dataset).name.removeprefix("folder:")
+    return f"runs/{recipe}-{re.sub('[^A-Za-z0-9_.]+', '-', dataset)}"
+
+
+if __name__ == "__main__":
+    run(main, FLAGS, __doc__)

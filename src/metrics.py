@@ -1,0 +1,161 @@
+"""What a run tells about itself: the progress bar, metrics.jsonl and TensorBoard."""
+
+import json
+import math
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from src.errors import DivergedError
+from src.step import Metrics
+
+
+class RunLog:
+    """Reads each step's metrics one step late, so that the device never waits for the host.
+
+    Args:
+      workdir: holds metrics.jsonl and the event files. Lines after `start` are of a run that was
+        killed before its next checkpoint, and are dropped.
+      config: its `log_every` is how many steps a train line is the mean of.
+      start, total: steps done before, and of the whole run.
+      steps_per_epoch: turns steps into epochs.
+      classes: ln(classes) is the loss of a network that has learnt nothing.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        config: ConfigDict,
+        start: int,
+        total: int,
+        steps_per_epoch: Fraction,
+        classes: int,
+    ):
+        self._path = workdir / "metrics.jsonl"
+        self._every = config.log_every
+        self._steps_per_epoch = steps_per_epoch
+        self._global_batch = config.batch_size
+        self._chance = math.log(classes)
+        self._stuck_after = min(500, max(50, total // 4))
+        self._pending: tuple[int, float, Metrics] | None = None
+        self._read: list[dict[str, float]] = []
+        self._since = time.perf_counter()
+        self._shown: dict[str, str] = {}
+        self._truncate(start)
+        self._file = self._path.open("a")
+        self._events = SummaryWriter(str(workdir), purge_step=start + 1)
+        self._bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+        self._file.close()
+        self._events.close()
+
+    def step(self, step: int, rate: float, metrics: Metrics) -> None:
+        """Takes the metrics of a step that was started, and reads those of the one before.
+
+        Raises:
+          DivergedError: the one before had a loss or a gradient that is not finite.
+        """
+        previous, self._pending = self._pending, (step, rate, metrics)
+        if previous is not None:
+            self._digest(*previous)
+
+    def catch_up(self) -> None:
+        """Waits for the step that was started last and reads its metrics.
+
+        Raises:
+          DivergedError: its loss or its gradient is not finite.
+        """
+        if self._pending is not None:
+            self._digest(*self._pending)
+            self._pending = None
+
+    def evaluation(self, step: int, split: str, values: dict[str, float]) -> None:
+        """Writes a line of the evaluation split."""
+        self._write(step, split, values)
+        self._shown[f"{split} top-1 error"] = f"{values['top1_error']:.1%}"
+        self._bar.set_postfix(self._shown)
+        self._since = time.perf_counter()  # evaluation is no part of the training speed
+
+    def say(self, message: str) -> None:
+        """Prints a line above the progress bar."""
+        self._bar.write(message, file=sys.stderr)
+
+    def _digest(self, step: int, rate: float, metrics: Metrics) -> None:
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+            raise DivergedError(
+                f"step {step}: the loss is {values['loss']}, the norm of its gradient "
+                f"{values['grad_norm']}, with the learning rate {rate:g}; a lower one usually helps"
+            )
+        self._read.append(values)
+        self._bar.update()
+        if step % self._every == 0:
+            self._summarise(step, rate)
+        if step == self._stuck_after:
+            self._warn_if_stuck(step)
+
+    def _summarise(self, step: int, rate: float) -> None:
+        now = time.perf_counter()
+        speed = len(self._read) * self._global_batch / (now - self._since)
+        mean = {name: float(np.mean([v[name] for v in self._read])) for name in self._read[0]}
+        self._write(step, "train", {**mean, "learning_rate": rate, "images_per_second": speed})
+        self._shown = {
+            "loss": f"{mean['loss']:.3f}",
+            "top-1 error": f"{mean['top1_error']:.1%}",
+            "images/s": f"{speed:.0f}",
+            **{name: text for name, text in self._shown.items() if name.endswith(" top-1 error")},
+        }
+        self._bar.set_postfix(self._shown)
+        self._since, self._read = now, []
+        self._recent = mean["loss"]
+
+    def _warn_if_stuck(self, step: int) -> None:
+        if self._recent > 0.98 * self._chance:
+            self.say(
+                f"after {step} steps the loss is still {self._recent:.3f}, where knowing nothing "
+                f"has ln(classes) = {self._chance:.3f}. Usual causes: initial weights too small for "
+                "the size of the image (model.init='he' helps), a learning rate too low or too high "
+                "(schedule.rate), labels that don't belong to the images. The paper's own network "
+                "stays there for some hundred steps."
+            )
+
+    def _write(self, step: int, split: str, values: dict[str, float]) -> None:
+        line = {
+            "step": step,
+            "epoch": float(step / self._steps_per_epoch),
+            "split": split,
+            **values,
+        }
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def _truncate(self, start: int) -> None:
+        if self._path.exists():
+            kept = [line for line in _whole_lines(self._path) if json.loads(line)["step"] <= start]
+            self._path.write_text("".join(kept))
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines but for one that was being written when its process was killed."""
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -1,0 +1,164 @@
+"""AlexNet (Krizhevsky, Sutskever and Hinton, 2012), its feature maps split over towers."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from src.models import layers
+from src.models.layers import Towers
+from src.models.presets import PAPER, Architecture
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
+
+
+class AlexNet(nnx.Module):
+    """The network; its parameters are in the attributes conv1 … conv5, fc6 … fc8.
+
+    Each has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`, (towers, out).
+    The leading axis may be laid over the mesh axis `model`: inside `jax.shard_map` the same code
+    computes the towers that a device holds. fc6 reads tower by tower, each in (height, width, map)
+    order.
+
+    Args:
+      num_classes: where the towers don't divide it, the last outputs of the last tower stand for no
+        class.
+      architecture: a published network or a variation of it.
+      dtype: of the activations; parameters are float32.
+      rngs: its stream `params` draws the initial weights.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        architecture: Architecture = PAPER,
+        *,
+        dtype: jax.typing.DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        self.num_classes = num_classes
+        self.architecture = nnx.static(architecture)
+        self.dtype = dtype
+        towers = architecture.towers
+
+        def normal(sigma: float, fan_in: int) -> nnx.Initializer:
+            he = architecture.init == "he"
+            return nnx.initializers.normal(math.sqrt(2 / fan_in) if he else sigma)
+
+        seen = 3  # maps, then units, that a tower of the next layer sees
+        for name, spec in architecture.convs.items():
+            seen *= towers if name in architecture.exchange_before else 1
+            conv = layers.Conv(
+                (towers, spec.size, spec.size, seen, spec.maps // towers),
+                stride=spec.stride,
+                padding=spec.padding,
+                init=normal(spec.sigma, spec.size**2 * seen),
+                bias=spec.bias,
+                rngs=rngs,
+            )
+            setattr(self, name, conv)
+            seen = spec.maps // towers
+
+        seen *= architecture.final_side() ** 2
+        for name, dense_spec in architecture.dense.items():
+            seen *= towers if name in architecture.exchange_before else 1
+            units = dense_spec.units or towers * math.ceil(num_classes / towers)
+            dense = layers.Dense(
+                (towers, seen, units // towers),
+                init=normal(dense_spec.sigma, seen),
+                bias=dense_spec.bias,
+                rngs=rngs,
+            )
+            setattr(self, name, dense)
+            seen = units // towers
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """The class scores of images, without dropout, where one device holds all towers.
+
+        Args:
+          images: (N, H, W, 3), the mean image subtracted, in units of 0 to 255.
+
+        Returns:
+          float32 (N, classes).
+        """
+        return self.logits(images)[:, : self.num_classes]
+
+    def logits(self, images: jax.Array, dropout_keys: jax.Array | None = None) -> jax.Array:
+        """The scores of the local towers' classes; −inf for outputs that stand for no class.
+
+        Args:
+          images: (N, H, W, 3), the mean image subtracted, in units of 0 to 255.
+          dropout_keys: (N,), a typed key for each image; None is a network without dropout.
+
+        Returns:
+          float32 (N, local classes), the classes that `local_classes` names.
+        """
+        *_, last = self.activations(images, dropout_keys).values()
+        scores = jnp.concatenate(last, axis=-1).astype(jnp.float32)
+        return jnp.where(self.local_classes() < self.num_classes, scores, -jnp.inf)
+
+    def local_classes(self) -> jax.Array:
+        """Which classes the local towers score: int (local classes,)."""
+        *_, last = self.architecture.dense
+        local, _, outputs = getattr(self, last).kernel.shape
+        first, *_ = layers.tower_indices(local, self.architecture.towers)
+        return first * outputs + jnp.arange(local * outputs)
+
+    def activations(
+        self, images: jax.Array, dropout_keys: jax.Array | None = None
+    ) -> dict[str, Towers]:
+        """What each layer hands on, an array per local tower: the paper's Figure 2, left to right.
+
+        Under `jax.jit` only the layers that the caller uses are computed.
+
+        Args:
+          images: (N, H, W, 3), the mean image subtracted, in units of 0 to 255.
+          dropout_keys: (N,), a typed key for each image; None is a network without dropout.
+
+        Returns:
+          For each layer by name, (N, H, W, maps) or (N, units) a tower, after what follows the layer
+          (activation, normalisation, pooling, dropout).
+        """
+        net = self.architecture
+        activate = ACTIVATIONS[net.activation]
+        handed_on: dict[str, Towers] = {}
+        h = [images.astype(self.dtype) * net.input_scale] * self._local_towers()
+
+        for name, spec in net.convs.items():
+            if name in net.exchange_before:
+                h = layers.exchange(h, net.towers)
+            h = getattr(self, name)(h)
+            for operation in spec.then:
+                h = [self._apply(operation, x) for x in h]
+            handed_on[name] = h
+
+        h = [x.reshape(len(x), -1) for x in h]
+        *hidden, last = net.dense
+        for index, name in enumerate(net.dense):
+            if name in net.exchange_before:
+                h = layers.exchange(h, net.towers)
+            h = getattr(self, name)(h)
+            if name in hidden:
+                h = [activate(x) for x in h]
+                if dropout_keys is not None and net.dropout:
+                    h = layers.dropout(h, net.dropout, dropout_keys, index, net.towers)
+            handed_on[name] = h
+        return handed_on
+
+    def _local_towers(self) -> int:
+        first = next(iter(self.architecture.convs))
+        return getattr(self, first).kernel.shape[0]
+
+    def _apply(self, operation: str, x: jax.Array) -> jax.Array:
+        net = self.architecture
+        if operation == "activation":
+            return ACTIVATIONS[net.activation](x)
+        if operation == "pool":
+            return layers.max_pool(x, net.pool_window, net.pool_stride)
+        norm = net.norms[operation]
+        if not norm.on:
+            return x
+        window = (1, 1, 1, norm.n) if norm.across == "maps" else (1, norm.n, norm.n, 1)
+        return layers.response_norm(x, window, norm.k, norm.alpha, norm.beta)

@@ -1,0 +1,169 @@
+"""The operations of a network whose feature maps are split over towers.
+
+A layer maps a list of activations to a list, an entry for each tower that this device holds: all of
+them on one device, one each when the mesh axis `model` has as many devices as there are towers. The
+kernels' leading axis is the tower's, so a device sees how many towers it holds from their shape.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+
+TOWER_AXIS = "model"  # the mesh axis that the towers are laid along
+
+Towers = list[jax.Array]  # activations (N, H, W, maps) or (N, units), one array per local tower
+
+
+def exchange(xs: Towers, towers: int) -> Towers:
+    """Gives each tower the maps of all: the only place where the devices talk in the forward pass.
+
+    Its transpose, a reduce-scatter, is the only place where they talk in the backward pass.
+    """
+    x = jnp.concatenate(xs, axis=-1)
+    if len(xs) < towers:
+        x = lax.all_gather(x, TOWER_AXIS, axis=x.ndim - 1, tiled=True)
+    return [x] * len(xs)
+
+
+def tower_indices(local: int, towers: int) -> list[jax.Array | int]:
+    """Which towers this device holds."""
+    first = lax.axis_index(TOWER_AXIS) * local if local < towers else 0
+    return [first + i for i in range(local)]
+
+
+class Conv(nnx.Module):
+    """A convolution within each tower: kernel (towers, kh, kw, in, out), bias (towers, out)."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int, int],
+        *,
+        stride: int,
+        padding: tuple[int, int],
+        init: nnx.Initializer,
+        bias: float,
+        rngs: nnx.Rngs,
+    ):
+        self.kernel = nnx.Param(init(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.full((shape[0], shape[-1]), bias))
+        self.stride = stride
+        self.padding = padding
+
+    def __call__(self, xs: Towers) -> Towers:
+        return [
+            _conv(x, kernel.astype(x.dtype), self.stride, self.padding) + bias.astype(x.dtype)
+            for x, kernel, bias in zip(xs, self.kernel[...], self.bias[...], strict=True)
+        ]
+
+
+def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+class Dense(nnx.Module):
+    """A product within each tower: kernel (towers, in, out), bias (towers, out)."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        init: nnx.Initializer,
+        bias: float,
+        rngs: nnx.Rngs,
+    ):
+        self.kernel = nnx.Param(init(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.full((shape[0], shape[-1]), bias))
+
+    def __call__(self, xs: Towers) -> Towers:
+        return [
+            x @ kernel.astype(x.dtype) + bias.astype(x.dtype)
+            for x, kernel, bias in zip(xs, self.kernel[...], self.bias[...], strict=True)
+        ]
+
+
+def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    """Max pooling of (N, H, W, maps), overlapping where the stride is less than the window.
+
+    Written as maxima of strided slices because their gradient is a chain of selections, many times
+    faster than the scatter that `reduce_window` turns into.
+    """
+
+    def pool(x: jax.Array, axis: int) -> jax.Array:
+        last = (x.shape[axis] - window) // stride * stride
+        slices = [lax.slice_in_dim(x, i, i + last + 1, stride, axis) for i in range(window)]
+        return functools.reduce(jnp.maximum, slices)
+
+    return pool(pool(x, 1), 2)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def response_norm(
+    x: jax.Array, window: tuple[int, int, int, int], k: float, alpha: float, beta: float
+) -> jax.Array:
+    """x / (k + alpha · Σ x²)^beta, summed over a window of odd sides that is clipped at the borders.
+
+    Over maps, window (1, 1, 1, n), this is the paper's section 3.3; over places, (1, n, n, 1), the
+    same-map normalisation of cuda-convnet. The paper's alpha multiplies the sum; where the authors'
+    code, Caffe and PyTorch divide theirs by the size of the window, it is for the caller to do so.
+    """
+    wide = x.astype(jnp.float32)
+    return (wide * _inverse_power(k + alpha * _window_sum(wide * wide, window), beta)).astype(
+        x.dtype
+    )
+
+
+def _response_norm_forward(x, window, k, alpha, beta):  # type: ignore[no-untyped-def]
+    return response_norm(x, window, k, alpha, beta), x
+
+
+def _response_norm_backward(window, k, alpha, beta, x, g):  # type: ignore[no-untyped-def]
+    # Recomputing the denominators saves keeping them; the window is symmetric, so the transpose of
+    # its sum is the same sum.
+    wide, g = x.astype(jnp.float32), g.astype(jnp.float32)
+    denominator = k + alpha * _window_sum(wide * wide, window)
+    scale = _inverse_power(denominator, beta)
+    spread = _window_sum(g * wide * scale / denominator, window)
+    return ((g * scale - 2 * alpha * beta * wide * spread).astype(x.dtype),)
+
+
+response_norm.defvjp(_response_norm_forward, _response_norm_backward)
+
+
+def _window_sum(x: jax.Array, window: Sequence[int]) -> jax.Array:
+    return lax.reduce_window(x, 0.0, lax.add, window, (1,) * x.ndim, "SAME")
+
+
+def _inverse_power(d: jax.Array, beta: float) -> jax.Array:
+    if beta == 0.75:  # two roots cost half of what a logarithm and an exponential do
+        root = lax.rsqrt(d)
+        return root * jnp.sqrt(root)
+    return d**-beta
+
+
+def dropout(xs: Towers, rate: float, keys: jax.Array, layer: int, towers: int) -> Towers:
+    """Zeroes units with probability `rate` and divides the others by 1 − rate, in training only.
+
+    The paper's section 4.2 multiplies by one half at test instead, which is the same up to the scale
+    of the next layer's weights; this way the network at test is the plain network.
+
+    Args:
+      keys: (N,), a typed key for each example, so that a mask depends on the example and the tower
+        and on no device.
+      layer: tells the masks of one layer from another's.
+    """
+
+    def mask(key: jax.Array, tower: jax.Array | int, units: int) -> jax.Array:
+        key = jax.random.fold_in(jax.random.fold_in(key, layer), tower)
+        return jax.random.bernoulli(key, 1 - rate, (units,))
+
+    masks = jax.vmap(mask, in_axes=(0, None, None))
+    return [
+        jnp.where(masks(keys, tower, x.shape[-1]), x / (1 - rate), 0)
+        for x, tower in zip(xs, tower_indices(len(xs), towers), strict=True)
+    ]

@@ -1,0 +1,195 @@
+"""Published networks of the AlexNet family, each as the fields that tell it from the others.
+
+preset        what it is                                                    parameters (1000 classes)
+PAPER         the network of the paper's text, its maps split over two GPUs  60,965,224
+CHM145        the network that the authors' released code ran (run #145)     60,965,224
+ONE_GPU       the paper's one-GPU comparator (run #145-half)                 59,798,312
+TORCHVISION   the single column of "One weird trick", as torchvision has it  61,100,840
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from src.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvSpec:
+    """A convolutional layer over all towers, and what follows it."""
+
+    maps: int  # of all towers together
+    size: int  # of the kernel's side, in pixels of its input
+    stride: int = 1
+    padding: tuple[int, int] = (0, 0)  # top and left, bottom and right
+    sigma: float = 0.01  # standard deviation of the initial weights, where `init` is "gaussian"
+    bias: float = 0.0  # initial value
+    then: tuple[str, ...] = ("activation",)  # "activation", "pool", or a name in `norms`, in order
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseSpec:
+    """A fully-connected layer over all towers."""
+
+    units: int = 0  # the last layer has none of its own: it makes as many as there are classes
+    sigma: float = 0.01
+    bias: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class NormSpec:
+    """x / (k + alpha · Σ x²)^beta over a window of `n` maps, or of n × n places of the same map."""
+
+    n: int = 5
+    k: float = 2.0
+    alpha: float = 1e-4
+    beta: float = 0.75
+    across: str = "maps"  # or "places"
+    on: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """An AlexNet: every choice that tells one of its published relatives from another."""
+
+    convs: Mapping[str, ConvSpec]
+    dense: Mapping[str, DenseSpec]
+    norms: Mapping[str, NormSpec]
+    image_size: int = 224
+    input_scale: float = 1.0  # multiplies the mean-subtracted image
+    towers: int = 2
+    exchange_before: tuple[str, ...] = ("conv3", "fc6", "fc7", "fc8")  # layers that see all maps
+    activation: str = "relu"  # or "tanh"
+    pool_window: int = 3
+    pool_stride: int = 2
+    dropout: float = (
+        0.5  # probability that a unit of a fully-connected layer but the last is zeroed
+    )
+    init: str = "gaussian"  # with each layer's sigma; or "he", with the square root of 2 / fan-in
+
+    def __post_init__(self) -> None:
+        """Raises UserError where the fields make no network."""
+        first, *later = [*self.convs, *self.dense]
+        for name in self.exchange_before:
+            if name not in later:
+                raise UserError(f"model.exchange_before: {name!r} is none of {', '.join(later)}")
+        widths = {name: spec.maps for name, spec in self.convs.items()}
+        widths |= {name: spec.units for name, spec in self.dense.items()}
+        for name, width in widths.items():
+            if width % self.towers:
+                raise UserError(
+                    f"model.towers: {self.towers} towers don't divide the {width} maps of {name}"
+                )
+        for field, value, known in [
+            ("activation", self.activation, ("relu", "tanh")),
+            ("init", self.init, ("gaussian", "he")),
+            *(
+                (f"convs.{name}.then", operation, ("activation", "pool", *self.norms))
+                for name, spec in self.convs.items()
+                for operation in spec.then
+            ),
+            *(
+                (f"norms.{name}.across", norm.across, ("maps", "places"))
+                for name, norm in self.norms.items()
+            ),
+        ]:
+            if value not in known:
+                raise UserError(f"model.{field}: {value!r} is none of {', '.join(known)}")
+        for name, norm in self.norms.items():
+            if norm.n % 2 == 0:
+                raise UserError(
+                    f"model.norms.{name}.n: a window of {norm.n} has no middle; take an odd one"
+                )
+        if self.final_side() < 1:
+            raise UserError(
+                f"model.image_size: {self.image_size} pixels leave nothing after the last layer"
+            )
+
+    def final_side(self) -> int:
+        """The height and width of the last convolutional layer's maps."""
+        side = self.image_size
+        for spec in self.convs.values():
+            side = (side + sum(spec.padding) - spec.size) // spec.stride + 1
+            for _ in range(spec.then.count("pool")):
+                side = (side - self.pool_window) // self.pool_stride + 1
+        return side
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "Architecture":
+        """The inverse of `dataclasses.asdict`."""
+        nested = {"convs": ConvSpec, "dense": DenseSpec, "norms": NormSpec}
+        built = {
+            field: {name: spec(**values) for name, values in fields[field].items()}
+            for field, spec in nested.items()
+        }
+        return cls(**{**fields, **built})
+
+
+PAPER = Architecture(
+    convs={
+        "conv1": ConvSpec(96, 11, stride=4, padding=(0, 3), then=("activation", "lrn", "pool")),
+        "conv2": ConvSpec(256, 5, padding=(2, 2), bias=1.0, then=("activation", "lrn", "pool")),
+        "conv3": ConvSpec(384, 3, padding=(1, 1)),
+        "conv4": ConvSpec(384, 3, padding=(1, 1), bias=1.0),
+        "conv5": ConvSpec(256, 3, padding=(1, 1), bias=1.0, then=("activation", "pool")),
+    },
+    dense={
+        "fc6": DenseSpec(4096, bias=1.0),
+        "fc7": DenseSpec(4096, bias=1.0),
+        "fc8": DenseSpec(),
+    },
+    norms={"lrn": NormSpec()},
+)
+
+
+def _with_convs(base: Architecture, **changes: Mapping[str, Any]) -> Mapping[str, ConvSpec]:
+    return {**base.convs, **{name: replace(base.convs[name], **changes[name]) for name in changes}}
+
+
+CHM145 = replace(
+    PAPER,
+    convs=_with_convs(
+        PAPER,
+        conv1={"then": ("lrn", "pool", "activation")},
+        conv2={"then": ("activation", "lrn", "same_map", "pool")},
+        conv3={"sigma": 0.03},
+        conv4={"sigma": 0.03},
+        conv5={"sigma": 0.03, "then": ("pool", "activation")},
+    ),
+    # The code divides alpha by the size of the window.
+    norms={
+        "lrn": NormSpec(alpha=1e-4 / 5),
+        "same_map": NormSpec(k=1.0, alpha=0.001 / 25, across="places"),
+    },
+)
+
+ONE_GPU = replace(
+    PAPER,
+    towers=1,
+    convs=_with_convs(
+        PAPER,
+        conv1={"maps": 48},
+        conv2={"maps": 128},
+        conv3={"maps": 192},
+        conv4={"maps": 192},
+    ),
+)
+
+# Two towers that exchange everything are one column, which can still be split over two devices.
+TORCHVISION = replace(
+    PAPER,
+    exchange_before=("conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"),
+    convs=_with_convs(
+        PAPER,
+        conv1={"maps": 64, "padding": (2, 2), "then": ("activation", "pool")},
+        conv2={"maps": 192, "bias": 0.0, "then": ("activation", "pool")},
+        conv4={"maps": 256, "bias": 0.0},
+        conv5={"bias": 0.0},
+    ),
+    dense={"fc6": DenseSpec(4096), "fc7": DenseSpec(4096), "fc8": DenseSpec()},
+    norms={},
+    init="he",
+)
+
+PRESETS = {"paper": PAPER, "chm145": CHM145, "one_gpu": ONE_GPU, "torchvision": TORCHVISION}

@@ -1,0 +1,31 @@
+"""Prepares a recipe's data set, as training does by itself when it has not been done before.
+
+python -m src.prepare --config=configs/alexnet.py[:DATASET] [--config.FIELD=VALUE]…
+"""
+
+from collections.abc import Sequence
+
+from ml_collections import config_flags
+
+from src import settings
+from src.cli import new_flags, run
+from src.data.prepare import prepare
+from src.errors import UserError
+
+FLAGS = new_flags()
+CONFIG = config_flags.DEFINE_config_file(
+    "config", "configs/alexnet.py", "The recipe, FILE[:DATASET].", flag_values=FLAGS
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+    settings.check(CONFIG.value)
+    data = prepare(**CONFIG.value.data)
+    examples = ", ".join(f"{count} for {split}" for split, count in data.num_examples.items())
+    print(f"{data.directory}: {len(data.class_names)} classes, {examples}")
+
+
+if __name__ == "__main__":
+    run(main, FLAGS, __doc__)

@@ -1,0 +1,144 @@
+"""How long things last, and the learning rate at each step."""
+
+import dataclasses
+import math
+import re
+from fractions import Fraction
+from typing import Any, Protocol
+
+from ml_collections import ConfigDict
+
+from src.errors import UserError
+
+
+def in_steps(field: str, duration: str, steps_per_epoch: Fraction) -> Fraction:
+    """A duration such as "90 epochs", "0.5 epochs" or "1000 steps", in steps.
+
+    Raises:
+      UserError: it is not of this form, or not positive.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*", duration)
+    if not match or not Fraction(match[1]):
+        raise UserError(
+            f"{field}: {duration!r} is no duration; write it like '90 epochs' or '1000 steps'"
+        )
+    return Fraction(match[1]) * (steps_per_epoch if match[2] == "epoch" else 1)
+
+
+def is_due(step: int, every: Fraction) -> bool:
+    """Whether a multiple of `every`, rounded up to a whole step, is this step."""
+    return step > 0 and step // every > (step - 1) // every
+
+
+class Schedule(Protocol):
+    """The learning rate, which may depend on how the validation error went."""
+
+    def rate(self, step: int) -> float:
+        """The rate of the step that follows `step` steps."""
+
+    def observe(self, error: float) -> None:
+        """Takes in a validation error."""
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs, as JSON; `restore` takes it back."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+
+
+class _Stateless:
+    def observe(self, error: float) -> None:
+        """Its rate does not depend on errors."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Has no state."""
+
+
+@dataclasses.dataclass
+class Constant(_Stateless):
+    """One rate throughout."""
+
+    base: float
+
+    def rate(self, step: int) -> float:
+        return self.base
+
+
+@dataclasses.dataclass
+class Steps(_Stateless):
+    """The rate divided by `divide_by` at each boundary, a number of steps."""
+
+    base: float
+    divide_by: float
+    boundaries: list[Fraction]
+
+    def rate(self, step: int) -> float:
+        return self.base / self.divide_by ** sum(step >= boundary for boundary in self.boundaries)
+
+
+@dataclasses.dataclass
+class Cosine(_Stateless):
+    """Half a cosine from the rate to zero over the whole run."""
+
+    base: float
+    total_steps: int
+
+    def rate(self, step: int) -> float:
+        return self.base * (1 + math.cos(math.pi * step / self.total_steps)) / 2
+
+
+@dataclasses.dataclass
+class Plateau:
+    """The paper's section 5: the rate divided when the validation error stops improving.
+
+    It is divided by `divide_by` (10) after `patience` validations in a row without a new best, at
+    most `drops` (3) times.
+    """
+
+    base: float
+    divide_by: float
+    patience: int
+    drops: int
+    best: float = math.inf
+    stale: int = 0
+    dropped: int = 0
+
+    def rate(self, step: int) -> float:  # noqa: ARG002
+        return self.base / self.divide_by**self.dropped
+
+    def observe(self, error: float) -> None:
+        self.stale = 0 if error < self.best else self.stale + 1
+        self.best = min(self.best, error)
+        if self.stale >= self.patience and self.dropped < self.drops:
+            self.dropped += 1
+            self.stale = 0
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "stale": self.stale, "dropped": self.dropped}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.stale, self.dropped = state["best"], state["stale"], state["dropped"]
+
+
+def make_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: Fraction) -> Schedule:
+    """The schedule that `config.schedule` describes.
+
+    Raises:
+      UserError: no such schedule, or a boundary that is no duration.
+    """
+    fields = config.schedule
+    boundaries = [
+        in_steps("schedule.boundaries", boundary, steps_per_epoch) for boundary in fields.boundaries
+    ]
+    schedules: dict[str, Schedule] = {
+        "constant": Constant(fields.rate),
+        "steps": Steps(fields.rate, fields.divide_by, boundaries),
+        "cosine": Cosine(fields.rate, total_steps),
+        "plateau": Plateau(fields.rate, fields.divide_by, fields.patience, fields.drops),
+    }
+    if fields.name not in schedules:
+        raise UserError(f"schedule.name: {fields.name!r} is none of {', '.join(schedules)}")
+    return schedules[fields.name]

@@ -1,0 +1,35 @@
+"""Whether a configuration makes sense, before anything is started."""
+
+from ml_collections import ConfigDict
+
+from src.data.augment import COLOUR_FORMS, MEAN_FORMS
+from src.errors import UserError
+from src.models.presets import Architecture
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for a value that no other part of the program would refuse by itself."""
+    Architecture.from_fields(config.model.to_dict())
+    for field, value, known in [
+        ("dtype", config.dtype, ("float32", "bfloat16")),
+        ("views", config.views, (1, 10)),
+        ("augment.colour", config.augment.colour, tuple(COLOUR_FORMS)),
+        ("augment.mean", config.augment.mean, tuple(MEAN_FORMS)),
+    ]:
+        if value not in known:
+            raise UserError(f"config.{field}: {value!r} is none of {', '.join(map(str, known))}")
+    for field, value in [
+        ("batch_size", config.batch_size),
+        ("log_every", config.log_every),
+        ("augment.images_per_crop", config.augment.images_per_crop),
+        ("schedule.rate", config.schedule.rate),
+        ("schedule.divide_by", config.schedule.divide_by),
+        ("schedule.patience", config.schedule.patience),
+    ]:
+        if value <= 0:
+            raise UserError(f"config.{field}: {value} is not positive")
+    if config.data.size < config.model.image_size:
+        raise UserError(
+            f"config.data.size: images of {config.data.size} pixels have no room for crops of "
+            f"{config.model.image_size} (config.model.image_size)"
+        )

@@ -1,0 +1,133 @@
+"""The compiled part of training: initialisation, loss, gradient, update."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jax.sharding import Mesh, NamedSharding
+from ml_collections import ConfigDict
+
+from src import scores
+from src.data import augment
+from src.data.prepare import Statistics
+from src.mesh import BATCH, DATA_AXIS, PARAMETERS
+from src.models.alexnet import AlexNet
+from src.models.layers import TOWER_AXIS
+from src.models.presets import Architecture
+from src.optimizer import momentum
+
+Batch = dict[str, jax.Array]  # image, label, offset, flip: what src.data.pipeline yields
+Metrics = dict[str, jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that the next step depends on besides the configuration and the learning rate."""
+
+    step: jax.Array  # int32 (), steps done
+    params: Any  # {layer: {"kernel": (towers, …), "bias": (towers, out)}}
+    velocity: optax.OptState
+
+
+def network(config: ConfigDict, num_classes: int) -> AlexNet:
+    """The configured network, drawn from `config.seed`."""
+    architecture = Architecture.from_fields(config.model.to_dict())
+    return AlexNet(num_classes, architecture, dtype=config.dtype, rngs=nnx.Rngs(config.seed))
+
+
+def graph_of(config: ConfigDict, num_classes: int) -> nnx.GraphDef:
+    """The network without its parameters; `nnx.merge(graph, params)` puts them together."""
+    return nnx.split(nnx.eval_shape(lambda: network(config, num_classes)))[0]
+
+
+def abstract_state(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainState:
+    """The shapes, types and shardings of the state, with nothing computed."""
+
+    def sharded(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        spec = PARAMETERS if leaf.ndim else jax.P()
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
+
+    return jax.tree.map(sharded, jax.eval_shape(lambda: _initial_state(config, num_classes)))
+
+
+def create_state(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainState:
+    """The state before the first step: the same numbers on any mesh, each born where it is used."""
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, num_classes, mesh))
+    return jax.jit(lambda: _initial_state(config, num_classes), out_shardings=shardings)()
+
+
+def _initial_state(config: ConfigDict, num_classes: int) -> TrainState:
+    params = nnx.to_pure_dict(nnx.split(network(config, num_classes))[1])
+    velocity = momentum(0.0, **config.optimizer).init(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, velocity)
+
+
+def make_train_step(
+    config: ConfigDict, num_classes: int, mesh: Mesh
+) -> Callable[[TrainState, Batch, Statistics, jax.typing.ArrayLike], tuple[TrainState, Metrics]]:
+    """Compiles one step of training on the mesh.
+
+    Returns:
+      (state, batch, statistics, learning rate) → (next state, metrics), which takes the state's
+      memory over. The metrics are scalars over the global batch: `loss`, the mean cross-entropy in
+      nats; `top1_error` and `top5_error`, fractions; `grad_norm`, of the loss without weight decay.
+    """
+    graph = graph_of(config, num_classes)
+
+    def shard_metrics(
+        params: Any, batch: Batch, statistics: Statistics, step_key: jax.Array
+    ) -> Metrics:
+        rows = lax.axis_index(DATA_AXIS) * len(batch["label"]) + jnp.arange(len(batch["label"]))
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, rows)
+        images = augment.subtract_mean(
+            batch["image"], statistics.mean, batch["offset"], batch["flip"], config.augment.mean
+        )
+        images = augment.colour_noise(
+            images, keys, statistics.deviations, statistics.directions, config.augment.colour
+        )
+        model = nnx.merge(graph, params)
+        log_p = scores.log_softmax(model.logits(images, dropout_keys=keys))
+        classes, labels = model.local_classes(), batch["label"]
+        label_log_p = lax.psum(scores.of_label(log_p, classes, labels), TOWER_AXIS)
+        ahead = scores.put_before(
+            lax.stop_gradient(log_p), lax.stop_gradient(label_log_p), classes, labels
+        )
+        rank = lax.psum(ahead, TOWER_AXIS)
+        sums = {
+            "loss": -label_log_p.sum(),
+            "top1_error": (rank >= 1).sum(),
+            "top5_error": (rank >= 5).sum(),
+        }
+        return jax.tree.map(lambda x: lax.psum(x, DATA_AXIS) / config.batch_size, sums)
+
+    sharded_metrics = jax.shard_map(
+        shard_metrics,
+        mesh=mesh,
+        in_specs=(PARAMETERS, BATCH, jax.P(), jax.P()),
+        out_specs=jax.P(),
+        check_vma=True,
+    )
+
+    def step(
+        state: TrainState, batch: Batch, statistics: Statistics, rate: jax.typing.ArrayLike
+    ) -> tuple[TrainState, Metrics]:
+        step_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+
+        def loss(params: Any) -> tuple[jax.Array, Metrics]:
+            metrics = sharded_metrics(params, batch, statistics, step_key)
+            return metrics["loss"], metrics
+
+        grads, metrics = jax.grad(loss, has_aux=True)(state.params)
+        optimizer = momentum(rate, **config.optimizer)
+        updates, velocity = optimizer.update(grads, state.velocity, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
+        return TrainState(state.step + 1, params, velocity), metrics
+
+    return jax.jit(step, donate_argnums=0)

@@ -1,0 +1,116 @@
+"""Training, from the first step to the last or on from where it stopped."""
+
+import functools
+import math
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from src import settings
+from src import workdir as workdirs
+from src.checkpoint import Checkpoints, Progress
+from src.data import pipeline
+from src.data.prepare import prepare
+from src.evaluate import Member, describe, evaluate
+from src.inference import make_classify
+from src.mesh import local_rows, make_mesh, replicate, to_devices
+from src.metrics import RunLog
+from src.schedules import in_steps, is_due, make_schedule
+from src.step import TrainState, abstract_state, create_state, make_train_step
+from src.stopping import StopRequest
+
+
+def train(config: ConfigDict, workdir: Path) -> int:
+    """Trains until `config.duration` is over, going on after the newest checkpoint in `workdir`.
+
+    Returns:
+      The exit status: 0 when finished, now or before; 143 or 130 after SIGTERM or Ctrl-C, with
+      everything saved.
+
+    Raises:
+      UserError: the configuration can't be trained, or `workdir` is another one's.
+      DivergedError: the loss is not finite any more; the newest checkpoint is from before.
+    """
+    settings.check(config)
+    mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
+    data = prepare(**config.data)
+    workdirs.claim(workdir, config, data)
+    if result := workdirs.read_result(workdir):
+        print(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
+        return 0
+
+    batch_size, classes = config.batch_size, len(data.class_names)
+    steps_per_epoch = Fraction(data.num_examples[data.train_split], batch_size)
+    total = math.ceil(in_steps("duration", config.duration, steps_per_epoch))
+    evaluate_every = in_steps("evaluate_every", config.evaluate_every, steps_per_epoch)
+    checkpoint_every = in_steps("checkpoint_every", config.checkpoint_every, steps_per_epoch)
+    schedule = make_schedule(config, total, steps_per_epoch)
+    rows = local_rows(mesh, batch_size)
+    statistics = replicate(mesh, data.statistics)
+    train_step = make_train_step(config, classes, mesh)
+    classify = functools.cache(functools.partial(make_classify, config, classes, mesh))
+
+    def evaluation(state: TrainState, views: int) -> dict[str, float] | None:
+        split = functools.partial(
+            pipeline.eval_batches, data, data.eval_split, global_batch=batch_size, rows=rows
+        )
+        member = Member(classify(views), state.params, statistics, split)
+        return evaluate([member], mesh, batch_size, lambda: bool(stop))
+
+    with StopRequest() as stop, Checkpoints(workdir / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(abstract_state(config, classes, mesh))
+        state, progress = restored or (create_state(config, classes, mesh), Progress())
+        schedule.restore(progress.schedule)
+        step = saved = int(state.step)
+        started = time.monotonic() - progress.seconds
+        batches = pipeline.train_batches(
+            data,
+            global_batch=batch_size,
+            crop=config.model.image_size,
+            seed=config.seed,
+            rows=rows,
+            start_step=step,
+            stop_step=total,
+            images_per_crop=config.augment.images_per_crop,
+            mirror=config.augment.mirror,
+        )
+        with RunLog(workdir, config, step, total, steps_per_epoch, classes) as log:
+            while True:
+                is_last = step == total
+                if progress.evaluated < step and (is_last or is_due(step, evaluate_every)):
+                    log.catch_up()
+                    if scores := evaluation(state, views=1):
+                        log.evaluation(step, data.eval_split, scores)
+                        schedule.observe(scores["top1_error"])
+                        progress.evaluated, progress.error = step, scores["top1_error"]
+                        progress.schedule = schedule.state()
+                if saved < step and (is_last or stop or is_due(step, checkpoint_every)):
+                    log.catch_up()
+                    progress.seconds = time.monotonic() - started
+                    checkpoints.save(state, progress)
+                    saved = step
+                if is_last or stop:
+                    break
+                batch = to_devices(mesh, next(batches), batch_size)
+                rate = schedule.rate(step)
+                state, metrics = train_step(state, batch, statistics, np.float32(rate))
+                step += 1
+                log.step(step, rate, metrics)
+
+        scores = None if stop else evaluation(state, config.views)
+    if scores is None:
+        print(f"stopped after step {step} of {total}, saved; the same command goes on")
+        return stop.exit_status
+    result = {
+        **scores,
+        "views": config.views,
+        "step": step,
+        "epochs": float(step / steps_per_epoch),
+        "seconds": time.monotonic() - started,
+    }
+    workdirs.write_result(workdir, result)
+    print(f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}")
+    return 0

@@ -1,0 +1,117 @@
+"""The folder of a run: what is in it besides checkpoints and logs, and whose it is."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from src.data.prepare import Prepared, Statistics
+from src.errors import UserError
+
+# What may differ when a run goes on, since the trained network does not depend on it.
+FREE_TO_CHANGE = ("mesh.", "log_every", "checkpoint_every", "data.root", "data.tfds_dir")
+
+
+class Preprocessing(NamedTuple):
+    """What prediction must know of the training data."""
+
+    data: str  # the prepared data set's name
+    class_names: list[str]
+    statistics: Statistics
+
+
+def claim(workdir: Path, config: ConfigDict, data: Prepared) -> None:
+    """Makes the folder this run's, or finds that it already is.
+
+    It keeps a copy of what prediction needs, so that the data need not be at hand then.
+
+    Raises:
+      UserError: it was made with other settings, which the message names, or with other images.
+    """
+    if (workdir / "config.json").exists():
+        before, now = _flat(read_config(workdir)), _flat(config)
+        differing = [
+            f"config.{name} was {before.get(name, 'absent')!r} and is {now.get(name, 'absent')!r}"
+            for name in sorted(before.keys() | now.keys())
+            if not name.startswith(FREE_TO_CHANGE) and before.get(name) != now.get(name)
+        ]
+        if not differing and read_preprocessing(workdir).data != data.directory.name:
+            differing = [f"the images of {config.data.dataset} have changed"]
+        if differing:
+            raise UserError(
+                f"workdir {workdir} was made with other settings: {'; '.join(differing)}; "
+                "give the former ones, or another --workdir"
+            )
+    workdir.mkdir(parents=True, exist_ok=True)
+    _write_preprocessing(workdir, data)
+    _write(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The configuration that a run was started with.
+
+    Raises:
+      UserError: the folder is none of a run's.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        raise UserError(f"workdir {workdir}: no config.json there, so no run; train one first")
+    return ConfigDict(_with_tuples(json.loads(path.read_text())))
+
+
+def _write_preprocessing(workdir: Path, data: Prepared) -> None:
+    incomplete = workdir / "preprocessing.incomplete"
+    with incomplete.open("wb") as file:
+        np.savez(
+            file,
+            data=data.directory.name,
+            class_names=data.class_names,
+            **data.statistics._asdict(),
+        )
+    incomplete.rename(workdir / "preprocessing.npz")
+
+
+def read_preprocessing(workdir: Path) -> Preprocessing:
+    """What prediction needs of the data that the run in this folder was trained on."""
+    with np.load(workdir / "preprocessing.npz") as arrays:
+        statistics = Statistics(*(arrays[name] for name in Statistics._fields))
+        return Preprocessing(str(arrays["data"]), arrays["class_names"].tolist(), statistics)
+
+
+def read_result(workdir: Path) -> dict[str, Any] | None:
+    """The outcome of a finished run; None of one that is not."""
+    path = workdir / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_result(workdir: Path, result: dict[str, Any]) -> None:
+    """Marks the run as finished."""
+    _write(workdir / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    incomplete = path.with_suffix(".incomplete")
+    incomplete.write_text(text)
+    incomplete.rename(path)
+
+
+def _flat(config: ConfigDict) -> dict[str, Any]:
+    def leaves(prefix: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {prefix: value}
+        return {
+            name: leaf
+            for key, inner in value.items()
+            for name, leaf in leaves(f"{prefix}.{key}" if prefix else key, inner).items()
+        }
+
+    return leaves("", config.to_dict())
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has no tuples; configurations have no lists."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(inner) for name, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
