@@ -27,9 +27,9 @@ KEPT_NEWEST = 2  # one to fall back on where the newest is damaged
 class Progress:
     """What a resumed run must know besides the state."""
 
+    schedule: dict[str, Any]
     evaluated: int = 0  # the step of the last evaluation
     error: float | None = None  # the top-1 error that it found
-    schedule: dict[str, Any] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0  # of training so far
 
 
@@ -99,19 +99,23 @@ class Checkpoints:
                 self._set_aside(step)
         return None
 
-    def restore_params(self, like: Any, which: str) -> Any:
-        """The parameters alone of the "newest" or the "best" checkpoint.
+    def step_of(self, which: str) -> int:
+        """The step of the "newest" or of the "best" checkpoint.
 
         Raises:
-          UserError: there is no checkpoint.
+          UserError: there is none.
         """
         step = self._manager.best_step() if which == "best" else self._manager.latest_step()
         if step is None:
-            raise UserError(f"workdir: no checkpoint in {self.directory}; train first")
+            raise UserError(f"workdir: no {which} checkpoint in {self.directory}; train first")
+        return step
+
+    def restore_params(self, like: Any, which: str) -> Any:
+        """The parameters alone of the "newest" or of the "best" checkpoint."""
         args = ocp.args.Composite(
             params=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(step, args=args)
+        restored = self._manager.restore(self.step_of(which), args=args)
         _check("params", restored.params, restored.progress["fingerprints"])
         return restored.params
 

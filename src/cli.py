@@ -10,6 +10,8 @@ from absl import flags, logging
 
 from src.errors import DivergedError, UserError
 
+QUOTES = "'\""
+
 
 def new_flags() -> flags.FlagValues:
     """Flags of one command, apart from other commands' of the same name."""
@@ -53,12 +55,16 @@ def run(
 
 def _parse(values: flags.FlagValues) -> list[str]:
     try:
-        return values(sys.argv)[1:]
-    # What ml_collections raises for a file, field or value that isn't right, `get_config` included.
-    except (flags.Error, OSError, AttributeError, KeyError, TypeError, ValueError) as mistake:
+        arguments = values(sys.argv)[1:]
+        if "config" in values:
+            _ = values.config.seed  # a file that can't be loaded is told of at the first look
+    except AttributeError as missing:  # ml_collections says no more than the field's name
+        _fail(f"--config: the recipe has no field {str(missing).strip(QUOTES)!r}", 2)
+    except (flags.Error, OSError, TypeError, ValueError) as mistake:  # a file or a value
         _fail(mistake, 2)
+    return arguments
 
 
-def _fail(error: Exception, status: int) -> NoReturn:
+def _fail(error: Exception | str, status: int) -> NoReturn:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(status)

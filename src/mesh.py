@@ -32,20 +32,20 @@ def make_mesh(towers: int, global_batch: int, *, data: str = "auto", model: str 
     model_size = _size("model", model, default=2 if devices % 2 == towers % 2 == 0 else 1)
     if towers % model_size:
         raise UserError(
-            f"mesh.model: {model_size} devices can't share {towers} towers evenly; "
+            f"config.mesh.model: {model_size} devices can't share {towers} towers evenly; "
             f"take one of {', '.join(str(n) for n in _divisors(towers))}"
         )
     if devices % model_size:
-        raise UserError(f"mesh.model: {model_size} does not divide the {devices} devices")
+        raise UserError(f"config.mesh.model: {model_size} does not divide the {devices} devices")
     data_size = _size("data", data, default=devices // model_size)
     if data_size * model_size != devices:
         raise UserError(
-            f"mesh: data {data_size} × model {model_size} = {data_size * model_size}, "
+            f"config.mesh: data {data_size} × model {model_size} = {data_size * model_size}, "
             f"but there are {devices} devices"
         )
     if global_batch % data_size:
         raise UserError(
-            f"batch_size: {data_size} data shards don't divide the global batch of {global_batch}; "
+            f"config.batch_size: {data_size} data shards don't divide the global batch of {global_batch}; "
             f"take a multiple of {data_size}"
         )
     return jax.make_mesh(
@@ -57,7 +57,7 @@ def _size(field: str, value: str, default: int) -> int:
     if value == "auto":
         return default
     if not str(value).isdigit() or int(value) < 1:
-        raise UserError(f"mesh.{field}: {value!r} is neither 'auto' nor a positive number")
+        raise UserError(f"config.mesh.{field}: {value!r} is neither 'auto' nor a positive number")
     return int(value)
 
 

@@ -131,7 +131,7 @@ def make_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: Fractio
     """
     fields = config.schedule
     boundaries = [
-        in_steps("schedule.boundaries", boundary, steps_per_epoch) for boundary in fields.boundaries
+        in_steps("config.schedule.boundaries", boundary, steps_per_epoch) for boundary in fields.boundaries
     ]
     schedules: dict[str, Schedule] = {
         "constant": Constant(fields.rate),
@@ -140,5 +140,5 @@ def make_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: Fractio
         "plateau": Plateau(fields.rate, fields.divide_by, fields.patience, fields.drops),
     }
     if fields.name not in schedules:
-        raise UserError(f"schedule.name: {fields.name!r} is none of {', '.join(schedules)}")
+        raise UserError(f"config.schedule.name: {fields.name!r} is none of {', '.join(schedules)}")
     return schedules[fields.name]

@@ -1,14 +1,17 @@
 """Whether a configuration makes sense, before anything is started."""
 
+from fractions import Fraction
+
 from ml_collections import ConfigDict
 
 from src.data.augment import COLOUR_FORMS, MEAN_FORMS
 from src.errors import UserError
 from src.models.presets import Architecture
+from src.schedules import in_steps, make_schedule
 
 
 def check(config: ConfigDict) -> None:
-    """Raises UserError for a value that no other part of the program would refuse by itself."""
+    """Raises UserError for a value that the program would stumble over later."""
     Architecture.from_fields(config.model.to_dict())
     for field, value, known in [
         ("dtype", config.dtype, ("float32", "bfloat16")),
@@ -28,6 +31,9 @@ def check(config: ConfigDict) -> None:
     ]:
         if value <= 0:
             raise UserError(f"config.{field}: {value} is not positive")
+    for field in ("duration", "evaluate_every", "checkpoint_every"):
+        in_steps(f"config.{field}", config[field], Fraction(1))
+    make_schedule(config, total_steps=1, steps_per_epoch=Fraction(1))
     if config.data.size < config.model.image_size:
         raise UserError(
             f"config.data.size: images of {config.data.size} pixels have no room for crops of "

@@ -44,9 +44,9 @@ def train(config: ConfigDict, workdir: Path) -> int:
 
     batch_size, classes = config.batch_size, len(data.class_names)
     steps_per_epoch = Fraction(data.num_examples[data.train_split], batch_size)
-    total = math.ceil(in_steps("duration", config.duration, steps_per_epoch))
-    evaluate_every = in_steps("evaluate_every", config.evaluate_every, steps_per_epoch)
-    checkpoint_every = in_steps("checkpoint_every", config.checkpoint_every, steps_per_epoch)
+    total = math.ceil(in_steps("config.duration", config.duration, steps_per_epoch))
+    evaluate_every = in_steps("config.evaluate_every", config.evaluate_every, steps_per_epoch)
+    checkpoint_every = in_steps("config.checkpoint_every", config.checkpoint_every, steps_per_epoch)
     schedule = make_schedule(config, total, steps_per_epoch)
     rows = local_rows(mesh, batch_size)
     statistics = replicate(mesh, data.statistics)
@@ -62,7 +62,10 @@ def train(config: ConfigDict, workdir: Path) -> int:
 
     with StopRequest() as stop, Checkpoints(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(abstract_state(config, classes, mesh))
-        state, progress = restored or (create_state(config, classes, mesh), Progress())
+        state, progress = restored or (
+            create_state(config, classes, mesh),
+            Progress(schedule=schedule.state()),
+        )
         schedule.restore(progress.schedule)
         step = saved = int(state.step)
         started = time.monotonic() - progress.seconds

@@ -17,7 +17,8 @@ def draw_crops(
     """Draws where to crop each image of one step's global batch, and which to mirror.
 
     Args:
-      seed, step: what the outcome is a function of.
+      seed: the run's.
+      step: which step's batch. The outcome is a function of the arguments alone.
       global_batch: the number of images.
       slack: by how much the images are larger than the crops.
       images_per_crop: so many consecutive images share one draw: 1, or 32 as in the authors' code.
@@ -27,7 +28,7 @@ def draw_crops(
       offsets, int32 (global_batch, 2): row and column of the crops' corners, 0…slack, both ends
       included; and flips, bool (global_batch,).
     """
-    random = np.random.default_rng([seed, step])
+    random = np.random.default_rng([seed, step, 1])  # 0 orders the examples
     draws = -(-global_batch // images_per_crop)
     offsets = random.integers(0, slack, (draws, 2), dtype=np.int32, endpoint=True)
     flips = mirror & (random.random(draws) < 0.5)
@@ -49,11 +50,11 @@ _crops = jax.vmap(_crop, (None, 0, 0, None))
 
 def _centre(mean: Array, _offsets: Array, _flips: Array, crop: int) -> Array:
     start = (mean.shape[0] - crop) // 2
-    return mean[start : start + crop, start : start + crop]
+    return mean[None, start : start + crop, start : start + crop]
 
 
 # The part of a mean image (S, S, 3) to subtract from crops at offsets (N, 2), mirrored by flips
-# (N,): (N, crop, crop, 3), or the same for all.
+# (N,): (N, crop, crop, 3), or (1, crop, crop, 3) for all of them.
 MEAN_FORMS: dict[str, Callable[[Array, Array, Array, int], Array]] = {
     "aligned": _crops,  # where the crop itself is, mirrored with it (Caffe)
     "centre": _centre,  # the centre, wherever the crop is (the authors' code)
@@ -76,14 +77,18 @@ def subtract_mean(images: Array, mean: Array, offsets: Array, flips: Array, form
     return images.astype(jnp.float32) - MEAN_FORMS[form](mean, offsets, flips, images.shape[1])
 
 
-# What becomes of images x (N, h, w, 3) in 0…255 by normal numbers n (N, 1, 1, 3), with standard
+def _colours(normals: Array, scales: Array, directions: Array) -> Array:
+    return jnp.einsum("nk,k,ck->nc", normals, scales, directions)[:, None, None, :]
+
+
+# What becomes of images x (N, h, w, 3) in 0…255 by normal numbers n (N, 3), with standard
 # deviations s (3,) along directions v (3, 3).
 COLOUR_FORMS: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
     "none": lambda x, *_: x,
     # The authors' code: a tenth of the colours' own deviation is added, then all is scaled back.
-    "deviations": lambda x, n, s, v: (x + 0.1 * (n * s) @ v.T) / 1.1,
+    "deviations": lambda x, n, s, v: (x + _colours(n, 0.1 * s, v)) / 1.1,
     # The paper's formula (section 4.1), which has the eigenvalues; they are of pixels in 0…1.
-    "eigenvalues": lambda x, n, s, v: x + 255 * 0.1 * (n * (s / 255) ** 2) @ v.T,
+    "eigenvalues": lambda x, n, s, v: x + 255 * _colours(n, 0.1 * (s / 255) ** 2, v),
 }
 
 
@@ -95,10 +100,11 @@ def colour_noise(
     Args:
       images: float (N, h, w, 3), in units of 0…255.
       keys: typed JAX keys (N,), one an image.
-      deviations, directions: see `prepare.Statistics`.
+      deviations: (3,), see `prepare.Statistics`.
+      directions: (3, 3), see `prepare.Statistics`.
       form: one of COLOUR_FORMS.
     """
-    normals = jax.vmap(lambda key: jax.random.normal(key, (1, 1, 3)))(keys)
+    normals = jax.vmap(lambda key: jax.random.normal(key, (3,)))(keys)
     return COLOUR_FORMS[form](images, normals, deviations, directions)
 
 
@@ -120,4 +126,4 @@ def views(images: Array, mean: Array, *, crop: int, count: int, form: str) -> Ar
     places = {1: [centre], 10: [(0, 0), (0, end), centre, (end, 0), (end, end)] * 2}[count]
     offsets, flips = jnp.array(places), jnp.arange(count) >= 5
     crops = jax.vmap(_crops, (0, None, None, None))(images, offsets, flips, crop)
-    return crops.astype(jnp.float32) - MEAN_FORMS[form](mean, offsets, flips, crop)
+    return crops.astype(jnp.float32) - MEAN_FORMS[form](mean, offsets, flips, crop)[None]

@@ -4,8 +4,10 @@ Which examples are in a batch, and how they are cropped, is a function of (seed,
 resumes starts at its step, and needs nothing else to see what it would have seen.
 """
 
+import atexit
 import functools
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Mapping
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from src.data.prepare import Prepared
 tf.config.set_visible_devices([], "GPU")  # they are JAX's
 
 Batch = dict[str, np.ndarray]
+Batches = Generator[Batch, None, None]
 Rows = slice | np.ndarray
 """Which rows of the global batch are this process's."""
 
@@ -33,7 +36,7 @@ def train_batches(
     stop_step: int,
     images_per_crop: int,
     mirror: bool,
-) -> Iterator[Batch]:
+) -> Batches:
     """Batches for the steps from `start_step` until before `stop_step`.
 
     The examples of step s are those at s·global_batch and after in an endless sequence, in which
@@ -50,7 +53,7 @@ def train_batches(
 
     @functools.lru_cache(maxsize=2)  # batches being made are of one epoch or of two
     def permutation(epoch: int) -> np.ndarray:
-        return np.random.default_rng([seed, epoch]).permutation(num_examples)
+        return np.random.default_rng([seed, epoch, 0]).permutation(num_examples)
 
     def load(step: int) -> Batch:
         positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
@@ -78,9 +81,7 @@ def train_batches(
     return _in_parallel(load, range(start_step, stop_step), types)
 
 
-def eval_batches(
-    prepared: Prepared, split: str, *, global_batch: int, rows: Rows
-) -> Iterator[Batch]:
+def eval_batches(prepared: Prepared, split: str, *, global_batch: int, rows: Rows) -> Batches:
     """Every example of a split once, in order; the last batch is filled up.
 
     Yields:
@@ -104,9 +105,17 @@ def eval_batches(
     return _in_parallel(load, range(-(-num_examples // global_batch)), types)
 
 
-def _in_parallel(
-    load: Callable[[int], Batch], steps: range, types: dict[str, type]
-) -> Iterator[Batch]:
+_running: weakref.WeakSet[Batches] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop() -> None:
+    # A thread of TensorFlow's that is in Python code when the interpreter ends would abort it.
+    for batches in list(_running):
+        batches.close()
+
+
+def _in_parallel(load: Callable[[int], Batch], steps: range, types: Mapping[str, type]) -> Batches:
     """Loads the batches of several steps at once, ahead of time, and yields them in order."""
     failures = []
 
@@ -122,12 +131,21 @@ def _in_parallel(
         tensors = tf.numpy_function(load_arrays, [step], list(types.values()))
         return dict(zip(types, tensors, strict=True))
 
-    batches = (
+    dataset = (
         tf.data.Dataset.range(steps.start, steps.stop)
         .map(load_tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(2)
     )
-    try:
-        yield from batches.as_numpy_iterator()
-    except tf.errors.OpError as error:  # TensorFlow's account of a failure is a page long
-        raise (failures or [error])[0] from None
+
+    def iterate() -> Batches:
+        try:
+            yield from dataset.as_numpy_iterator()
+        except tf.errors.OpError as error:  # which is a page long, and keeps the iterator alive
+            failure = failures[0] if failures else error
+        else:
+            return
+        raise failure
+
+    batches = iterate()
+    _running.add(batches)
+    return batches

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import sys
@@ -107,9 +108,12 @@ def prepare(
     is killed leaves nothing that looks finished.
 
     Args:
-      dataset, train_split, eval_split, tfds_dir: see `sources.source`.
+      dataset: its name, as for `sources.source`, which takes what follows `root` too.
       size: height and width of the prepared images.
       root: the folder that the prepared data sets are in.
+      train_split: what to train on; empty for the usual.
+      eval_split: what to evaluate on; empty for the usual.
+      tfds_dir: where TFDS keeps its data sets; empty for the usual.
 
     Raises:
       UserError: see `sources.source`; also if not one image of a split can be read.
@@ -118,7 +122,7 @@ def prepare(
         dataset, train_split=train_split, eval_split=eval_split, tfds_dir=tfds_dir
     )
     name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
-    digest = hashlib.sha256(f"{FORMAT} {size} {source.identity}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{FORMAT} {source.identity}".encode()).hexdigest()[:8]
     directory = Path(root).expanduser() / f"{name}-{size}px-{digest}"
     if not directory.exists():
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -155,6 +159,32 @@ def _complete_or_absent(directory: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(incomplete)
         raise
+
+
+class _Sums:
+    """Sums over images, in whole numbers and so exact (float64 is, up to 2⁵³)."""
+
+    def __init__(self, size: int):
+        self.num_images = 0
+        self.pixels = np.zeros((size, size, 3), np.int64)
+        self.products = np.zeros((3, 3))  # of one colour with another
+
+    def add(self, pixels: np.ndarray, products: np.ndarray) -> None:
+        self.num_images += 1
+        self.pixels += pixels
+        self.products += products
+
+    def statistics(self) -> Statistics:
+        mean = self.pixels / self.num_images
+        colour = mean.mean((0, 1))
+        second_moment = self.products / (self.num_images * mean.shape[0] * mean.shape[1])
+        variances, directions = np.linalg.eigh(second_moment - np.outer(colour, colour))
+        deviations = np.sqrt(np.maximum(variances, 0))  # grey images: two are 0, or just below
+        return Statistics(
+            mean.astype(np.float32),
+            deviations[::-1].astype(np.float32),
+            directions[:, ::-1].astype(np.float32),
+        )
 
 
 def _fill(
@@ -205,7 +235,7 @@ def _fill(
 
 
 def _records(
-    split: sources.Split, size: int, sums: "_Sums", unreadable: list[dict[str, str]]
+    split: sources.Split, size: int, sums: _Sums, unreadable: list[dict[str, str]]
 ) -> Iterator[dict[str, Any]]:
     """Prepares the images in parallel and yields them in their order; adds up what is read."""
 
@@ -233,30 +263,5 @@ def _records(
                 unreadable.append({"file": example.name, "reason": str(reason)})
                 continue
             sums.add(pixels, products)
-            yield {"image": jpeg, "label": example.label, "file": example.name}
-
-
-class _Sums:
-    """Sums over images, in whole numbers and so exact (float64 is, up to 2⁵³)."""
-
-    def __init__(self, size: int):
-        self.num_images = 0
-        self.pixels = np.zeros((size, size, 3), np.int64)
-        self.products = np.zeros((3, 3))  # of one colour with another
-
-    def add(self, pixels: np.ndarray, products: np.ndarray) -> None:
-        self.num_images += 1
-        self.pixels += pixels
-        self.products += products
-
-    def statistics(self) -> Statistics:
-        mean = self.pixels / self.num_images
-        colour = mean.mean((0, 1))
-        second_moment = self.products / (self.num_images * mean.shape[0] * mean.shape[1])
-        variances, directions = np.linalg.eigh(second_moment - np.outer(colour, colour))
-        deviations = np.sqrt(np.maximum(variances, 0))  # grey images: two are 0, or just below
-        return Statistics(
-            mean.astype(np.float32),
-            deviations[::-1].astype(np.float32),
-            directions[:, ::-1].astype(np.float32),
-        )
+            name = os.fsencode(example.name)  # which need not be UTF-8
+            yield {"image": jpeg, "label": example.label, "file": name}

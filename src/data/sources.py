@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def _folder(path: Path, train_split: str, eval_split: str) -> Source:
     train_name = _choose("train_split", train_split, ["train"])
     eval_name = _choose("eval_split", eval_split, evaluations)
 
-    train, evaluation = _listing(path / train_name), _listing(path / eval_name)
+    train, evaluation = _listing(path, train_name), _listing(path, eval_name)
     if only_one := sorted(train.keys() ^ evaluation.keys()):
         raise UserError(
             f"{field}: train/ and {eval_name}/ must have the same classes; "
@@ -136,31 +137,33 @@ def _folder(path: Path, train_split: str, eval_split: str) -> Source:
         def examples() -> Iterator[Example]:
             for label, files in enumerate(listing.values()):
                 for file in files:
-                    yield Example(os.path.relpath(file, path), label, file)
+                    yield Example(file, label, path / file)
 
         return Split(name, sum(map(len, listing.values())), examples)
 
     digest = hashlib.sha256()
     for name, listing in ((train_name, train), (eval_name, evaluation)):
         for class_name, files in listing.items():
-            digest.update(f"{name}/{class_name}\n".encode())
+            digest.update(os.fsencode(f"{name}/{class_name}\n"))
             for file in files:
+                there = os.path.join(path, file)
                 # A dangling link is no reason to stop here: it will be an unreadable image.
-                size = os.path.getsize(file) if os.path.exists(file) else 0
-                digest.update(f"{os.path.relpath(file, path)} {size}\n".encode())
+                size = os.path.getsize(there) if os.path.exists(there) else 0
+                digest.update(os.fsencode(f"{file} {size}\n"))
     originals = Originals(list(train), split(train_name, train), split(eval_name, evaluation))
     return Source(path.resolve().name, digest.hexdigest(), lambda: originals)
 
 
-def _listing(folder: Path) -> dict[str, list[str]]:
-    """The files of each class, however deep; all in alphabetical order, without hidden ones."""
+def _listing(root: Path, split: str) -> dict[str, list[str]]:
+    """The files of each class, however deep: paths from the root, sorted, no hidden ones."""
 
     def files(class_folder: Path) -> Iterator[str]:
         for parent, folders, names in os.walk(class_folder, followlinks=True):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (os.path.join(parent, n) for n in sorted(names) if not n.startswith("."))
+            inside = os.path.relpath(parent, root)
+            yield from (os.path.join(inside, n) for n in sorted(names) if not n.startswith("."))
 
-    classes = (f for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
+    classes = (f for f in (root / split).iterdir() if f.is_dir() and not f.name.startswith("."))
     return {class_folder.name: list(files(class_folder)) for class_folder in sorted(classes)}
 
 
@@ -196,12 +199,13 @@ def _tfds(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source
                 'give a part of it, such as config.data.train_split="train[:90%]" and '
                 'config.data.eval_split="train[90%:]"'
             )
-        image = _feature(builder, tfds.features.Image, "image")
-        label = _feature(builder, tfds.features.ClassLabel, "class label")
+        image = _supervised(builder, tfds.features.Image)
+        label = _supervised(builder, tfds.features.ClassLabel)
         class_names = builder.info.features[label].names
-        file = next((f for f in builder.info.features if "file" in f or f == "id"), None)
+        texts = _features(builder, tfds.features.Text)
+        file = next((text for text in texts if "file" in text or text == "id"), None)
 
-        def split(field: str, part: str) -> Split:
+        def split(split_name: str, field: str, part: str) -> Split:
             try:
                 num_examples = splits[part].num_examples
             except ValueError:
@@ -215,27 +219,35 @@ def _tfds(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source
                     named = example[file].decode() if file else f"{part}/{i}"
                     yield Example(named, int(example[label]), example[image])
 
-            return Split(part.partition("[")[0], num_examples, examples)
+            return Split(split_name, num_examples, examples)
 
+        train_part, eval_part = train_split or "train", eval_split or evaluations[0]
+        eval_name = re.split(r"\W", eval_part)[0]  # "test[:100]" is a part of "test"
         return Originals(
             class_names,
-            split("train_split", train_split or "train"),
-            split("eval_split", eval_split or evaluations[0]),
+            split("train", "train_split", train_part),
+            split("validation" if eval_name == "train" else eval_name, "eval_split", eval_part),
         )
 
     return Source(name, f"{builder.info.full_name} {train_split} {eval_split}", load)
 
 
-def _feature(builder: tfds.core.DatasetBuilder, kind: type, what: str) -> str:
-    """The name of the feature to learn with: the supervised one, or the only one of its kind."""
-    features = [f for f, feature in builder.info.features.items() if isinstance(feature, kind)]
-    supervised = [f for f in features if f in (builder.info.supervised_keys or ())]
-    if len(supervised or features) != 1:
+def _features(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:
+    features = builder.info.features.items()
+    return sorted(name for name, feature in features if isinstance(feature, kind))
+
+
+def _supervised(builder: tfds.core.DatasetBuilder, kind: type) -> str:
+    """The feature of a kind that the data set is meant to be learned with."""
+    features = _features(builder, kind)
+    if len(features) > 1:
+        features = [name for name in features if name in (builder.info.supervised_keys or ())]
+    if len(features) != 1:
         raise UserError(
-            f"config.data.dataset={builder.info.full_name!r}: has {len(features)} features of kind "
-            f"{what}; give a data set for image classification, which has one"
+            f"config.data.dataset={builder.info.full_name!r}: which {kind.__name__} to learn with "
+            f"is not clear, it has {_features(builder, kind)}; give a set of classified images"
         )
-    return (supervised or features)[0]
+    return features[0]
 
 
 def _read(builder: tfds.core.DatasetBuilder, split: str, image: str) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ kernels' leading axis is the tower's, so a device sees how many towers it holds 
 """
 
 import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -48,7 +49,7 @@ class Conv(nnx.Module):
         bias: float,
         rngs: nnx.Rngs,
     ):
-        self.kernel = nnx.Param(init(rngs.params(), shape))
+        self.kernel = nnx.Param(_draw(init, rngs, shape))
         self.bias = nnx.Param(jnp.full((shape[0], shape[-1]), bias))
         self.stride = stride
         self.padding = padding
@@ -58,6 +59,11 @@ class Conv(nnx.Module):
             _conv(x, kernel.astype(x.dtype), self.stride, self.padding) + bias.astype(x.dtype)
             for x, kernel, bias in zip(xs, self.kernel[...], self.bias[...], strict=True)
         ]
+
+
+def _draw(init: nnx.Initializer, rngs: nnx.Rngs, shape: tuple[int, ...]) -> jax.Array:
+    # The same numbers as in this shape at once, which XLA takes several times as long to compile.
+    return init(rngs.params(), (math.prod(shape),)).reshape(shape)
 
 
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
@@ -77,7 +83,7 @@ class Dense(nnx.Module):
         bias: float,
         rngs: nnx.Rngs,
     ):
-        self.kernel = nnx.Param(init(rngs.params(), shape))
+        self.kernel = nnx.Param(_draw(init, rngs, shape))
         self.bias = nnx.Param(jnp.full((shape[0], shape[-1]), bias))
 
     def __call__(self, xs: Towers) -> Towers:

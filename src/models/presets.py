@@ -73,13 +73,13 @@ class Architecture:
         first, *later = [*self.convs, *self.dense]
         for name in self.exchange_before:
             if name not in later:
-                raise UserError(f"model.exchange_before: {name!r} is none of {', '.join(later)}")
+                raise UserError(f"config.model.exchange_before: {name!r} is none of {', '.join(later)}")
         widths = {name: spec.maps for name, spec in self.convs.items()}
         widths |= {name: spec.units for name, spec in self.dense.items()}
         for name, width in widths.items():
             if width % self.towers:
                 raise UserError(
-                    f"model.towers: {self.towers} towers don't divide the {width} maps of {name}"
+                    f"config.model.towers: {self.towers} towers don't divide the {width} maps of {name}"
                 )
         for field, value, known in [
             ("activation", self.activation, ("relu", "tanh")),
@@ -95,15 +95,15 @@ class Architecture:
             ),
         ]:
             if value not in known:
-                raise UserError(f"model.{field}: {value!r} is none of {', '.join(known)}")
+                raise UserError(f"config.model.{field}: {value!r} is none of {', '.join(known)}")
         for name, norm in self.norms.items():
             if norm.n % 2 == 0:
                 raise UserError(
-                    f"model.norms.{name}.n: a window of {norm.n} has no middle; take an odd one"
+                    f"config.model.norms.{name}.n: a window of {norm.n} has no middle; take an odd one"
                 )
         if self.final_side() < 1:
             raise UserError(
-                f"model.image_size: {self.image_size} pixels leave nothing after the last layer"
+                f"config.model.image_size: {self.image_size} pixels leave nothing after the last layer"
             )
 
     def final_side(self) -> int:

@@ -1,0 +1,104 @@
+"""How many images per second three ways of loading them yield, with nothing else to do.
+
+    python -m benchmarks.pipeline --photos=FOLDER --root=FOLDER [--loader=tfdata] [--seconds=5]
+
+A loader makes batches of 128 random 224-crops, half of them mirrored:
+
+  ours           this project's, from the data set that it prepares in `root`
+  tfdata         a plain tf.data pipeline over the original files, which it decodes and resizes
+  tfdata-small   the same over the prepared JPEGs, already in memory, which it only decodes
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import worker
+from src.data.pipeline import train_batches
+from src.data.prepare import Prepared, prepare
+
+CROP, SIZE = 224, 256
+
+
+def main() -> dict[str, Any]:
+    """Prepares the photographs if they are not yet, and loads them for some seconds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--loader", choices=LOADERS, default="ours")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--seconds", type=float, default=5)
+    flags = parser.parse_args()
+    prepared = prepare(f"folder:{flags.photos}", SIZE, flags.root)
+    batches = LOADERS[flags.loader](flags.photos, prepared, flags.batch)
+    speed = worker.calls_per_second(lambda: next(batches), flags.seconds / 2, flags.seconds)
+    return {
+        "images_per_second": speed * flags.batch,
+        "original_bytes": np.mean([file.stat().st_size for file in _files(flags.photos)]),
+        "prepared_bytes": np.mean([len(jpeg) for jpeg in _jpegs(prepared)]),
+    }
+
+
+def ours(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  # noqa: ARG001
+    """What src/train.py trains on."""
+    return train_batches(
+        prepared,
+        global_batch=batch,
+        crop=CROP,
+        seed=0,
+        rows=slice(None),
+        start_step=0,
+        stop_step=10**9,
+        images_per_crop=1,
+        mirror=True,
+    )
+
+
+def originals(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  # noqa: ARG001
+    """Decodes and resizes the files as they came."""
+
+    def load(path: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        sides = tf.cast(tf.shape(image)[:2], tf.float32)
+        sides = tf.cast(tf.round(sides * (SIZE / tf.reduce_min(sides))), tf.int32)
+        return _augment(tf.cast(tf.image.resize(image, sides), tf.uint8))
+
+    paths = [str(path) for path in _files(photos)]
+    return _batches(paths, load, batch)
+
+
+def small(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  # noqa: ARG001
+    """Decodes what is prepared with TensorFlow's decoder."""
+    return _batches(
+        _jpegs(prepared), lambda jpeg: _augment(tf.io.decode_jpeg(jpeg, channels=3)), batch
+    )
+
+
+LOADERS = {"ours": ours, "tfdata": originals, "tfdata-small": small}
+
+
+def _augment(image: tf.Tensor) -> tf.Tensor:
+    return tf.image.random_flip_left_right(tf.image.random_crop(image, (CROP, CROP, 3)))
+
+
+def _batches(elements: list[Any], load: Any, batch: int) -> Iterator[Any]:
+    dataset = tf.data.Dataset.from_tensor_slices(elements).repeat().shuffle(len(elements))
+    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.batch(batch).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+
+
+def _files(photos: Path) -> list[Path]:
+    return [path for path in (photos / "train").rglob("*") if path.is_file()]
+
+
+def _jpegs(prepared: Prepared) -> list[bytes]:
+    records = prepared.records("train")
+    return records.read(np.arange(len(records)))[0]
+
+
+if __name__ == "__main__":
+    worker.report(main)

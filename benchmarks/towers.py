@@ -1,0 +1,51 @@
+"""Training speed and peak memory of this project, its two towers on one device or on two.
+
+    python -m benchmarks.towers [--devices=2] [--batch=128] [--seconds=10]
+
+It is what src/train.py runs for configs/alexnet.py: a batch of uint8 goes to the devices, and the
+compiled step subtracts the mean image, adds the colour noise, has dropout, and updates.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import training, worker
+from configs import alexnet
+from src.data.prepare import Statistics
+from src.mesh import make_mesh, replicate, to_devices
+from src.step import create_state, make_train_step
+
+
+def main() -> dict[str, Any]:
+    """Trains on one batch, again and again."""
+    flags = training.parse(devices=1)
+    jax.config.update("jax_num_cpu_devices", flags.devices)
+    config = alexnet.paper("imagenet2012")
+    config.batch_size = flags.batch
+    config.mesh.model = str(flags.devices)
+    mesh = make_mesh(config.model.towers, flags.batch, **config.mesh)
+    state = create_state(config, training.CLASSES, mesh)
+    train_step = make_train_step(config, training.CLASSES, mesh)
+    batch, statistics = training.random_batch(flags.batch), replicate(mesh, random_statistics())
+    rate = np.float32(config.schedule.rate)
+
+    def step() -> None:
+        nonlocal state
+        on_devices = to_devices(mesh, batch, flags.batch)
+        state, metrics = train_step(state, on_devices, statistics, rate)
+        jax.block_until_ready((state, metrics))
+
+    return training.measure(step, flags)
+
+
+def random_statistics() -> Statistics:
+    """Plausible deviations of colours, and a mean image of noise."""
+    return Statistics(
+        training.random_mean(), np.array([110, 30, 12], np.float32), np.eye(3, dtype=np.float32)
+    )
+
+
+if __name__ == "__main__":
+    worker.report(main)

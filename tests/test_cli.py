@@ -1,0 +1,64 @@
+"""Every mistake on the command line ends with status 2 and one line that names it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from commands import run
+
+MISTAKES = {
+    "--config=configs/nothing.py": "configs/nothing.py",
+    "--config.nothing=1": "'nothing'",
+    "--config.model.nothing=1": "'nothing'",
+    "--config.batch_size=many": "--config.batch_size=many",
+    "--config.batch_size=0": "config.batch_size: 0",
+    "--config.duration=3 weeks": "config.duration: '3 weeks'",
+    "--config.dtype=float16": "config.dtype: 'float16'",
+    "--config.views=5": "config.views: 5",
+    "--config.augment.colour=sepia": "config.augment.colour: 'sepia'",
+    "--config.schedule.name=slow": "config.schedule.name: 'slow'",
+    "--config.data.size=60": "config.data.size: images of 60",
+    "--config.model.towers=3": "config.model.towers: 3",
+    "--config.model.activation=gelu": "config.model.activation: 'gelu'",
+    "--config.mesh.model=2": "config.mesh.model: 2",
+    "--config.mesh.data=two": "config.mesh.data: 'two'",
+    "--config=configs/small.py:no_such_set": "config.data.dataset='no_such_set'",
+    "--config=configs/small.py:folder:no/such": "config.data.dataset='folder:no/such'",
+    "--nothing": "nothing",
+    "nothing": "'nothing'",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    workdir = tmp_path_factory.mktemp("mistakes")
+
+    def outcome(mistake: str) -> tuple[int, str]:
+        done = run(
+            "src.main", "--config=configs/small.py", mistake, f"--workdir={workdir}", cache=workdir
+        )
+        return done.returncode, done.stderr
+
+    with ThreadPoolExecutor(3) as pool:
+        return dict(zip(MISTAKES, pool.map(outcome, MISTAKES), strict=True))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line(mistake: str, outcomes: dict[str, tuple[int, str]]) -> None:
+    status, stderr = outcomes[mistake]
+    assert status == 2, stderr
+    (line,) = stderr.splitlines()
+    assert line.startswith("error: ")
+    assert MISTAKES[mistake] in line
+
+
+def test_help_shows_the_command_and_its_flags(tmp_path: Path) -> None:
+    done = run("src.main", "--help", cache=tmp_path)
+    assert done.returncode == 0
+    assert "python -m src.main --config=" in done.stdout
+    assert "--workdir" in done.stdout
+
+
+def test_the_default_recipe_says_that_it_takes_the_small_one(tmp_path: Path) -> None:
+    done = run("src.main", "--config.dtype=float16", cache=tmp_path)
+    assert "taking that of configs/small.py" in done.stderr

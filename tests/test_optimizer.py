@@ -1,0 +1,95 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from src.optimizer import momentum
+
+DECAY, WEIGHT_DECAY = 0.9, 0.0005
+RATES = [0.1, 0.1, 0.1, 0.01, 0.01, 0.01]  # which drops in the middle
+
+
+def tree(seed: int) -> dict[str, dict[str, np.ndarray]]:
+    random = np.random.default_rng(seed)
+    shapes = {
+        "conv1": {"kernel": (2, 3, 4), "bias": (2, 4)},
+        "fc8": {"kernel": (2, 5), "bias": (2,)},
+    }
+    return jax.tree.map(
+        lambda shape: random.normal(size=shape).astype(np.float32),
+        shapes,
+        is_leaf=lambda x: isinstance(x, tuple),
+    )
+
+
+def in_numpy(rates: list[float], decayed: tuple[str, ...]) -> list[dict]:
+    """The paper's section 5, parameter by parameter; what the parameters are after each step."""
+    params, history = tree(0), []
+    velocity = jax.tree.map(np.zeros_like, params)
+    for step, rate in enumerate(rates):
+        gradients = tree(step + 1)
+        for layer, fields in params.items():
+            for name, w in fields.items():
+                v, g = velocity[layer][name], gradients[layer][name]
+                weight_decay = WEIGHT_DECAY if name in decayed else 0
+                v = DECAY * v - weight_decay * rate * w - rate * g
+                velocity[layer][name], fields[name] = v, w + v
+        history.append(jax.tree.map(np.copy, params))
+    return history
+
+
+def in_optax(transformation, rates: list[float]) -> list[dict]:
+    params, history = tree(0), []
+    state = transformation(0.0).init(params)
+    for step, rate in enumerate(rates):
+        updates, state = transformation(rate).update(tree(step + 1), state, params)
+        params = optax.apply_updates(params, updates)
+        history.append(params)
+    return history
+
+
+def paper_momentum(decay_biases: bool):
+    return lambda rate: momentum(
+        rate, decay=DECAY, weight_decay=WEIGHT_DECAY, decay_biases=decay_biases
+    )
+
+
+def largest_difference(a: dict, b: dict) -> float:
+    return max(jax.tree.leaves(jax.tree.map(lambda x, y: np.abs(x - y).max(), a, b)))
+
+
+@pytest.mark.parametrize(
+    ("decay_biases", "decayed"), [(True, ("kernel", "bias")), (False, ("kernel",))]
+)
+def test_steps_equal_the_papers_rule(decay_biases, decayed):
+    steps = in_optax(paper_momentum(decay_biases), RATES)
+    for step, expected in zip(steps, in_numpy(RATES, decayed), strict=True):
+        assert largest_difference(step, expected) < 1e-6
+
+
+def test_biases_without_decay_stay_where_no_gradient_pulls():
+    params = jax.tree.map(np.ones_like, tree(0))
+    zeros = jax.tree.map(np.zeros_like, params)
+    optimizer = paper_momentum(decay_biases=False)(0.1)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    for layer in updates.values():
+        assert not layer["bias"].any()
+        np.testing.assert_allclose(layer["kernel"], -WEIGHT_DECAY * 0.1, rtol=1e-6)
+
+
+def test_lowering_the_rate_leaves_the_velocity_as_optax_sgd_does_not():
+    def sgd(rate: float):
+        return optax.chain(optax.add_decayed_weights(WEIGHT_DECAY), optax.sgd(rate, momentum=DECAY))
+
+    paper, common = in_optax(paper_momentum(decay_biases=True), RATES), in_optax(sgd, RATES)
+    before_the_drop = RATES.index(0.01) - 1
+    assert largest_difference(paper[before_the_drop], common[before_the_drop]) < 1e-6
+    assert largest_difference(paper[before_the_drop + 1], common[before_the_drop + 1]) > 0.05
+
+
+def test_the_state_does_not_depend_on_the_rate():
+    params = tree(0)
+    states = [paper_momentum(decay_biases=True)(rate).init(params) for rate in (0.0, 0.1)]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    assert not any(jnp.any(leaf) for leaf in jax.tree.leaves(states))

@@ -1,0 +1,226 @@
+"""A run that is stopped, killed or damaged ends where an uninterrupted one does."""
+
+import json
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from commands import run, start
+
+from src.checkpoint import Checkpoints
+from src.classifier import load
+import tiny
+
+TOTAL = 24
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data and compiled programs, made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def arguments(workdir: Path, cache: Path, *more: str) -> list[str]:
+    return [
+        "--config=tests/tiny.py",
+        f"--workdir={workdir}",
+        f"--config.data.root={cache / 'prepared'}",
+        *more,
+    ]
+
+
+def train(workdir: Path, cache: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return run("src.main", *arguments(workdir, cache, *more), cache=cache)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cache: Path) -> Path:
+    workdir = cache / "uninterrupted"
+    done = train(workdir, cache)
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def interrupt(
+    workdir: Path, cache: Path, number: signal.Signals, when: Callable[[], bool], *more: str
+) -> tuple[int, str]:
+    """Starts training, sends it a signal as soon as `when` holds, and waits for its end."""
+    with start("src.main", *arguments(workdir, cache, *more), cache=cache) as process:
+        while process.poll() is None and not when():
+            time.sleep(0.002)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+    return process.returncode, out + err
+
+
+def steps_done(workdir: Path) -> int:
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return json.loads(lines[-1])["step"] if lines else 0
+
+
+def assert_same_run(one: Path, other: Path, tolerance: float = 0) -> None:
+    for a, b in zip(
+        *(jax.tree.leaves(load(workdir).params) for workdir in (one, other)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+    metrics = [
+        [
+            {name: value for name, value in json.loads(line).items() if "second" not in name}
+            for line in (workdir / "metrics.jsonl").read_text().splitlines()
+        ]
+        for workdir in (one, other)
+    ]
+    assert [(m["step"], m["split"]) for m in metrics[0]] == [
+        (m["step"], m["split"]) for m in metrics[1]
+    ]
+    for a, b in zip(*metrics, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=tolerance)
+        assert a["top1_error"] == pytest.approx(b["top1_error"], abs=10 * tolerance)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_saves_its_step_and_goes_on_bitwise(
+    number: signal.Signals, tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    status, output = interrupt(tmp_path, cache, number, lambda: steps_done(tmp_path) >= 6)
+    assert status == 128 + number
+    assert "stopped after step" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "result.json").exists()
+    assert train(tmp_path, cache).returncode == 0
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_a_run_killed_at_random_moments_goes_on_bitwise(
+    tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    moments = random.Random(0)
+    for _ in range(3):
+        first = steps_done(tmp_path)
+        delay = moments.uniform(0, 0.3)
+
+        def when(first: int = first, delay: float = delay) -> bool:
+            if steps_done(tmp_path) == first:
+                return False
+            time.sleep(delay)
+            return True
+
+        status, output = interrupt(tmp_path, cache, signal.SIGKILL, when)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL, output
+    assert train(tmp_path, cache).returncode == 0
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_a_run_killed_during_a_save_goes_on_bitwise(
+    tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    def is_saving() -> bool:
+        checkpoints = list((tmp_path / "checkpoints").glob("*"))
+        finished = [path for path in checkpoints if path.name.isdigit()]
+        return bool(finished) and len(checkpoints) > len(finished)
+
+    status, output = interrupt(tmp_path, cache, signal.SIGKILL, is_saving)
+    assert status == -signal.SIGKILL, output
+    assert train(tmp_path, cache).returncode == 0
+    assert_same_run(tmp_path, uninterrupted)
+    left = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert all(name.isdigit() for name in left), left
+
+
+def test_a_run_goes_on_upon_another_mesh(tmp_path: Path, cache: Path, uninterrupted: Path) -> None:
+    status, _ = interrupt(
+        tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) >= 6, "--cpu_devices=4"
+    )
+    assert status == 143
+    assert train(tmp_path, cache, "--cpu_devices=2").returncode == 0
+    assert_same_run(tmp_path, uninterrupted, tolerance=1e-5)
+
+
+def test_a_finished_run_says_so(cache: Path, uninterrupted: Path) -> None:
+    again = train(uninterrupted, cache)
+    assert again.returncode == 0
+    assert "is finished" in again.stdout
+    result = json.loads((uninterrupted / "result.json").read_text())
+    assert result["step"] == TOTAL
+    assert result["examples"] == 360
+    assert {"top1_error", "top5_error", "views", "epochs", "seconds"} <= result.keys()
+
+
+def copy_of(workdir: Path, to: Path) -> Path:
+    """The run as it was before its result was written."""
+    subprocess.run(["cp", "-r", workdir, to], check=True)
+    (to / "result.json").unlink()
+    return to
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
+    damage: str, tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+    files = (file for file in (workdir / f"checkpoints/{TOTAL}/params").rglob("d/*"))
+    largest = max(files, key=lambda file: file.stat().st_size)
+    match damage:
+        case "truncated":
+            largest.write_bytes(largest.read_bytes()[:100])
+        case "flipped":
+            flip_a_bit(largest)
+        case "missing":
+            largest.unlink()
+    done = train(workdir, cache)
+    assert done.returncode == 0, done.stderr
+    assert f"checkpoint {TOTAL} is damaged and set aside" in done.stderr
+    assert (workdir / f"damaged/{TOTAL}").is_dir()
+    assert_same_run(workdir, uninterrupted)
+
+
+def test_newest_and_best_checkpoints_are_kept(uninterrupted: Path) -> None:
+    steps = {int(path.name) for path in (uninterrupted / "checkpoints").iterdir()}
+    evaluations = [
+        metrics
+        for line in (uninterrupted / "metrics.jsonl").read_text().splitlines()
+        if (metrics := json.loads(line))["split"] == "test"
+    ]
+    best = min(evaluations, key=lambda metrics: metrics["top1_error"])
+    assert {TOTAL, TOTAL - 4, best["step"]} == steps
+    with Checkpoints(uninterrupted / "checkpoints", read_only=True) as checkpoints:
+        assert checkpoints.step_of("best") == best["step"]
+
+
+def test_other_settings_are_refused_by_name(cache: Path, uninterrupted: Path) -> None:
+    done = train(uninterrupted, cache, "--config.seed=7", "--config.optimizer.decay=0.5")
+    assert done.returncode == 2
+    assert "config.seed was 0 and is 7" in done.stderr
+    assert "config.optimizer.decay was 0.9 and is 0.5" in done.stderr
+    assert tiny.get_config().batch_size == 32  # and nothing else differs
+    assert done.stderr.count("config.") == 2
+
+
+def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, cache: Path
+) -> None:
+    explode = "--config.schedule.name=steps --config.schedule.divide_by=1e-12".split()
+    done = train(tmp_path, cache, *explode, "--config.schedule.boundaries=('10 steps',)")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(r"error: step 1[0-9]: the loss is (nan|inf|[0-9.e+]+)", done.stderr)
+    with Checkpoints(tmp_path / "checkpoints", read_only=True) as checkpoints:
+        assert checkpoints.step_of("newest") in (8, 12)
+    for leaf in jax.tree.leaves(load(tmp_path).params):
+        assert np.isfinite(leaf).all()

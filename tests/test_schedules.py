@@ -1,0 +1,148 @@
+import json
+import math
+import re
+from fractions import Fraction
+
+import pytest
+from ml_collections import ConfigDict
+
+from src.errors import UserError
+from src.schedules import Plateau, in_steps, is_due, make_schedule
+
+EPOCH = Fraction(1437, 64)  # in steps
+
+
+@pytest.mark.parametrize(
+    ("duration", "steps"),
+    [
+        ("90 epochs", 90 * EPOCH),
+        ("1 epoch", EPOCH),
+        ("0.5 epochs", EPOCH / 2),
+        ("1000 steps", 1000),
+        (" 1step ", 1),
+        ("2.25 epochs", EPOCH * 9 / 4),
+    ],
+)
+def test_durations_are_exact(duration, steps):
+    assert in_steps("config.duration", duration, EPOCH) == steps
+
+
+@pytest.mark.parametrize(
+    "duration", ["90", "epochs", "-1 epochs", "0 steps", "0.0 epochs", "1 hour", "1e3 steps", ""]
+)
+def test_what_is_no_duration_is_named_with_its_value(duration):
+    message = f"config.duration: {duration!r} is no duration; write it like '90 epochs'"
+    with pytest.raises(UserError, match=re.escape(message)):
+        in_steps("config.duration", duration, EPOCH)
+
+
+@pytest.mark.parametrize("every", [EPOCH, EPOCH / 2, Fraction(7, 3), Fraction(5), Fraction(1)])
+def test_each_multiple_is_due_once_at_the_first_step_that_reaches_it(every):
+    due = [step for step in range(500) if is_due(step, every)]
+    multiples = range(1, int(499 / every) + 1)
+    assert due == [math.ceil(every * k) for k in multiples]
+
+
+def test_what_is_due_more_often_than_each_step_is_due_at_each_step():
+    assert [step for step in range(5) if is_due(step, Fraction(1, 3))] == [1, 2, 3, 4]
+
+
+def fields(**changes) -> ConfigDict:
+    schedule = {
+        "name": "constant",
+        "rate": 0.01,
+        "divide_by": 10.0,
+        "patience": 2,
+        "drops": 3,
+        "boundaries": (),
+    }
+    return ConfigDict({"schedule": schedule | changes})
+
+
+def test_constant():
+    schedule = make_schedule(fields(), 1000, EPOCH)
+    assert {schedule.rate(step) for step in (0, 1, 999)} == {0.01}
+
+
+def test_steps_divide_the_rate_at_the_first_step_after_each_boundary():
+    boundaries = ("2 epochs", "100 steps")  # the first is 44.9 steps
+    schedule = make_schedule(fields(name="steps", boundaries=boundaries), 200, EPOCH)
+    rates = [schedule.rate(step) for step in range(200)]
+    assert rates == pytest.approx([0.01] * 45 + [0.001] * 55 + [0.0001] * 100)
+
+
+def test_cosine_goes_from_the_rate_to_zero():
+    schedule = make_schedule(fields(name="cosine"), 1000, EPOCH)
+    rates = [schedule.rate(step) for step in range(1001)]
+    assert rates[0] == 0.01
+    assert rates[250] == pytest.approx(0.01 * (1 + math.sqrt(0.5)) / 2)
+    assert rates[500] == pytest.approx(0.005)
+    assert rates[1000] == pytest.approx(0)
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["constant", "steps", "cosine"])
+def test_schedules_that_do_not_look_at_errors_keep_nothing(name):
+    schedule = make_schedule(fields(name=name, boundaries=("10 steps",)), 100, EPOCH)
+    rates = [schedule.rate(step) for step in range(100)]
+    for _ in range(10):
+        schedule.observe(0.5)
+    schedule.restore(json.loads(json.dumps(schedule.state())))
+    assert schedule.state() == {}
+    assert [schedule.rate(step) for step in range(100)] == rates
+
+
+def rates_after(schedule: Plateau, errors: list[float]) -> list[float]:
+    rates = []
+    for error in errors:
+        schedule.observe(error)
+        rates.append(schedule.rate(0))
+    return rates
+
+
+def test_plateau_drops_after_as_many_validations_without_a_new_best_as_its_patience():
+    schedule = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    assert schedule.rate(0) == 0.01
+    # Equalling the best is no improvement; a new best, however small, starts the count again.
+    errors = [0.9, 0.95, 0.8, 0.8, 0.79, 0.85, 0.80, 0.82, 0.81]
+    dropped = [0, 0, 0, 0, 0, 0, 1, 1, 2]
+    assert rates_after(schedule, errors) == pytest.approx([0.01 / 10**n for n in dropped])
+
+
+@pytest.mark.parametrize("later", [[0.9], [0.9, 0.1, 0.05, 0.9], [0.01, 0.9, 0.9]])
+def test_plateau_drops_exactly_three_times_whatever_follows(later):
+    schedule = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    rates = rates_after(schedule, [0.5] * 7 + later * 20)
+    assert len(set(rates)) == 4
+    assert rates[6:] == pytest.approx([1e-5] * (1 + 20 * len(later)))
+
+
+@pytest.mark.parametrize("taken_after", range(9))
+def test_plateau_restored_from_its_state_goes_on_as_if_never_interrupted(taken_after):
+    errors = [0.9, 0.8, 0.85, 0.82, 0.81, 0.7, 0.75, 0.74, 0.9]
+    whole = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    expected = rates_after(whole, errors)
+    first = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    rates = rates_after(first, errors[:taken_after])
+    second = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    second.restore(json.loads(json.dumps(first.state())))
+    assert rates + rates_after(second, errors[taken_after:]) == expected
+    assert second.state() == whole.state()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"name": "linear"},
+            "schedule.name: 'linear' is none of constant, steps, cosine, plateau",
+        ),
+        (
+            {"name": "steps", "boundaries": ("30 epochs", "60")},
+            "schedule.boundaries: '60' is no duration",
+        ),
+    ],
+)
+def test_a_schedule_that_there_is_not_is_named(changes, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        make_schedule(fields(**changes), 1000, EPOCH)
