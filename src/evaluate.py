@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 
@@ -19,7 +18,8 @@ from src import scores
 from src.classifier import load
 from src.cli import new_flags, run
 from src.data import pipeline
-from src.data.prepare import Statistics, prepare
+from src.data.augment import Statistics
+from src.data.prepare import prepare
 from src.errors import UserError
 from src.inference import Forward
 from src.mesh import DATA_AXIS, local_rows, make_mesh, to_devices
@@ -127,6 +127,7 @@ def main(arguments: Sequence[str]) -> None:
         parts = (classifier.classify(views), classifier.params, classifier.statistics, batches)
         members.append(Member(*parts))
     result = evaluate(members, mesh, global_batch)
+    assert result is not None  # nothing asks it to stop
     print(f"{data.eval_split}: {describe({**result, 'views': views})}")
 
 

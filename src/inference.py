@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from src import scores
 from src.data import augment
-from src.data.prepare import Statistics
+from src.data.augment import Statistics
 from src.mesh import BATCH, DATA_AXIS, PARAMETERS
 from src.models.layers import TOWER_AXIS
 from src.step import graph_of
@@ -29,10 +29,15 @@ def make_classify(config: ConfigDict, num_classes: int, mesh: Mesh, views: int) 
     """
     graph = graph_of(config, num_classes)
 
+    places = augment.view_places(views, config.data.size - config.model.image_size)
+
     def of_shard(params: Any, images: jax.Array, statistics: Statistics) -> jax.Array:
         model = nnx.merge(graph, params)
-        crops = _views(config, images, statistics, views)
-        log_p = jax.lax.map(lambda crop: scores.log_softmax(model.logits(crop)), crops)
+
+        def of_view(place: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return scores.log_softmax(model.logits(_view(config, images, statistics, place)))
+
+        log_p = jax.lax.map(of_view, places)  # one by one, to need the memory of one
         return jax.nn.logsumexp(log_p, axis=0) - jnp.log(views)
 
     classify = _over_mesh(of_shard, mesh, jax.P(DATA_AXIS, TOWER_AXIS))
@@ -46,26 +51,25 @@ def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) 
       A function to (N, H, W, maps) or (N, units).
     """
     graph = graph_of(config, num_classes)
+    (offset,), (flip,) = augment.view_places(1, config.data.size - config.model.image_size)
     axes = (None, None) if layer in config.model.convs else ()
 
     def of_shard(params: Any, images: jax.Array, statistics: Statistics) -> jax.Array:
-        (crop,) = _views(config, images, statistics, 1)
-        towers = nnx.merge(graph, params).activations(crop)[layer]
+        crops = _view(config, images, statistics, (offset, flip))
+        towers = nnx.merge(graph, params).activations(crops)[layer]
         return jnp.concatenate(towers, axis=-1).astype(jnp.float32)
 
     return jax.jit(_over_mesh(of_shard, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS)))
 
 
-def _views(config: ConfigDict, images: jax.Array, statistics: Statistics, count: int) -> jax.Array:
-    """(count, N, crop, crop, 3), the mean image subtracted."""
-    views = augment.views(
-        images,
-        statistics.mean,
-        crop=config.model.image_size,
-        count=count,
-        form=config.augment.mean,
-    )
-    return views.swapaxes(0, 1)
+def _view(
+    config: ConfigDict,
+    images: jax.Array,
+    statistics: Statistics,
+    place: tuple[augment.Array, augment.Array],
+) -> augment.Array:
+    size, form = config.model.image_size, config.augment.mean
+    return augment.view(images, statistics.mean, *place, crop=size, form=form)
 
 
 def _over_mesh(of_shard: Forward, mesh: Mesh, out: jax.P) -> Forward:

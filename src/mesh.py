@@ -45,8 +45,8 @@ def make_mesh(towers: int, global_batch: int, *, data: str = "auto", model: str 
         )
     if global_batch % data_size:
         raise UserError(
-            f"config.batch_size: {data_size} data shards don't divide the global batch of {global_batch}; "
-            f"take a multiple of {data_size}"
+            f"config.batch_size: {data_size} data shards don't divide the global batch of "
+            f"{global_batch}; take a multiple of {data_size}"
         )
     return jax.make_mesh(
         (data_size, model_size), (DATA_AXIS, TOWER_AXIS), axis_types=(AxisType.Auto,) * 2

@@ -63,7 +63,7 @@ class Constant(_Stateless):
 
     base: float
 
-    def rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:  # noqa: ARG002
         return self.base
 
 
@@ -131,7 +131,8 @@ def make_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: Fractio
     """
     fields = config.schedule
     boundaries = [
-        in_steps("config.schedule.boundaries", boundary, steps_per_epoch) for boundary in fields.boundaries
+        in_steps("config.schedule.boundaries", boundary, steps_per_epoch)
+        for boundary in fields.boundaries
     ]
     schedules: dict[str, Schedule] = {
         "constant": Constant(fields.rate),

@@ -28,8 +28,8 @@ def put_before(
     """How many of `classes` rank before the label: int (N,).
 
     Of equally probable classes the one with the lower index comes first, as in a stable sort: a
-    network that tells nothing apart must not look right. Nor must one whose scores are no numbers: of
-    those, all come before the label.
+    network that tells nothing apart must not look right. Nor must one whose scores are no numbers:
+    of those, all come before the label.
     """
     own = label_log_p[:, None]
     after = (log_p < own) | ((log_p == own) & (classes >= labels[:, None]))

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from src import scores
 from src.data import augment
-from src.data.prepare import Statistics
+from src.data.augment import Statistics
 from src.mesh import BATCH, DATA_AXIS, PARAMETERS
 from src.models.alexnet import AlexNet
 from src.models.layers import TOWER_AXIS

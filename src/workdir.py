@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from src.data.prepare import Prepared, Statistics
+from src.data.augment import Statistics
+from src.data.prepare import Prepared
 from src.errors import UserError
 
 # What may differ when a run goes on, since the trained network does not depend on it.

@@ -12,11 +12,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import tiny
 from commands import run, start
 
 from src.checkpoint import Checkpoints
 from src.classifier import load
-import tiny
 
 TOTAL = 24
 
@@ -215,7 +215,7 @@ def test_other_settings_are_refused_by_name(cache: Path, uninterrupted: Path) ->
 def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, cache: Path
 ) -> None:
-    explode = "--config.schedule.name=steps --config.schedule.divide_by=1e-12".split()
+    explode = ["--config.schedule.name=steps", "--config.schedule.divide_by=1e-12"]
     done = train(tmp_path, cache, *explode, "--config.schedule.boundaries=('10 steps',)")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

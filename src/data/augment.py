@@ -4,11 +4,21 @@ Every random number is a function of (seed, step, place in the global batch), ne
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+
+Array = jax.Array | np.ndarray
+
+
+class Statistics(NamedTuple):
+    """Of the training split's pixels, which are 0…255."""
+
+    mean: Array  # float32 (size, size, 3): the mean image
+    deviations: Array  # float32 (3,): standard deviations along `directions`, descending
+    directions: Array  # float32 (3, 3): the principal components of RGB, one a column
 
 
 def draw_crops(
@@ -100,30 +110,43 @@ def colour_noise(
     Args:
       images: float (N, h, w, 3), in units of 0…255.
       keys: typed JAX keys (N,), one an image.
-      deviations: (3,), see `prepare.Statistics`.
-      directions: (3, 3), see `prepare.Statistics`.
+      deviations: (3,), see `Statistics`.
+      directions: (3, 3), see `Statistics`.
       form: one of COLOUR_FORMS.
     """
     normals = jax.vmap(lambda key: jax.random.normal(key, (3,)))(keys)
     return COLOUR_FORMS[form](images, normals, deviations, directions)
 
 
-def views(images: Array, mean: Array, *, crop: int, count: int, form: str) -> Array:
-    """The crops that an evaluation averages over, minus the mean image.
+def view_places(count: int, slack: int) -> tuple[Array, Array]:
+    """Where the views are that an evaluation averages over.
+
+    Args:
+      count: 1 for the centre; 10 for the four corners and the centre, and their mirror images.
+      slack: by how much the images are larger than the crops.
+
+    Returns:
+      offsets, int32 (count, 2), and flips, bool (count,).
+    """
+    centre = (slack // 2, slack // 2)
+    corners_and_centre = [(0, 0), (0, slack), centre, (slack, 0), (slack, slack)]
+    places = [centre] if count == 1 else corners_and_centre * 2
+    return jnp.array(places), jnp.arange(count) >= 5
+
+
+def view(images: Array, mean: Array, offset: Array, flip: Array, *, crop: int, form: str) -> Array:
+    """One view of each image, minus the mean image.
 
     Args:
       images: (N, S, S, 3), 0…255.
       mean: (S, S, 3), 0…255.
-      crop: height and width of the crops.
-      count: 1 for the centre; 10 for the four corners and the centre, and their mirror images.
+      offset: (2,), see `view_places`.
+      flip: (), see `view_places`.
+      crop: height and width of the view.
       form: one of MEAN_FORMS.
 
     Returns:
-      float32 (N, count, crop, crop, 3).
+      float32 (N, crop, crop, 3).
     """
-    end = mean.shape[0] - crop
-    centre = (end // 2, end // 2)
-    places = {1: [centre], 10: [(0, 0), (0, end), centre, (end, 0), (end, end)] * 2}[count]
-    offsets, flips = jnp.array(places), jnp.arange(count) >= 5
-    crops = jax.vmap(_crops, (0, None, None, None))(images, offsets, flips, crop)
-    return crops.astype(jnp.float32) - MEAN_FORMS[form](mean, offsets, flips, crop)[None]
+    crops = jax.vmap(_crop, (0, None, None, None))(images, offset, flip, crop)
+    return subtract_mean(crops, mean, offset[None], flip[None], form)

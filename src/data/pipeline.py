@@ -8,16 +8,14 @@ import atexit
 import functools
 import weakref
 from collections.abc import Callable, Generator, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
 from src.data import images
 from src.data.augment import draw_crops
 from src.data.prepare import Prepared
-
-tf.config.set_visible_devices([], "GPU")  # they are JAX's
 
 Batch = dict[str, np.ndarray]
 Batches = Generator[Batch, None, None]
@@ -117,6 +115,9 @@ def _stop() -> None:
 
 def _in_parallel(load: Callable[[int], Batch], steps: range, types: Mapping[str, type]) -> Batches:
     """Loads the batches of several steps at once, ahead of time, and yields them in order."""
+    import tensorflow as tf  # takes seconds, which a mistake in a command need not wait for
+
+    tf.config.set_visible_devices([], "GPU")  # they are JAX's
     failures = []
 
     def load_arrays(step: np.int64) -> list[np.ndarray]:
@@ -127,7 +128,7 @@ def _in_parallel(load: Callable[[int], Batch], steps: range, types: Mapping[str,
             raise
         return [batch[name] for name in types]
 
-    def load_tensors(step: tf.Tensor) -> dict[str, tf.Tensor]:
+    def load_tensors(step: Any) -> dict[str, Any]:
         tensors = tf.numpy_function(load_arrays, [step], list(types.values()))
         return dict(zip(types, tensors, strict=True))
 

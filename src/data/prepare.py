@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -26,19 +26,12 @@ from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
 from src.data import images, sources
+from src.data.augment import Statistics
 from src.errors import UserError
 
 FORMAT = 1  # raise it when the same source would be prepared into something else than before
 EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
 IN_FLIGHT = 256  # originals, with their pixels: about 100 MB
-
-
-class Statistics(NamedTuple):
-    """Of a split's pixels, which are 0…255."""
-
-    mean: np.ndarray  # float32 (size, size, 3): the mean image
-    deviations: np.ndarray  # float32 (3,): standard deviations along `directions`, descending
-    directions: np.ndarray  # float32 (3, 3): the principal components of RGB, one a column
 
 
 class Records:

@@ -173,11 +173,15 @@ def _enumerate(names: list[str], most: int = 5) -> str:
 
 def _tfds(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source:
     field = f"config.data.dataset={name!r}"
+    base = name.partition("/")[0]
+    known = tfds.list_builders(with_community_datasets=False)
+    folder = Path(tfds_dir or tfds.core.constants.DATA_DIR).expanduser() / base
     try:
+        if base not in known and not folder.exists():  # TFDS would go and ask the network
+            raise ValueError(f"unknown: {base}")
         builder = tfds.builder(name, data_dir=tfds_dir or None)
     except (ValueError, AssertionError):  # name, configuration and version, in TFDS's words
-        known = tfds.list_builders()
-        if (base := name.partition("/")[0]) in known:
+        if base in known:
             known += [f"{base}/{config}" for config in tfds.builder_cls(base).builder_configs]
         close = " or ".join(difflib.get_close_matches(name, known)) or "digits or folder:PATH"
         raise UserError(f"{field}: TFDS has no such data set; perhaps {close}") from None

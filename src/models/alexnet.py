@@ -17,8 +17,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu,
 class AlexNet(nnx.Module):
     """The network; its parameters are in the attributes conv1 … conv5, fc6 … fc8.
 
-    Each has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`, (towers, out).
-    The leading axis may be laid over the mesh axis `model`: inside `jax.shard_map` the same code
+    Each has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`, (towers,
+    out). The leading axis may be laid over the mesh axis `model`: inside `jax.shard_map` the same code
     computes the towers that a device holds. fc6 reads tower by tower, each in (height, width, map)
     order.
 
@@ -118,8 +118,8 @@ class AlexNet(nnx.Module):
           dropout_keys: (N,), a typed key for each image; None is a network without dropout.
 
         Returns:
-          For each layer by name, (N, H, W, maps) or (N, units) a tower, after what follows the layer
-          (activation, normalisation, pooling, dropout).
+          For each layer by name, (N, H, W, maps) or (N, units) a tower, after what follows the
+          layer (activation, normalisation, pooling, dropout).
         """
         net = self.architecture
         activate = ACTIVATIONS[net.activation]
@@ -135,7 +135,7 @@ class AlexNet(nnx.Module):
             handed_on[name] = h
 
         h = [x.reshape(len(x), -1) for x in h]
-        *hidden, last = net.dense
+        hidden = list(net.dense)[:-1]
         for index, name in enumerate(net.dense):
             if name in net.exchange_before:
                 h = layers.exchange(h, net.towers)

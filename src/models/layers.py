@@ -112,7 +112,7 @@ def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
 def response_norm(
     x: jax.Array, window: tuple[int, int, int, int], k: float, alpha: float, beta: float
 ) -> jax.Array:
-    """x / (k + alpha · Σ x²)^beta, summed over a window of odd sides that is clipped at the borders.
+    """x / (k + alpha · Σ x²)^beta, summed over an odd-sided window that is clipped at the borders.
 
     Over maps, window (1, 1, 1, n), this is the paper's section 3.3; over places, (1, n, n, 1), the
     same-map normalisation of cuda-convnet. The paper's alpha multiplies the sum; where the authors'
@@ -155,8 +155,8 @@ def _inverse_power(d: jax.Array, beta: float) -> jax.Array:
 def dropout(xs: Towers, rate: float, keys: jax.Array, layer: int, towers: int) -> Towers:
     """Zeroes units with probability `rate` and divides the others by 1 − rate, in training only.
 
-    The paper's section 4.2 multiplies by one half at test instead, which is the same up to the scale
-    of the next layer's weights; this way the network at test is the plain network.
+    The paper's section 4.2 multiplies by one half at test instead, which is the same up to the
+    scale of the next layer's weights; this way the network at test is the plain network.
 
     Args:
       keys: (N,), a typed key for each example, so that a mask depends on the example and the tower

@@ -1,10 +1,10 @@
 """Published networks of the AlexNet family, each as the fields that tell it from the others.
 
-preset        what it is                                                    parameters (1000 classes)
-PAPER         the network of the paper's text, its maps split over two GPUs  60,965,224
-CHM145        the network that the authors' released code ran (run #145)     60,965,224
-ONE_GPU       the paper's one-GPU comparator (run #145-half)                 59,798,312
-TORCHVISION   the single column of "One weird trick", as torchvision has it  61,100,840
+preset        what it is                                               parameters
+PAPER         the network of the paper's text, split over two GPUs     60,965,224
+CHM145        the one that the authors' released code ran (run #145)   60,965,224
+ONE_GPU       the paper's one-GPU comparator (run #145-half)           59,798,312
+TORCHVISION   the one column of "One weird trick", as in torchvision   61,100,840
 """
 
 import dataclasses
@@ -63,23 +63,23 @@ class Architecture:
     activation: str = "relu"  # or "tanh"
     pool_window: int = 3
     pool_stride: int = 2
-    dropout: float = (
-        0.5  # probability that a unit of a fully-connected layer but the last is zeroed
-    )
+    dropout: float = 0.5  # probability that a unit of the dense layers but the last is zeroed
     init: str = "gaussian"  # with each layer's sigma; or "he", with the square root of 2 / fan-in
 
     def __post_init__(self) -> None:
         """Raises UserError where the fields make no network."""
-        first, *later = [*self.convs, *self.dense]
+        later = [*self.convs, *self.dense][1:]
         for name in self.exchange_before:
             if name not in later:
-                raise UserError(f"config.model.exchange_before: {name!r} is none of {', '.join(later)}")
+                raise UserError(
+                    f"config.model.exchange_before: {name!r} is none of {', '.join(later)}"
+                )
         widths = {name: spec.maps for name, spec in self.convs.items()}
         widths |= {name: spec.units for name, spec in self.dense.items()}
         for name, width in widths.items():
             if width % self.towers:
                 raise UserError(
-                    f"config.model.towers: {self.towers} towers don't divide the {width} maps of {name}"
+                    f"config.model.towers: {self.towers} don't divide the {width} maps of {name}"
                 )
         for field, value, known in [
             ("activation", self.activation, ("relu", "tanh")),
@@ -99,11 +99,11 @@ class Architecture:
         for name, norm in self.norms.items():
             if norm.n % 2 == 0:
                 raise UserError(
-                    f"config.model.norms.{name}.n: a window of {norm.n} has no middle; take an odd one"
+                    f"config.model.norms.{name}.n: a window of {norm.n} has no middle; take 5, say"
                 )
         if self.final_side() < 1:
             raise UserError(
-                f"config.model.image_size: {self.image_size} pixels leave nothing after the last layer"
+                f"config.model.image_size: {self.image_size} pixels are too few for the layers"
             )
 
     def final_side(self) -> int:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.data.augment import colour_noise, draw_crops, subtract_mean, views
+from src.data.augment import colour_noise, draw_crops, subtract_mean, view, view_places
 
 RANDOM = np.random.default_rng(0)
 # The deviations and directions of ImageNet's colours (cuda-convnet2).
@@ -16,6 +16,11 @@ DIRECTIONS = np.array(
     ],
     np.float32,
 )
+
+
+def views(images, mean, *, crop: int, count: int, form: str) -> np.ndarray:
+    places = zip(*view_places(count, mean.shape[0] - crop), strict=True)
+    return np.stack([view(images, mean, *place, crop=crop, form=form) for place in places], axis=1)
 
 
 def draw(step: int = 0, **changes) -> tuple[np.ndarray, np.ndarray]:
