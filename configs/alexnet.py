@@ -7,8 +7,8 @@ DATASET, after the colon, is `imagenet2012`, `imagenette`, `cifar10`, any other 
 small for this recipe and takes that of configs/small.py instead.
 
 Expected on ImageNet: the paper reports a top-1 error of 40.7% and a top-5 error of 18.2% on the
-validation set of 2012 with ten views, after 90 epochs, which took it five to six days on two GTX 580.
-This recipe has not been run to its end on ImageNet by this project.
+validation set of 2012 with ten views, after 90 epochs, which took it five to six days on two GTX
+580. This recipe has not been run to its end on ImageNet by this project.
 """
 
 import dataclasses

@@ -131,11 +131,11 @@ class RunLog:
     def _warn_if_stuck(self, step: int) -> None:
         if self._recent > 0.98 * self._chance:
             self.say(
-                f"after {step} steps the loss is still {self._recent:.3f}; knowing nothing has "
-                f"ln(classes) = {self._chance:.3f}. Usual causes: initial weights that are too small "
-                "for the size of the images (config.model.init='he' helps), a learning rate that is "
-                "too low or too high (config.schedule.rate), labels that don't belong to the images. "
-                "The paper's own network stays there for some hundred steps."
+                f"after {step} steps the loss is still {self._recent:.3f}, like that of a network "
+                f"that knows nothing: ln(classes) = {self._chance:.3f}. Usual causes: initial "
+                "weights too small for the size of the images (config.model.init='he' helps), a "
+                "learning rate too low or too high (config.schedule.rate), labels that don't belong "
+                "to the images. The paper's own network stays there for some hundred steps."
             )
 
     def _write(self, step: int, split: str, values: dict[str, float]) -> None:

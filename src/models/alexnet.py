@@ -18,9 +18,9 @@ class AlexNet(nnx.Module):
     """The network; its parameters are in the attributes conv1 … conv5, fc6 … fc8.
 
     Each has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`, (towers,
-    out). The leading axis may be laid over the mesh axis `model`: inside `jax.shard_map` the same code
-    computes the towers that a device holds. fc6 reads tower by tower, each in (height, width, map)
-    order.
+    out). The leading axis may be laid over the mesh axis `model`: inside `jax.shard_map` the same
+    code computes the towers that a device holds. fc6 reads tower by tower, each in (height, width,
+    map) order.
 
     Args:
       num_classes: where the towers don't divide it, the last outputs of the last tower stand for no

@@ -1,0 +1,25 @@
+"""The single column that torchvision calls AlexNet, after "One weird trick" (Krizhevsky, 2014).
+
+    python -m src.main --config=configs/torchvision.py[:DATASET]
+
+Every layer sees all maps, there is no response normalisation, and conv1 pads by 2 on all sides. Two
+towers that exchange everything compute just this, and may still be laid over two devices. Weights
+start after He et al. (2015), where torchvision draws from uniform distributions.
+
+torchvision's own weights have a top-1 error of 43.5% and a top-5 error of 20.9% on ImageNet's
+validation set, one view. This recipe has not been run to its end on ImageNet by this project.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from configs.alexnet import paper
+from src.models.presets import TORCHVISION
+
+
+def get_config(dataset: str = "imagenet2012") -> ConfigDict:
+    """The recipe for a data set."""
+    config = paper(dataset)
+    config.model = ConfigDict(dataclasses.asdict(TORCHVISION))
+    return config
