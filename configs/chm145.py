@@ -1,11 +1,12 @@
-"""What the authors' code ran as #145, the run that the paper reports, where its text says otherwise.
+"""What the authors' code ran as #145, the run that the paper reports; its text differs.
 
     python -m src.main --config=configs/chm145.py[:DATASET]
 
-From the code as released in 2025 (computerhistory/AlexNet-Source-Code). Against configs/alexnet.py:
+From the code that was released in 2025 (computerhistory/AlexNet-Source-Code). What differs from
+configs/alexnet.py:
 
-- conv1: normalisation, pooling, then ReLU; conv5: pooling, then ReLU; conv2: a further normalisation
-  over 5 × 5 places of the same map, before pooling; alpha divided by the size of the window;
+- conv1: normalisation, pooling, then ReLU; conv5: pooling, then ReLU; conv2: before pooling, a
+  further normalisation over 5 × 5 places of the same map; alpha divided by the size of the window;
 - initial weights of conv3 to conv5 with a standard deviation of 0.03;
 - no weight decay on biases;
 - the mean image's centre is subtracted, wherever the crop is; 32 images in a row share a crop;

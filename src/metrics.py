@@ -134,8 +134,8 @@ class RunLog:
                 f"after {step} steps the loss is still {self._recent:.3f}, like that of a network "
                 f"that knows nothing: ln(classes) = {self._chance:.3f}. Usual causes: initial "
                 "weights too small for the size of the images (config.model.init='he' helps), a "
-                "learning rate too low or too high (config.schedule.rate), labels that don't belong "
-                "to the images. The paper's own network stays there for some hundred steps."
+                "learning rate too low or too high (config.schedule.rate), labels that don't "
+                "belong to the images. The paper's own network stays there for some hundred steps."
             )
 
     def _write(self, step: int, split: str, values: dict[str, float]) -> None:

@@ -30,7 +30,7 @@ class Collective(NamedTuple):
 
 
 def collectives(hlo: str) -> list[Collective]:
-    """Those of more than one device: XLA leaves some sums over groups of one, which move nothing."""
+    """Those between devices: XLA leaves some sums over groups of one, which move nothing."""
     pattern = re.compile(
         r" = (?P<result>.*?) (?P<kind>all-gather|all-reduce|reduce-scatter|all-to-all"
         r"|collective-permute|collective-broadcast|ragged-all-to-all)(-start)?\((?P<rest>.*)"
@@ -42,8 +42,11 @@ def collectives(hlo: str) -> list[Collective]:
         arrays = re.findall(r"(\w+)\[([\d,]*)\]", match["result"])
         shapes = [tuple(map(int, dims.split(","))) if dims else () for _, dims in arrays]
         size = sum(BYTES[kind] * math.prod(s) for (kind, _), s in zip(arrays, shapes, strict=True))
-        (first_group,) = re.findall(r"replica_groups=\{\{([\d,]+)\}", match["rest"])
-        found.append(Collective(match["kind"], shapes, size, len(first_group.split(","))))
+        # Groups are written out, {{0,1},{2,3}}, or as their number and size, [2,2]<=[4].
+        (groups,) = re.findall(r"replica_groups=(\{\{[\d,]+|\[\d+,\d+)", match["rest"])
+        numbers = [int(number) for number in re.findall(r"\d+", groups)]
+        devices = len(numbers) if groups.startswith("{") else numbers[1]
+        found.append(Collective(match["kind"], shapes, size, devices))
     assert found
     return [collective for collective in found if collective.devices > 1]
 
