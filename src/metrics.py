@@ -45,15 +45,22 @@ class RunLog:
         self._steps_per_epoch = steps_per_epoch
         self._global_batch = config.batch_size
         self._chance = math.log(classes)
-        self._stuck_after = min(500, max(50, total // 4))
+        self._stuck_after: float = min(500, max(50, total // 4))
         self._pending: tuple[int, float, Metrics] | None = None
         self._read: list[dict[str, float]] = []
         self._since = time.perf_counter()
+        self._paused: float | None = None
         self._shown: dict[str, str] = {}
         self._truncate(start)
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(workdir), purge_step=start + 1)
-        self._bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True)
+        self._bar = tqdm(
+            total=total,
+            initial=start,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log file wants few lines
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +81,9 @@ class RunLog:
         Raises:
           DivergedError: the one before had a loss or a gradient that is not finite.
         """
+        if self._paused is not None:  # what was done meanwhile is no part of the training speed
+            self._since += time.perf_counter() - self._paused
+            self._paused = None
         previous, self._pending = self._pending, (step, rate, metrics)
         if previous is not None:
             self._digest(*previous)
@@ -87,17 +97,13 @@ class RunLog:
         if self._pending is not None:
             self._digest(*self._pending)
             self._pending = None
+            self._paused = time.perf_counter()
 
     def evaluation(self, step: int, split: str, values: dict[str, float]) -> None:
         """Writes a line of the evaluation split."""
         self._write(step, split, values)
         self._shown[f"{split} top-1 error"] = f"{values['top1_error']:.1%}"
-        self._bar.set_postfix(self._shown)
-        self._since = time.perf_counter()  # evaluation is no part of the training speed
-
-    def say(self, message: str) -> None:
-        """Prints a line above the progress bar."""
-        self._bar.write(message, file=sys.stderr)
+        self._bar.set_postfix(self._shown, refresh=False)
 
     def _digest(self, step: int, rate: float, metrics: Metrics) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -110,32 +116,32 @@ class RunLog:
         self._bar.update()
         if step % self._every == 0:
             self._summarise(step, rate)
-        if step == self._stuck_after:
-            self._warn_if_stuck(step)
 
     def _summarise(self, step: int, rate: float) -> None:
         now = time.perf_counter()
         speed = len(self._read) * self._global_batch / (now - self._since)
         mean = {name: float(np.mean([v[name] for v in self._read])) for name in self._read[0]}
         self._write(step, "train", {**mean, "learning_rate": rate, "images_per_second": speed})
-        self._shown = {
+        self._shown |= {
             "loss": f"{mean['loss']:.3f}",
             "top-1 error": f"{mean['top1_error']:.1%}",
             "images/s": f"{speed:.0f}",
-            **{name: text for name, text in self._shown.items() if name.endswith(" top-1 error")},
         }
-        self._bar.set_postfix(self._shown)
+        self._bar.set_postfix(self._shown, refresh=False)
         self._since, self._read = now, []
-        self._recent = mean["loss"]
+        if step >= self._stuck_after:
+            self._stuck_after = math.inf
+            self._warn_if_stuck(step, mean["loss"])
 
-    def _warn_if_stuck(self, step: int) -> None:
-        if self._recent > 0.98 * self._chance:
-            self.say(
-                f"after {step} steps the loss is still {self._recent:.3f}, like that of a network "
+    def _warn_if_stuck(self, step: int, loss: float) -> None:
+        if loss > 0.98 * self._chance:
+            self._bar.write(
+                f"after {step} steps the loss is still {loss:.3f}, like that of a network "
                 f"that knows nothing: ln(classes) = {self._chance:.3f}. Usual causes: initial "
                 "weights too small for the size of the images (config.model.init='he' helps), a "
                 "learning rate too low or too high (config.schedule.rate), labels that don't "
-                "belong to the images. The paper's own network stays there for some hundred steps."
+                "belong to the images. The paper's own network stays there for some hundred steps.",
+                file=sys.stderr,
             )
 
     def _write(self, step: int, split: str, values: dict[str, float]) -> None:

@@ -29,6 +29,18 @@ class Collective(NamedTuple):
     devices: int  # that talk to one another
 
 
+def group_size(attributes: str) -> int:
+    """How many devices talk to one another, in any of the three ways that XLA writes groups."""
+    if match := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):  # {{0,1},{2,3}}
+        return len(match[1].split(","))
+    if match := re.search(r"replica_groups=\[\d+,(\d+)\]<=", attributes):  # [2,2]<=[4]
+        return int(match[1])
+    # mesh['axis_0'=2,'axis_1'=2] {'axis_0'}
+    (match,) = re.finditer(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", attributes)
+    sizes = dict(re.findall(r"'(\w+)'=(\d+)", match[1]))
+    return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", match[2]))
+
+
 def collectives(hlo: str) -> list[Collective]:
     """Those between devices: XLA leaves some sums over groups of one, which move nothing."""
     pattern = re.compile(
@@ -42,11 +54,7 @@ def collectives(hlo: str) -> list[Collective]:
         arrays = re.findall(r"(\w+)\[([\d,]*)\]", match["result"])
         shapes = [tuple(map(int, dims.split(","))) if dims else () for _, dims in arrays]
         size = sum(BYTES[kind] * math.prod(s) for (kind, _), s in zip(arrays, shapes, strict=True))
-        # Groups are written out, {{0,1},{2,3}}, or as their number and size, [2,2]<=[4].
-        (groups,) = re.findall(r"replica_groups=(\{\{[\d,]+|\[\d+,\d+)", match["rest"])
-        numbers = [int(number) for number in re.findall(r"\d+", groups)]
-        devices = len(numbers) if groups.startswith("{") else numbers[1]
-        found.append(Collective(match["kind"], shapes, size, devices))
+        found.append(Collective(match["kind"], shapes, size, group_size(match["rest"])))
     assert found
     return [collective for collective in found if collective.devices > 1]
 
