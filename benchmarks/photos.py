@@ -18,7 +18,7 @@ from sklearn.datasets import load_sample_images
 from benchmarks import worker
 
 WIDTH, HEIGHT = 500, 375
-QUALITY = 95
+QUALITY = 98  # at which a file is as long as ImageNet's are on average, 110 kB
 
 
 def main() -> dict[str, Any]:
@@ -42,8 +42,8 @@ def main() -> dict[str, Any]:
 
 
 def random_part(photograph: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A part of half to all of the height, in the shape of the photographs to make."""
-    height = int(random.uniform(0.5, 1) * photograph.shape[0])
+    """A part of nearly all of the height, in the shape of the photographs to make."""
+    height = int(random.uniform(0.88, 1) * photograph.shape[0])
     width = height * WIDTH // HEIGHT
     top = random.integers(photograph.shape[0] - height, endpoint=True)
     left = random.integers(photograph.shape[1] - width, endpoint=True)

@@ -92,7 +92,7 @@ def _batches(elements: list[Any], load: Any, batch: int) -> Iterator[Any]:
 
 
 def _files(photos: Path) -> list[Path]:
-    return [path for path in (photos / "train").rglob("*") if path.is_file()]
+    return [path for path in (photos / "train").glob("*/*") if path.is_file()]
 
 
 def _jpegs(prepared: Prepared) -> list[bytes]:

@@ -142,7 +142,7 @@ def test_a_run_goes_on_upon_another_mesh(tmp_path: Path, cache: Path, uninterrup
         tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) >= 6, "--cpu_devices=4"
     )
     assert status == 143
-    assert train(tmp_path, cache, "--cpu_devices=2").returncode == 0
+    assert train(tmp_path, cache).returncode == 0
     assert_same_run(tmp_path, uninterrupted, tolerance=1e-5)
 
 
