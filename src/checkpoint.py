@@ -1,24 +1,24 @@
 """Checkpoints of a run: the newest two and the best, written while training goes on."""
 
 import dataclasses
+import math
 import shutil
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax import lax
-from orbax.checkpoint.checkpoint_managers import (
-    AnyPreservationPolicy,
-    BestN,
-    LatestN,
-)
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from src.errors import UserError
 from src.step import TrainState
+
+Restored = TypeVar("Restored")
 
 KEPT_NEWEST = 2  # one to fall back on where the newest is damaged
 
@@ -29,8 +29,19 @@ class Progress:
 
     schedule: dict[str, Any]
     evaluated: int = 0  # the step of the last evaluation
-    error: float | None = None  # the top-1 error that it found
+    best_error: float = math.inf  # the lowest top-1 error that an evaluation found
+    best_step: int = 0  # and where
     seconds: float = 0.0  # of training so far
+
+
+class _KeepStep:
+    """Keeps the checkpoint of one step, the best, from being deleted."""
+
+    def __init__(self) -> None:
+        self.step = 0
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:  # noqa: ARG002
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
 class Checkpoints:
@@ -38,22 +49,12 @@ class Checkpoints:
 
     def __init__(self, directory: Path, read_only: bool = False):
         self.directory = directory
-        policy = AnyPreservationPolicy(
-            [
-                LatestN(KEPT_NEWEST),
-                BestN(
-                    get_metric_fn=lambda metrics: metrics["error"],
-                    reverse=True,
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                ),
-            ]
-        )
+        self._best = _KeepStep()
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy,
-            best_fn=lambda metrics: metrics["error"],
-            best_mode="min",
+            preservation_policy=AnyPreservationPolicy([LatestN(KEPT_NEWEST), self._best]),
             read_only=read_only,
+            create=not read_only,
+            save_interval_steps=0 if read_only else 1,
             cleanup_tmp_directories=not read_only,
         )
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
@@ -71,9 +72,9 @@ class Checkpoints:
 
     def save(self, state: TrainState, progress: Progress) -> None:
         """Copies the state and writes it in the background, independently of the mesh it is on."""
-        step = int(state.step)
+        self._best.step = progress.best_step
         self._manager.save(
-            step,
+            int(state.step),
             args=ocp.args.Composite(
                 params=ocp.args.StandardSave(state.params),
                 velocity=ocp.args.StandardSave(state.velocity),
@@ -81,41 +82,67 @@ class Checkpoints:
                     {**dataclasses.asdict(progress), "fingerprints": _fingerprints(state)}
                 ),
             ),
-            metrics={"error": progress.error} if progress.evaluated == step else None,
         )
 
     def restore(self, like: TrainState) -> tuple[TrainState, Progress] | None:
         """The newest undamaged state, laid out like the abstract one, and its progress.
 
-        Damaged checkpoints are named on stderr and set aside in the folder `damaged` beside the
-        others. None if there is no checkpoint.
-        """
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                return self._restore(step, like)
-            except Exception as error:  # damage shows as whatever the reader of a file raises
-                reason = str(error).strip().splitlines()[0]
-                print(f"checkpoint {step} is damaged and set aside: {reason}", file=sys.stderr)
-                self._set_aside(step)
-        return None
+        Newer ones, which are damaged, are named on stderr and set aside in the folder `damaged`
+        beside the others. None if there is no checkpoint.
 
-    def step_of(self, which: str) -> int:
-        """The step of the "newest" or of the "best" checkpoint.
+        Raises:
+          UserError: there are checkpoints, but none can be restored.
+        """
+        if not self._manager.all_steps():
+            return None
+        (state, progress), damaged = self._first_undamaged(lambda step: self._restore(step, like))
+        for step in damaged:
+            aside = self.directory.parent / "damaged" / str(step)
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.parent.mkdir(exist_ok=True)
+            (self.directory / str(step)).rename(aside)
+        self._manager.reload()
+        return state, progress
+
+    def restore_params(self, like: Any, which: str) -> Any:
+        """The parameters alone of the "newest" undamaged checkpoint, or of the "best".
 
         Raises:
           UserError: there is none.
         """
-        step = self._manager.best_step() if which == "best" else self._manager.latest_step()
-        if step is None:
-            raise UserError(f"workdir: no {which} checkpoint in {self.directory}; train first")
-        return step
+        if not self._manager.all_steps():
+            raise UserError(f"workdir: no checkpoint in {self.directory}; train first")
+        if which == "best":
+            progress, _ = self._first_undamaged(self._progress)
+            if progress["best_step"]:
+                return self._restore_params(progress["best_step"], like)
+        params, _ = self._first_undamaged(lambda step: self._restore_params(step, like))
+        return params
 
-    def restore_params(self, like: Any, which: str) -> Any:
-        """The parameters alone of the "newest" or of the "best" checkpoint."""
+    def _first_undamaged(self, restore: Callable[[int], Restored]) -> tuple[Restored, list[int]]:
+        """What is restored of the newest checkpoint that can be, and the steps of newer ones."""
+        damaged: list[int] = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return restore(step), damaged
+            except Exception as error:  # damage shows as whatever the reader of a file raises
+                reason = (str(error).strip() or repr(error)).splitlines()[0]
+                print(f"checkpoint {step} is damaged: {reason}", file=sys.stderr)
+                damaged.append(step)
+        raise UserError(
+            f"workdir: none of the checkpoints in {self.directory} can be restored; "
+            "move the folder away to start anew"
+        )
+
+    def _progress(self, step: int) -> dict[str, Any]:
+        args = ocp.args.Composite(progress=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=args).progress
+
+    def _restore_params(self, step: int, like: Any) -> Any:
         args = ocp.args.Composite(
             params=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(self.step_of(which), args=args)
+        restored = self._manager.restore(step, args=args)
         _check("params", restored.params, restored.progress["fingerprints"])
         return restored.params
 
@@ -134,13 +161,6 @@ class Checkpoints:
         count = jax.device_put(jnp.int32(step), like.step.sharding)
         state = TrainState(count, restored.params, restored.velocity)
         return state, Progress(**restored.progress)
-
-    def _set_aside(self, step: int) -> None:
-        damaged = self.directory.parent / "damaged" / str(step)
-        shutil.rmtree(damaged, ignore_errors=True)
-        damaged.parent.mkdir(exist_ok=True)
-        (self.directory / str(step)).rename(damaged)
-        self._manager.reload()
 
 
 @jax.jit

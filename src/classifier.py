@@ -74,6 +74,9 @@ class Classifier:
           images: uint8 (N, H, W, 3), RGB. Those that are not of the prepared size are prepared like
             the training images: short side to size, centre kept.
           views: 1 or 10 of each image; by default as in the recipe's final evaluation.
+
+        Raises:
+          UserError: the images are of another type or shape.
         """
         return np.exp(self._map(self.classify(views or self.config.views), images))
 
@@ -90,9 +93,15 @@ class Classifier:
         layers = [*self.config.model.convs, *self.config.model.dense]
         if layer not in layers:
             raise UserError(f"layer: {layer!r} is none of {', '.join(layers)}")
-        return self._map(self._featurise(layer), images)
+        features = self._map(self._featurise(layer), images)
+        return features[:, : len(self.class_names)] if layer == layers[-1] else features
 
     def _map(self, forward: Any, images: np.ndarray) -> np.ndarray:
+        images = np.asarray(images)
+        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] != 3 or not len(images):
+            raise UserError(
+                f"images: {images.dtype} {images.shape}, where uint8 (N, H, W, 3) is needed"
+            )
         size, shards = self.config.data.size, self._mesh.shape[DATA_AXIS]
         if images.shape[1:3] != (size, size):
             images = np.stack([images_.decode(images_.prepare(i, size)) for i in images])

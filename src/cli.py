@@ -60,7 +60,13 @@ def _parse(values: flags.FlagValues) -> list[str]:
             _ = values.config.seed  # a file that can't be loaded is told of at the first look
     except AttributeError as missing:  # ml_collections says no more than the field's name
         _fail(f"--config: the recipe has no field {str(missing).strip(QUOTES)!r}", 2)
-    except (flags.Error, OSError, TypeError, ValueError) as mistake:  # a file or a value
+    except (
+        flags.Error,
+        OSError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as mistake:  # a file or a value
         _fail(mistake, 2)
     return arguments
 

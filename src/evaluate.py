@@ -23,7 +23,7 @@ from src.data.prepare import prepare
 from src.errors import UserError
 from src.inference import Forward
 from src.mesh import DATA_AXIS, local_rows, make_mesh, to_devices
-from src.workdir import read_config
+from src.workdir import check_data, read_config
 
 FLAGS = new_flags()
 WORKDIR = flags.DEFINE_list(
@@ -61,17 +61,11 @@ def evaluate(
     Returns:
       `loss` (mean cross-entropy in nats), `top1_error` and `top5_error` (fractions), `examples`; or
       None if `stop` said so.
-
-    Raises:
-      UserError: the members were not trained on the same data.
     """
     totals = None
     for batches in zip(*(member.batches() for member in members), strict=True):
         if stop():
             return None
-        labels = batches[0]["label"]
-        if any((batch["label"] != labels).any() for batch in batches):
-            raise UserError("workdir: the networks were not trained on the same data")
         log_p = []
         for member, batch in zip(members, batches, strict=True):
             on_devices = to_devices(mesh, batch, global_batch)
@@ -111,6 +105,9 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
     workdirs = [Path(name) for name in WORKDIR.value]
     configs = [read_config(workdir) for workdir in workdirs]
+    sources = {(c.data.dataset, c.data.train_split, c.data.eval_split) for c in configs}
+    if len(sources) > 1:
+        raise UserError(f"workdir: trained on different data: {sorted(sources)}; name such of one")
     mesh = make_mesh(math.gcd(*(c.model.towers for c in configs)), jax.device_count())
     shards = mesh.shape[DATA_AXIS]
     global_batch = -(-configs[0].batch_size // shards) * shards
@@ -121,6 +118,7 @@ def main(arguments: Sequence[str]) -> None:
     for workdir, config in zip(workdirs, configs, strict=True):
         classifier = load(workdir, checkpoint=CHECKPOINT.value, mesh=mesh)
         data = prepare(**config.data)
+        check_data(workdir, data)
         batches = functools.partial(
             pipeline.eval_batches, data, data.eval_split, global_batch=global_batch, rows=rows
         )

@@ -31,8 +31,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def default_workdir() -> str:
     recipe = Path(config_flags.get_config_filename(FLAGS["config"])).stem
-    dataset = Path(CONFIG.value.data.dataset).name.removeprefix("folder:")
-    return f"runs/{recipe}-{re.sub('[^A-Za-z0-9_.]+', '-', dataset)}"
+    dataset = CONFIG.value.data.dataset
+    if dataset.startswith("folder:"):
+        dataset = Path(dataset.removeprefix("folder:")).resolve().name
+    return f"runs/{recipe}-" + re.sub(r"[^\w.]+", "-", dataset)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def make_mesh(towers: int, global_batch: int, *, data: str = "auto", model: str 
 def _size(field: str, value: str, default: int) -> int:
     if value == "auto":
         return default
-    if not str(value).isdigit() or int(value) < 1:
+    if not str(value).isdecimal() or int(value) < 1:
         raise UserError(f"config.mesh.{field}: {value!r} is neither 'auto' nor a positive number")
     return int(value)
 

@@ -26,7 +26,9 @@ class RunLog:
       workdir: holds metrics.jsonl and the event files. Lines after `start` are of a run that was
         killed before its next checkpoint, and are dropped.
       config: its `log_every` is how many steps a train line is the mean of.
-      start, total: steps done before, and of the whole run.
+      start: steps done before.
+      evaluated: the step of the last evaluation that the checkpoint knows of.
+      total: steps of the whole run.
       steps_per_epoch: turns steps into epochs.
       classes: ln(classes) is the loss of a network that has learnt nothing.
     """
@@ -36,6 +38,7 @@ class RunLog:
         workdir: Path,
         config: ConfigDict,
         start: int,
+        evaluated: int,
         total: int,
         steps_per_epoch: Fraction,
         classes: int,
@@ -51,7 +54,8 @@ class RunLog:
         self._since = time.perf_counter()
         self._paused: float | None = None
         self._shown: dict[str, str] = {}
-        self._truncate(start)
+        self._total = total
+        self._truncate(start, evaluated)
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(workdir), purge_step=start + 1)
         self._bar = tqdm(
@@ -114,7 +118,7 @@ class RunLog:
             )
         self._read.append(values)
         self._bar.update()
-        if step % self._every == 0:
+        if step % self._every == 0 or step == self._total:
             self._summarise(step, rate)
 
     def _summarise(self, step: int, rate: float) -> None:
@@ -156,10 +160,16 @@ class RunLog:
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
 
-    def _truncate(self, start: int) -> None:
+    def _truncate(self, start: int, evaluated: int) -> None:
+        def is_kept(line: str) -> bool:
+            values = json.loads(line)
+            return values["step"] <= (start if values["split"] == "train" else evaluated)
+
         if self._path.exists():
-            kept = [line for line in _whole_lines(self._path) if json.loads(line)["step"] <= start]
-            self._path.write_text("".join(kept))
+            kept = [line for line in _whole_lines(self._path) if is_kept(line)]
+            incomplete = self._path.with_suffix(".incomplete")
+            incomplete.write_text("".join(kept))
+            incomplete.rename(self._path)
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -72,7 +72,7 @@ def show(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> N
         predictions = [{"class": name, "probability": p} for name, p in top]
         print(json.dumps({"file": str(path), "predictions": predictions}))
     else:
-        print(path)
+        print(str(path).encode(errors="backslashreplace").decode())  # a name may be no text
         for name, p in top:
             print(f"  {p:6.1%}  {name}")
 

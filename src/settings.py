@@ -29,8 +29,16 @@ def check(config: ConfigDict) -> None:
         ("schedule.divide_by", config.schedule.divide_by),
         ("schedule.patience", config.schedule.patience),
     ]:
-        if value <= 0:
+        if not value > 0:
             raise UserError(f"config.{field}: {value} is not positive")
+    for field, value in [
+        ("seed", config.seed),
+        ("schedule.drops", config.schedule.drops),
+        ("optimizer.decay", config.optimizer.decay),
+        ("optimizer.weight_decay", config.optimizer.weight_decay),
+    ]:
+        if not value >= 0:
+            raise UserError(f"config.{field}: {value} is negative")
     for field in ("duration", "evaluate_every", "checkpoint_every"):
         in_steps(f"config.{field}", config[field], Fraction(1))
     make_schedule(config, total_steps=1, steps_per_epoch=Fraction(1))

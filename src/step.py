@@ -38,7 +38,8 @@ class TrainState:
 def network(config: ConfigDict, num_classes: int) -> AlexNet:
     """The configured network, drawn from `config.seed`."""
     architecture = Architecture.from_fields(config.model.to_dict())
-    return AlexNet(num_classes, architecture, dtype=config.dtype, rngs=nnx.Rngs(config.seed))
+    initial_key, _ = jax.random.split(jax.random.key(config.seed))
+    return AlexNet(num_classes, architecture, dtype=config.dtype, rngs=nnx.Rngs(initial_key))
 
 
 def graph_of(config: ConfigDict, num_classes: int) -> nnx.GraphDef:
@@ -85,14 +86,15 @@ def make_train_step(
     ) -> Metrics:
         rows = lax.axis_index(DATA_AXIS) * len(batch["label"]) + jnp.arange(len(batch["label"]))
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, rows)
+        colour_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         images = augment.subtract_mean(
             batch["image"], statistics.mean, batch["offset"], batch["flip"], config.augment.mean
         )
         images = augment.colour_noise(
-            images, keys, statistics.deviations, statistics.directions, config.augment.colour
+            images, colour_keys, statistics.deviations, statistics.directions, config.augment.colour
         )
         model = nnx.merge(graph, params)
-        log_p = scores.log_softmax(model.logits(images, dropout_keys=keys))
+        log_p = scores.log_softmax(model.logits(images, dropout_keys))
         classes, labels = model.local_classes(), batch["label"]
         label_log_p = lax.psum(scores.of_label(log_p, classes, labels), TOWER_AXIS)
         ahead = scores.put_before(
@@ -117,7 +119,10 @@ def make_train_step(
     def step(
         state: TrainState, batch: Batch, statistics: Statistics, rate: jax.typing.ArrayLike
     ) -> tuple[TrainState, Metrics]:
-        step_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        _, training_key = jax.random.split(
+            jax.random.key(config.seed)
+        )  # the other: initial weights
+        step_key = jax.random.fold_in(training_key, state.step)
 
         def loss(params: Any) -> tuple[jax.Array, Metrics]:
             metrics = sharded_metrics(params, batch, statistics, step_key)

@@ -36,6 +36,7 @@ def train(config: ConfigDict, workdir: Path) -> int:
     """
     settings.check(config)
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
+    workdirs.check(workdir, config)
     data = prepare(**config.data)
     workdirs.claim(workdir, config, data)
     if result := workdirs.read_result(workdir):
@@ -80,7 +81,9 @@ def train(config: ConfigDict, workdir: Path) -> int:
             images_per_crop=config.augment.images_per_crop,
             mirror=config.augment.mirror,
         )
-        with RunLog(workdir, config, step, total, steps_per_epoch, classes) as log:
+        with RunLog(
+            workdir, config, step, progress.evaluated, total, steps_per_epoch, classes
+        ) as log:
             while True:
                 is_last = step == total
                 if progress.evaluated < step and (is_last or is_due(step, evaluate_every)):
@@ -88,14 +91,17 @@ def train(config: ConfigDict, workdir: Path) -> int:
                     if scores := evaluation(state, views=1):
                         log.evaluation(step, data.eval_split, scores)
                         schedule.observe(scores["top1_error"])
-                        progress.evaluated, progress.error = step, scores["top1_error"]
-                        progress.schedule = schedule.state()
-                if saved < step and (is_last or stop or is_due(step, checkpoint_every)):
+                        progress.evaluated, progress.schedule = step, schedule.state()
+                        if scores["top1_error"] < progress.best_error:
+                            progress.best_error, progress.best_step = scores["top1_error"], step
+                is_leaving = is_last or bool(stop)
+                is_best = progress.best_step == step
+                if saved < step and (is_leaving or is_best or is_due(step, checkpoint_every)):
                     log.catch_up()
                     progress.seconds = time.monotonic() - started
                     checkpoints.save(state, progress)
                     saved = step
-                if is_last or stop:
+                if is_leaving:
                     break
                 batch = to_devices(mesh, next(batches), batch_size)
                 rate = schedule.rate(step)
@@ -105,7 +111,7 @@ def train(config: ConfigDict, workdir: Path) -> int:
 
         scores = None if stop else evaluation(state, config.views)
     if scores is None:
-        print(f"stopped after step {step} of {total}, saved; the same command goes on")
+        print(f"stopped after step {step} of {total}, all saved; the same command goes on")
         return stop.exit_status
     result = {
         **scores,

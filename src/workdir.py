@@ -23,31 +23,58 @@ class Preprocessing(NamedTuple):
     statistics: Statistics
 
 
-def claim(workdir: Path, config: ConfigDict, data: Prepared) -> None:
-    """Makes the folder this run's, or finds that it already is.
+def check(workdir: Path, config: ConfigDict) -> None:
+    """Raises UserError if the folder has a run with other settings, or can't have one."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / ".writable").touch()
+        (workdir / ".writable").unlink()
+    except OSError as error:
+        raise UserError(f"workdir {workdir}: {error.strerror}; give another --workdir") from None
+    if not _has_begun(workdir):
+        return
+    before, now = _flat(read_config(workdir)), _flat(config)
+    differing = [
+        f"config.{name} was {before.get(name, 'absent')!r} and is {now.get(name, 'absent')!r}"
+        for name in sorted(before.keys() | now.keys())
+        if not name.startswith(FREE_TO_CHANGE) and before.get(name) != now.get(name)
+    ]
+    if differing:
+        raise UserError(
+            f"workdir {workdir} was made with other settings: {'; '.join(differing)}; "
+            "give the former ones, or another --workdir"
+        )
 
-    It keeps a copy of what prediction needs, so that the data need not be at hand then.
+
+def claim(workdir: Path, config: ConfigDict, data: Prepared) -> None:
+    """Makes the folder this run's, with a copy of what prediction needs to know of the data.
 
     Raises:
-      UserError: it was made with other settings, which the message names, or with other images.
+      UserError: it has a run with other images.
     """
-    if (workdir / "config.json").exists():
-        before, now = _flat(read_config(workdir)), _flat(config)
-        differing = [
-            f"config.{name} was {before.get(name, 'absent')!r} and is {now.get(name, 'absent')!r}"
-            for name in sorted(before.keys() | now.keys())
-            if not name.startswith(FREE_TO_CHANGE) and before.get(name) != now.get(name)
-        ]
-        if not differing and read_preprocessing(workdir).data != data.directory.name:
-            differing = [f"the images of {config.data.dataset} have changed"]
-        if differing:
-            raise UserError(
-                f"workdir {workdir} was made with other settings: {'; '.join(differing)}; "
-                "give the former ones, or another --workdir"
-            )
-    workdir.mkdir(parents=True, exist_ok=True)
+    if _has_begun(workdir):
+        check_data(workdir, data)
     _write_preprocessing(workdir, data)
     _write(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def check_data(workdir: Path, data: Prepared) -> None:
+    """Raises UserError if the images are not those that the run was trained on."""
+    before = read_preprocessing(workdir).data
+    if before != data.directory.name:
+        raise UserError(
+            f"workdir {workdir}: its images were {before} and are {data.directory.name}; they or "
+            "their source have changed since; give another --workdir"
+        )
+
+
+def _has_begun(workdir: Path) -> bool:
+    """Whether there is more than settings, which a failed start leaves too."""
+    checkpoints = workdir / "checkpoints"
+    return (workdir / "config.json").exists() and (
+        (workdir / "result.json").exists()
+        or (checkpoints.is_dir() and any(path.name.isdigit() for path in checkpoints.iterdir()))
+    )
 
 
 def read_config(workdir: Path) -> ConfigDict:

@@ -18,7 +18,7 @@ from src.metrics import RunLog
 def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100) -> RunLog:
     config = tiny.get_config()
     config.log_every = every
-    return RunLog(workdir, config, start, total, Fraction(10), classes=10)
+    return RunLog(workdir, config, start, start, total, Fraction(10), classes=10)
 
 
 def metrics(loss: float, grad_norm: float = 1.0) -> dict[str, jnp.ndarray]:
@@ -63,6 +63,7 @@ def test_lines_after_the_checkpoint_are_dropped_on_resuming(tmp_path: Path) -> N
         log.catch_up()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "killed while wri')
+    time.sleep(1.1)  # the names of event files tell seconds apart
     with log_of(tmp_path, start=4, every=1) as log:
         log.step(5, 0.01, metrics(50))
         log.catch_up()

@@ -135,11 +135,11 @@ def test_plateau_restored_from_its_state_goes_on_as_if_never_interrupted(taken_a
     [
         (
             {"name": "linear"},
-            "schedule.name: 'linear' is none of constant, steps, cosine, plateau",
+            "config.schedule.name: 'linear' is none of constant, steps, cosine, plateau",
         ),
         (
             {"name": "steps", "boundaries": ("30 epochs", "60")},
-            "schedule.boundaries: '60' is no duration",
+            "config.schedule.boundaries: '60' is no duration",
         ),
     ],
 )

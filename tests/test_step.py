@@ -53,6 +53,11 @@ def initial() -> TrainState:
     return jax.device_get(create_state(recipe(), NUM_CLASSES, miniature.mesh(1, 1)))
 
 
+def placed(state: TrainState, shape: tuple[int, int]) -> TrainState:
+    like = abstract_state(recipe(), NUM_CLASSES, miniature.mesh(*shape))
+    return jax.tree.map(lambda leaf, to: jax.device_put(leaf, to.sharding), state, like)
+
+
 def train(
     shape: tuple[int, int],
     variant: str = "random",
@@ -68,9 +73,7 @@ def train(
       **replaced: what every batch has instead of its own images, labels, offsets, flips.
     """
     fields, mesh = recipe(variant), miniature.mesh(*shape)
-    like = abstract_state(fields, NUM_CLASSES, mesh)
-    start = start or initial()
-    state = jax.tree.map(lambda leaf, to: jax.device_put(leaf, to.sharding), start, like)
+    state = placed(start or initial(), shape)
     statistics = replicate(mesh, miniature.statistics())
     run = Run([], [])
     for number in range(int(state.step), stop):
@@ -192,7 +195,7 @@ def test_dropout_masks_differ_between_the_examples_of_the_global_batch():
 
 def test_the_state_given_is_consumed_and_its_memory_used_again():
     mesh = miniature.mesh(2, 2)
-    state = create_state(recipe(), NUM_CLASSES, mesh)
+    state = placed(initial(), (2, 2))
     batch = to_devices(mesh, miniature.batch(recipe()), miniature.BATCH_SIZE)
     compiled("random", (2, 2))(state, batch, replicate(mesh, miniature.statistics()), RATE)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.params, state.velocity)))

@@ -46,8 +46,10 @@ def read(original: Original) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which `convert` would clip at 255
-        grey = np.asarray(image) / 257
+    if image.mode.startswith("I"):  # grey of more than 8 bits, which `convert` would clip at 255
+        grey = np.asarray(image)
+        if image.mode != "I" or grey.max() > 255:  # some 32-bit files hold 0…255
+            grey = grey / 257
         return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")

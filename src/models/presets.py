@@ -74,6 +74,31 @@ class Architecture:
                 raise UserError(
                     f"config.model.exchange_before: {name!r} is none of {', '.join(later)}"
                 )
+        for field, number in [
+            ("towers", self.towers),
+            ("pool_window", self.pool_window),
+            ("pool_stride", self.pool_stride),
+            *((f"convs.{name}.maps", spec.maps) for name, spec in self.convs.items()),
+            *((f"convs.{name}.size", spec.size) for name, spec in self.convs.items()),
+            *((f"convs.{name}.stride", spec.stride) for name, spec in self.convs.items()),
+        ]:
+            if number < 1:
+                raise UserError(f"config.model.{field}: {number} is not positive")
+        if not 0 <= self.dropout < 1:
+            raise UserError(
+                f"config.model.dropout: {self.dropout} is no probability of less than 1"
+            )
+        *hidden, last = self.dense
+        for name in hidden:
+            if self.dense[name].units < 1:
+                raise UserError(
+                    f"config.model.dense.{name}.units: {self.dense[name].units} is not positive"
+                )
+        if self.dense[last].units:
+            raise UserError(
+                f"config.model.dense.{last}.units: {self.dense[last].units}; the last layer has "
+                "as many as there are classes; leave it at 0"
+            )
         widths = {name: spec.maps for name, spec in self.convs.items()}
         widths |= {name: spec.units for name, spec in self.dense.items()}
         for name, width in widths.items():
@@ -97,7 +122,7 @@ class Architecture:
             if value not in known:
                 raise UserError(f"config.model.{field}: {value!r} is none of {', '.join(known)}")
         for name, norm in self.norms.items():
-            if norm.n % 2 == 0:
+            if norm.n < 1 or norm.n % 2 == 0:
                 raise UserError(
                     f"config.model.norms.{name}.n: a window of {norm.n} has no middle; take 5, say"
                 )
