@@ -2,7 +2,7 @@
 
     python -m benchmarks.run [--only=step,memory,pipeline,digits] [--photos=FOLDER] [--json=FILE]
 
-It takes half an hour, in which nothing else should be running. Each measurement is a process of its
+It takes a quarter of an hour, in which nothing else should be running. Each measurement is a process of its
 own on two cores, one after another. What is compared takes turns, round by round and every other
 round in reverse, so that a machine that slows down does so for all; a ratio is of two measurements
 of the same round. The table has the medians over the rounds, and the least and the greatest.
@@ -23,7 +23,7 @@ from benchmarks.worker import CORES, alone
 
 PARTS = ("step", "memory", "pipeline", "digits")
 
-FULL = {"rounds": 5, "batch": 128, "seconds": 10, "photos": 1000, "steps": 60}
+FULL = {"rounds": 3, "batch": 128, "seconds": 10, "photos": 1000, "steps": 60}
 TOY = {"rounds": 1, "batch": 2, "seconds": 0, "photos": 10, "steps": 4}  # only shows that it runs
 
 Sections = dict[str, list[Row]]

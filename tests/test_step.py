@@ -20,6 +20,7 @@ from tests.miniature import NUM_CLASSES
 ONE_DEVICE = (1, 1)
 OTHERS = [(1, 2), (2, 1), (2, 2), (4, 2)]
 RATE = 0.002
+WEIGHT_DECAY = 0.05  # without randomness; so much that a norm of it and the gradient would show
 STEPS = 10
 
 
@@ -40,6 +41,7 @@ def recipe(variant: str = "random") -> ConfigDict:
     fields = miniature.config(dropout=0.0)
     fields.augment.colour = "deviations" if variant == "noise" else "none"
     fields.augment.mean = "centre" if variant == "centre" else "aligned"
+    fields.optimizer.weight_decay = WEIGHT_DECAY
     return fields
 
 
@@ -264,7 +266,9 @@ def test_the_gradient_is_that_of_the_mean_cross_entropy_and_decays_the_weights_b
 
     gradients = nnx.to_pure_dict(gradient(initial_network()))
     norm = np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(gradients)))
-    run = train((2, 2), "plain", rate=1.0)
+    run = train((2, 2), "plain", rate=0.5)
     np.testing.assert_allclose(run.metrics[0]["grad_norm"], norm, rtol=1e-5)
-    expected = jax.tree.map(lambda w, g: w - 0.0005 * w - g, initial().params, gradients)
+    expected = jax.tree.map(
+        lambda w, g: w - 0.5 * (g + WEIGHT_DECAY * w), initial().params, gradients
+    )
     assert_close(run.states[0].params, expected, 1e-5)
