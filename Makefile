@@ -33,7 +33,7 @@ $(VENV)/dev: $(VENV)/base
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-# PyTorch is only compared with. Version 2.13.0 has builds for the CPU alone on every index.
+# PyTorch is only compared with. Where the index has no build for the CPU alone, install one first.
 $(VENV)/bench: $(VENV)/base
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	touch $@
