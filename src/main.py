@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def default_workdir() -> str:
-    recipe = Path(config_flags.get_config_filename(FLAGS["config"])).stem
+    recipe = Path(config_flags.get_config_filename(FLAGS["config"]).partition(":")[0]).stem
     dataset = CONFIG.value.data.dataset
     if dataset.startswith("folder:"):
         dataset = Path(dataset.removeprefix("folder:")).resolve().name

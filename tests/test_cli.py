@@ -62,3 +62,18 @@ def test_help_shows_the_command_and_its_flags(tmp_path: Path) -> None:
 def test_the_default_recipe_says_that_it_takes_the_small_one(tmp_path: Path) -> None:
     done = run("src.main", "--config.dtype=float16", cache=tmp_path)
     assert "taking that of configs/small.py" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "workdir"),
+    [
+        ("configs/small.py", "runs/small-digits"),
+        ("configs/alexnet.py:imagenette/320px-v2", "runs/alexnet-imagenette-320px-v2"),
+        ("configs/small.py:folder:../some/photos/", "runs/small-photos"),
+    ],
+)
+def test_the_default_workdir_names_recipe_and_data(config: str, workdir: str) -> None:
+    from src import main
+
+    main.FLAGS(["main", f"--config={config}"])
+    assert main.default_workdir() == workdir
