@@ -74,6 +74,11 @@ def paper(dataset: str) -> ConfigDict:
     config.schedule.drops = 3  # plateau: how often at most
     config.schedule.boundaries = ()  # steps: when, such as ("30 epochs", "60 epochs")
 
+    config.processes = ConfigDict()
+    config.processes.join_within = 300.0  # seconds until all must have come together
+    config.processes.lost_after = 60.0  # seconds of silence after which one counts as lost
+    config.processes.stuck_after = 600.0  # seconds without a step after which one gives up
+
     config.mesh = ConfigDict()
     config.mesh.data = "auto"  # devices that share the batch
     config.mesh.model = "auto"  # devices that share the towers: 2 if that works out, else 1

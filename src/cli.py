@@ -1,14 +1,16 @@
 """What the commands have in common: flags, exit status, and one line for a user's mistake."""
 
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 from absl import flags, logging
 
-from src.errors import DivergedError, UserError
+from src.errors import DivergedError, JoinError, LostProcessError, UserError
 
 QUOTES = "'\""
 
@@ -19,7 +21,7 @@ def new_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "cpu_devices",
         None,
-        "Run on so many CPU devices, to try a mesh.",
+        "Run on so many CPU devices, which the processes on this host share, to try a mesh.",
         lower_bound=1,
         flag_values=values,
     )
@@ -32,8 +34,8 @@ def run(
 ) -> NoReturn:
     """Parses the flags, calls `main` with the other arguments, and exits.
 
-    The status is 0 when done; 2 after a mistake of the user's, told in one line; 143 after SIGTERM
-    and 130 after Ctrl-C, everything saved; 1 after anything else.
+    The status is what `main` returns, or 0; that of the error where one is told in a line, 2 after
+    a mistake of the user's; 143 after SIGTERM and 130 after Ctrl-C; 1 after anything else.
     """
     logging.set_verbosity(logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -44,13 +46,23 @@ def run(
         sys.exit(0)
     if values.cpu_devices is not None:
         jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", values.cpu_devices)
+        jax.config.update("jax_num_cpu_devices", _share(values.cpu_devices))
     try:
         sys.exit(main(arguments))
-    except UserError as mistake:
-        _fail(mistake, 2)
-    except DivergedError as error:
-        _fail(error, 1)
+    except (UserError, DivergedError, JoinError, LostProcessError) as error:
+        _fail(error, error.exit_status)
+    except Exception:
+        traceback.print_exc()
+        _exit(1)
+    except SystemExit as leaving:
+        _exit(leaving.code)
+
+
+def _share(cpu_devices: int) -> int:
+    processes = int(os.environ.get("LOCAL_PROCESSES", 1))
+    if cpu_devices % processes:
+        _fail(f"--cpu_devices={cpu_devices}: {processes} processes can't share them evenly", 2)
+    return cpu_devices // processes
 
 
 def _parse(values: flags.FlagValues) -> list[str]:
@@ -73,4 +85,12 @@ def _parse(values: flags.FlagValues) -> list[str]:
 
 def _fail(error: Exception | str, status: int) -> NoReturn:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    _exit(status)
+
+
+def _exit(status: Any) -> NoReturn:
+    if jax.distributed.is_initialized():  # the usual way out would wait for the other processes
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)

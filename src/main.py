@@ -3,6 +3,7 @@
 python -m src.main --config=configs/alexnet.py[:DATASET] [--workdir=DIR] [--config.FIELD=VALUE]…
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,11 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from src import settings
 from src.cli import new_flags, run
 from src.errors import UserError
+from src.processes import Team, place
+from src.stopping import leave_when_asked
 from src.train import train
 
 FLAGS = new_flags()
@@ -26,7 +30,10 @@ WORKDIR = flags.DEFINE_string(
 def main(arguments: Sequence[str]) -> int:
     if arguments:
         raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
-    return train(CONFIG.value, Path(WORKDIR.value or default_workdir()))
+    leave_when_asked()
+    settings.check(CONFIG.value)
+    with Team(place(os.environ), **CONFIG.value.processes) as team:
+        return train(CONFIG.value, Path(WORKDIR.value or default_workdir()), team)
 
 
 def default_workdir() -> str:

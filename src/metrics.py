@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from fractions import Fraction
@@ -31,6 +32,8 @@ class RunLog:
       total: steps of the whole run.
       steps_per_epoch: turns steps into epochs.
       classes: ln(classes) is the loss of a network that has learnt nothing.
+      writes: whether to show and write anything; else just looks out for divergence, as all
+        processes must.
     """
 
     def __init__(
@@ -42,8 +45,9 @@ class RunLog:
         total: int,
         steps_per_epoch: Fraction,
         classes: int,
+        writes: bool,
     ):
-        self._path = workdir / "metrics.jsonl"
+        self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
         self._every = config.log_every
         self._steps_per_epoch = steps_per_epoch
         self._global_batch = config.batch_size
@@ -55,13 +59,15 @@ class RunLog:
         self._paused: float | None = None
         self._shown: dict[str, str] = {}
         self._total = total
-        self._truncate(start, evaluated)
+        if writes:
+            self._truncate(start, evaluated)
         self._file = self._path.open("a")
-        self._events = SummaryWriter(str(workdir), purge_step=start + 1)
+        self._events = SummaryWriter(str(workdir), purge_step=start + 1, write_to_disk=writes)
         self._bar = tqdm(
             total=total,
             initial=start,
             unit="step",
+            disable=not writes,
             dynamic_ncols=True,
             mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log file wants few lines
         )

@@ -28,6 +28,7 @@ def check(config: ConfigDict) -> None:
         ("schedule.rate", config.schedule.rate),
         ("schedule.divide_by", config.schedule.divide_by),
         ("schedule.patience", config.schedule.patience),
+        *((f"processes.{name}", seconds) for name, seconds in config.processes.items()),
     ]:
         if not value > 0:
             raise UserError(f"config.{field}: {value} is not positive")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from src import settings
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.data import pipeline
@@ -18,29 +17,35 @@ from src.evaluate import Member, describe, evaluate
 from src.inference import make_classify
 from src.mesh import local_rows, make_mesh, replicate, to_devices
 from src.metrics import RunLog
+from src.processes import Team
 from src.schedules import in_steps, is_due, make_schedule
 from src.step import TrainState, abstract_state, create_state, make_train_step
-from src.stopping import StopRequest
+from src.stopping import SAVED, StopRequest
 
 
-def train(config: ConfigDict, workdir: Path) -> int:
+def train(config: ConfigDict, workdir: Path, team: Team) -> int:
     """Trains until `config.duration` is over, going on after the newest checkpoint in `workdir`.
 
+    Args:
+      config: a recipe that `settings.check` found nothing wrong with.
+      workdir: the run's folder, which all processes see.
+      team: the processes, each of which calls this.
+
     Returns:
-      The exit status: 0 when finished, now or before; 143 or 130 after SIGTERM or Ctrl-C, with
-      everything saved.
+      The exit status: 0 when finished, now or before; `stopping.SAVED` after SIGTERM and its like.
 
     Raises:
       UserError: the configuration can't be trained, or `workdir` is another one's.
       DivergedError: the loss is not finite any more; the newest checkpoint is from before.
     """
-    settings.check(config)
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
-    workdirs.check(workdir, config)
-    data = prepare(**config.data)
-    workdirs.claim(workdir, config, data)
+    team.in_turn(lambda: workdirs.check(workdir, config))
+    data = team.in_turn(lambda: prepare(**config.data))
+    claim = workdirs.claim if team.is_first else workdirs.check_claim
+    team.in_turn(lambda: claim(workdir, config, data))
+    say = print if team.is_first else _say_nothing
     if result := workdirs.read_result(workdir):
-        print(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
+        say(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
         return 0
 
     batch_size, classes = config.batch_size, len(data.class_names)
@@ -59,7 +64,11 @@ def train(config: ConfigDict, workdir: Path) -> int:
             pipeline.eval_batches, data, data.eval_split, global_batch=batch_size, rows=rows
         )
         member = Member(classify(views), state.params, statistics, split)
-        return evaluate([member], mesh, batch_size, lambda: bool(stop))
+        return evaluate([member], mesh, batch_size, is_asked_to_leave)
+
+    def is_asked_to_leave() -> bool:
+        team.progressed()
+        return stop.agreed()
 
     with StopRequest() as stop, Checkpoints(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(abstract_state(config, classes, mesh))
@@ -82,7 +91,14 @@ def train(config: ConfigDict, workdir: Path) -> int:
             mirror=config.augment.mirror,
         )
         with RunLog(
-            workdir, config, step, progress.evaluated, total, steps_per_epoch, classes
+            workdir,
+            config,
+            step,
+            progress.evaluated,
+            total,
+            steps_per_epoch,
+            classes,
+            writes=team.is_first,
         ) as log:
             while True:
                 is_last = step == total
@@ -94,7 +110,7 @@ def train(config: ConfigDict, workdir: Path) -> int:
                         progress.evaluated, progress.schedule = step, schedule.state()
                         if scores["top1_error"] < progress.best_error:
                             progress.best_error, progress.best_step = scores["top1_error"], step
-                is_leaving = is_last or bool(stop)
+                is_leaving = is_last or is_asked_to_leave()
                 is_best = progress.best_step == step
                 if saved < step and (is_leaving or is_best or is_due(step, checkpoint_every)):
                     log.catch_up()
@@ -109,10 +125,10 @@ def train(config: ConfigDict, workdir: Path) -> int:
                 step += 1
                 log.step(step, rate, metrics)
 
-        scores = None if stop else evaluation(state, config.views)
+        scores = None if stop.is_agreed else evaluation(state, config.views)
     if scores is None:
-        print(f"stopped after step {step} of {total}, all saved; the same command goes on")
-        return stop.exit_status
+        say(f"stopped after step {step} of {total}, all saved; the same command goes on")
+        return SAVED
     result = {
         **scores,
         "views": config.views,
@@ -120,6 +136,11 @@ def train(config: ConfigDict, workdir: Path) -> int:
         "epochs": float(step / steps_per_epoch),
         "seconds": time.monotonic() - started,
     }
-    workdirs.write_result(workdir, result)
-    print(f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}")
+    if team.is_first:
+        workdirs.write_result(workdir, result)
+    say(f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}")
     return 0
+
+
+def _say_nothing(_: str) -> None:
+    """What the processes do that are not the first."""

@@ -1,6 +1,8 @@
 """The folder of a run: what is in it besides checkpoints and logs, and whose it is."""
 
 import json
+import socket
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +14,14 @@ from src.data.prepare import Prepared
 from src.errors import UserError
 
 # What may differ when a run goes on, since the trained network does not depend on it.
-FREE_TO_CHANGE = ("mesh.", "log_every", "checkpoint_every", "data.root", "data.tfds_dir")
+FREE_TO_CHANGE = (
+    "mesh.",
+    "processes.",
+    "log_every",
+    "checkpoint_every",
+    "data.root",
+    "data.tfds_dir",
+)
 
 
 class Preprocessing(NamedTuple):
@@ -27,8 +36,7 @@ def check(workdir: Path, config: ConfigDict) -> None:
     """Raises UserError if the folder has a run with other settings, or can't have one."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / ".writable").touch()
-        (workdir / ".writable").unlink()
+        tempfile.TemporaryFile(dir=workdir).close()
     except OSError as error:
         raise UserError(f"workdir {workdir}: {error.strerror}; give another --workdir") from None
     if not _has_begun(workdir):
@@ -56,6 +64,20 @@ def claim(workdir: Path, config: ConfigDict, data: Prepared) -> None:
         check_data(workdir, data)
     _write_preprocessing(workdir, data)
     _write(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def check_claim(workdir: Path, config: ConfigDict, data: Prepared) -> None:
+    """What the other processes do when the first has made the folder this run's.
+
+    Raises:
+      UserError: they don't see the same folder, or not the same images.
+    """
+    if not (workdir / "config.json").exists() or _flat(read_config(workdir)) != _flat(config):
+        raise UserError(
+            f"workdir {workdir}: on {socket.gethostname()} it has not what process 0 has just "
+            "written to it; give a folder that all hosts share, and the same settings on each"
+        )
+    check_data(workdir, data)
 
 
 def check_data(workdir: Path, data: Prepared) -> None:

@@ -18,7 +18,7 @@ from src.metrics import RunLog
 def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100) -> RunLog:
     config = tiny.get_config()
     config.log_every = every
-    return RunLog(workdir, config, start, start, total, Fraction(10), classes=10)
+    return RunLog(workdir, config, start, start, total, Fraction(10), classes=10, writes=True)
 
 
 def metrics(loss: float, grad_norm: float = 1.0) -> dict[str, jnp.ndarray]:

@@ -14,6 +14,7 @@ from src.data import pipeline
 from src.data.prepare import Prepared, prepare
 from src.data.sources import source
 from src.errors import UserError
+from src.processes import Team, place
 from src.train import train
 
 
@@ -27,7 +28,7 @@ def trained(root: Path, seed: int) -> Path:
     config.seed = seed
     config.data.root = str(root / "prepared")
     config.mesh.data, config.mesh.model = "4", "2"
-    assert train(config, root / f"run{seed}") == 0
+    assert train(config, root / f"run{seed}", Team(place({}), **config.processes)) == 0
     return root / f"run{seed}"
 
 
