@@ -11,8 +11,10 @@ from typing import Any, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from jax import lax
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 
 from src.errors import UserError
@@ -58,6 +60,14 @@ class Checkpoints:
             cleanup_tmp_directories=not read_only,
         )
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+        # Each process reads by itself: Orbax would have them wait for one that found damage.
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=None, active_processes={jax.process_index()}
+        )
+        self._reader = ocp.CheckpointManager(
+            directory.absolute(),
+            options=ocp.CheckpointManagerOptions(read_only=True, multiprocessing_options=alone),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +79,7 @@ class Checkpoints:
         traceback: TracebackType | None,
     ) -> None:
         self._manager.close()
+        self._reader.close()
 
     def save(self, state: TrainState, progress: Progress) -> None:
         """Copies the state and writes it in the background, independently of the mesh it is on."""
@@ -96,11 +107,13 @@ class Checkpoints:
         if not self._manager.all_steps():
             return None
         (state, progress), damaged = self._first_undamaged(lambda step: self._restore(step, like))
-        for step in damaged:
-            aside = self.directory.parent / "damaged" / str(step)
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.parent.mkdir(exist_ok=True)
-            (self.directory / str(step)).rename(aside)
+        if jax.process_index() == 0:
+            for step in damaged:
+                aside = self.directory.parent / "damaged" / str(step)
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.parent.mkdir(exist_ok=True)
+                (self.directory / str(step)).rename(aside)
+        multihost_utils.sync_global_devices("damaged checkpoints are set aside")
         self._manager.reload()
         return state, progress
 
@@ -125,9 +138,9 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return restore(step), damaged
-            except Exception as error:  # damage shows as whatever the reader of a file raises
-                reason = (str(error).strip() or repr(error)).splitlines()[0]
-                print(f"checkpoint {step} is damaged: {reason}", file=sys.stderr)
+            except Exception as error:
+                if jax.process_index() == 0:
+                    print(f"checkpoint {step} is damaged: {_first_line(error)}", file=sys.stderr)
                 damaged.append(step)
         raise UserError(
             f"workdir: none of the checkpoints in {self.directory} can be restored; "
@@ -135,25 +148,21 @@ class Checkpoints:
         )
 
     def _progress(self, step: int) -> dict[str, Any]:
-        args = ocp.args.Composite(progress=ocp.args.JsonRestore())
-        return self._manager.restore(step, args=args).progress
+        return self._read(step, progress=ocp.args.JsonRestore()).progress
 
     def _restore_params(self, step: int, like: Any) -> Any:
-        args = ocp.args.Composite(
-            params=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
+        restored = self._read(
+            step, params=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(step, args=args)
         _check("params", restored.params, restored.progress["fingerprints"])
         return restored.params
 
     def _restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
-        restored = self._manager.restore(
+        restored = self._read(
             step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(like.params),
-                velocity=ocp.args.StandardRestore(like.velocity),
-                progress=ocp.args.JsonRestore(),
-            ),
+            params=ocp.args.StandardRestore(like.params),
+            velocity=ocp.args.StandardRestore(like.velocity),
+            progress=ocp.args.JsonRestore(),
         )
         fingerprints = restored.progress.pop("fingerprints")
         _check("params", restored.params, fingerprints)
@@ -161,6 +170,21 @@ class Checkpoints:
         count = jax.device_put(jnp.int32(step), like.step.sharding)
         state = TrainState(count, restored.params, restored.velocity)
         return state, Progress(**restored.progress)
+
+    def _read(self, step: int, **items: ocp.args.CheckpointArgs) -> Any:
+        """Raises in all processes what is raised in any, for they must go on alike."""
+        failure = None
+        try:
+            restored = self._reader.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # damage shows as whatever the reader of a file raises
+            failure = error
+        if multihost_utils.process_allgather(np.array(failure is not None)).any():
+            raise failure or ValueError("another process can't read it")
+        return restored
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 @jax.jit

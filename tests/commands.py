@@ -8,11 +8,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+def environment(cache: Path) -> dict[str, str]:
+    """This one, and that compiled programs are kept, also the small ones."""
+    return {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(cache / "xla"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+
 def start(module: str, *arguments: str | Path, cache: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache / "xla")},
+        env=environment(cache),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

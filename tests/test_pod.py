@@ -1,0 +1,203 @@
+"""Several processes, started by launch/run.sh, train what one would, and end together."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from commands import ROOT, environment, run
+from test_resume import arguments, assert_same_run, steps_done
+
+from src.errors import LostProcessError
+from src.stopping import SAVED
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data and compiled programs, made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def alone(cache: Path) -> Path:
+    """An uninterrupted run of one process, on a mesh of 2 × 2."""
+    workdir = cache / "alone"
+    done = run("src.main", *arguments(workdir, cache, "--cpu_devices=4"), cache=cache)
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+class Launched:
+    """What launch/run.sh started; the processes of the training by their number."""
+
+    def __init__(self, process: subprocess.Popen[str]):
+        self._process = process
+
+    def pids(self) -> dict[int, int]:
+        ours = {}
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (directory / "environ").read_bytes().decode().split("\0")
+                command = (directory / "cmdline").read_bytes().decode()
+                group = os.getsid(int(directory.name))
+            except (OSError, UnicodeDecodeError):
+                continue
+            if group == self._process.pid and "src.main" in command and "several" not in command:
+                told = dict(entry.split("=", 1) for entry in environment if "=" in entry)
+                ours[int(told["PROCESS_ID"])] = int(directory.name)
+        return ours
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> tuple[int, str]:
+        out, err = self._process.communicate(timeout=300)
+        return self._process.returncode, out + err
+
+    def kill(self) -> None:
+        for pid in self.pids().values():
+            os.kill(pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def launch(workdir: Path, cache: Path, processes: int, *more: str) -> Iterator[Launched]:
+    process = subprocess.Popen(
+        [ROOT / "launch/run.sh", *arguments(workdir, cache, *more)],
+        env={
+            **environment(cache),
+            "LOCAL_PROCESSES": str(processes),
+            "PYTHON": sys.executable,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    launched = Launched(process)
+    try:
+        yield launched
+    finally:
+        if launched.is_running():
+            launched.kill()
+
+
+def wait_for_step(launched: Launched, workdir: Path, step: int) -> None:
+    while launched.is_running() and steps_done(workdir) < step:
+        time.sleep(0.01)
+    assert launched.is_running(), launched.end()
+
+
+def finish(workdir: Path, cache: Path, processes: int, *more: str) -> str:
+    with launch(workdir, cache, processes, *more) as launched:
+        status, output = launched.end()
+    assert status == 0, output
+    return output
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_train_what_one_does(
+    processes: int, tmp_path: Path, cache: Path, alone: Path
+) -> None:
+    output = finish(tmp_path, cache, processes, "--cpu_devices=4")
+    assert_same_run(tmp_path, alone, tolerance=1e-6)
+    assert output.count("finished in") == 1
+    assert output.count("24/24") == 1  # one progress bar
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines].count(24) == 2  # a train and a test line
+
+
+@pytest.mark.parametrize("whose", ["process 0", "process 1", "all"])
+def test_a_signal_to_any_process_saves_all_and_they_go_on(
+    whose: str, tmp_path: Path, cache: Path, alone: Path
+) -> None:
+    with launch(tmp_path, cache, 2, "--cpu_devices=4") as launched:
+        wait_for_step(launched, tmp_path, 5)
+        if whose == "all":
+            launched.signal(signal.SIGTERM)
+        else:
+            os.kill(launched.pids()[int(whose[-1])], signal.SIGTERM)
+        asked = time.monotonic()
+        status, output = launched.end()
+    assert status == SAVED, output
+    assert time.monotonic() - asked < 10
+    stopped = re.findall(r"stopped after step (\d+) of 24", output)
+    assert len(stopped) == 1, output
+    saved = max(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert saved == int(stopped[0]) < 24
+    processes, devices = {"process 0": (4, 4), "process 1": (1, 2), "all": (2, 4)}[whose]
+    finish(tmp_path, cache, processes, f"--cpu_devices={devices}")
+    assert_same_run(tmp_path, alone, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_process_is_named_and_the_run_goes_on(
+    lost: int, number: signal.Signals, tmp_path: Path, cache: Path, alone: Path
+) -> None:
+    patience = "--config.processes.lost_after=4"
+    with launch(tmp_path, cache, 2, "--cpu_devices=4", patience) as launched:
+        wait_for_step(launched, tmp_path, 6)
+        pids = launched.pids()
+        os.kill(pids[lost], number)
+        since = time.monotonic()
+        while (1 - lost) in launched.pids():
+            assert time.monotonic() - since < 20
+            time.sleep(0.05)
+        if number == signal.SIGSTOP:
+            os.kill(pids[lost], signal.SIGKILL)
+        status, output = launched.end()
+    assert status in (LostProcessError.exit_status, 128 + signal.SIGKILL)
+    assert f"error: process {1 - lost} of 2 stops since process {lost} " in output
+    assert "Traceback" not in output
+    finish(tmp_path, cache, 2, "--cpu_devices=4")
+    assert_same_run(tmp_path, alone, tolerance=1e-5)
+
+
+def test_a_process_that_is_stuck_says_what_in(tmp_path: Path, cache: Path) -> None:
+    short = ("--config.processes.stuck_after=3", "--config.processes.lost_after=60")
+    with launch(
+        tmp_path, cache, 2, "--cpu_devices=2", "--config.duration=2000 steps", *short
+    ) as it:
+        wait_for_step(it, tmp_path, 6)
+        os.kill(it.pids()[1], signal.SIGSTOP)
+        while 0 in it.pids():
+            time.sleep(0.05)
+        os.kill(it.pids()[1], signal.SIGKILL)
+        _, output = it.end()
+    assert "process 0 of 2 is stuck: no step for 3 s" in output
+    assert "src/train.py" in output
+
+
+def test_a_damaged_checkpoint_is_set_aside_by_all(tmp_path: Path, cache: Path, alone: Path) -> None:
+    workdir = tmp_path / "run"
+    subprocess.run(["cp", "-r", alone, workdir], check=True)
+    (workdir / "result.json").unlink()
+    files = (workdir / "checkpoints/24/params").rglob("d/*")
+    largest = max(files, key=lambda file: file.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])
+    output = finish(workdir, cache, 2, "--cpu_devices=4")
+    assert output.count("checkpoint 24 is damaged") == 1
+    assert (workdir / "damaged/24").is_dir()
+    assert_same_run(workdir, alone, tolerance=1e-5)
+
+
+def test_a_mistake_is_told_by_the_first_process(tmp_path: Path, cache: Path) -> None:
+    with launch(tmp_path / "file", cache, 2, "--cpu_devices=2", "--config.mesh.data=3") as launched:
+        status, output = launched.end()
+    assert status == 2, output
+    assert "config.mesh: data 3" in output
+    assert "Traceback" not in output
