@@ -50,13 +50,13 @@ def train_batches(
     num_examples = len(records)
 
     @functools.lru_cache(maxsize=2)  # batches being made are of one epoch or of two
-    def permutation(epoch: int) -> np.ndarray:
-        return np.random.default_rng([seed, epoch, 0]).permutation(num_examples)
+    def order(epoch: int) -> np.ndarray:
+        return permutation(seed, epoch, num_examples)
 
     def load(step: int) -> Batch:
         positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
         epochs, places = np.divmod(positions, num_examples)
-        indices = np.array([permutation(e)[p] for e, p in zip(epochs, places, strict=True)])
+        indices = np.array([order(e)[p] for e, p in zip(epochs, places, strict=True)])
         jpegs, labels = records.read(indices)
         offsets, flips = draw_crops(
             seed,
@@ -77,6 +77,11 @@ def train_batches(
 
     types = {"image": np.uint8, "label": np.int32, "offset": np.int32, "flip": np.bool_}
     return _in_parallel(load, range(start_step, stop_step), types)
+
+
+def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+    """The order of the examples in an epoch."""
+    return np.random.default_rng([seed, epoch, 0]).permutation(num_examples)
 
 
 def eval_batches(prepared: Prepared, split: str, *, global_batch: int, rows: Rows) -> Batches:
