@@ -8,7 +8,7 @@ of splits, until there are as many as wanted; this project then prepares them as
   data      prepares them: the seconds, the size of the files in bytes
   first     opens what is prepared, in so many seconds, and gets the first batch of all
   middle    the same for the first batch in the middle of epoch 45
-  memory    loads 200 batches around the end of epoch 45, so that the order of two epochs is held
+  memory    loads 200 batches around the end of epoch 45, where the order changes
   halfway   makes a run that was stopped in the middle of epoch 45
   resume    goes on with it as `python -m src.main` does, until the metrics of a step are written
 
