@@ -2,11 +2,11 @@
 
     python -m benchmarks.rehearsal [--records=1281167] [--rounds=3] [--root=FOLDER] [--json=FILE]
 
-The images are tiny, but their files, metadata, splits and classes are as many as ImageNet's. A tenth
-and a hundredth of the images are measured too, to tell what grows. Preparing them all takes seven
-minutes and 0.9 GB, once: they are kept in `root`. Each measurement is a process of its own, as
-in benchmarks/run.py; benchmarks/at_size.py has what it does. Memory is that of no file (RssAnon of
-Linux); its peak is of all (VmHWM).
+The images are tiny, but their files, metadata, splits and classes are as many as ImageNet's. A
+tenth and a hundredth of the images are measured too, to tell what grows. Preparing them all takes
+seven minutes and 0.9 GB, once: they are kept in `root`. Each measurement is a process of its own,
+as in benchmarks/run.py; benchmarks/at_size.py has what it does. Memory is that of no file (RssAnon
+of Linux); its peak is of all (VmHWM).
 """
 
 import argparse
