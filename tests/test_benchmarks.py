@@ -4,10 +4,13 @@ import sys
 
 import jax
 import numpy as np
+import pytest
+import tensorflow_datasets as tfds
 from flax import nnx
 
 from benchmarks.grouped import GroupedAlexNet
 from benchmarks.table import AT_LEAST, AT_MOST, Row, ratio, render
+from src.data.prepare import Prepared
 from src.models.alexnet import AlexNet
 from src.models.presets import PAPER
 
@@ -66,3 +69,35 @@ def test_run_prints_and_keeps_the_table(tmp_path):
     (rows,) = kept["results"].values()
     assert rows[0]["unit"] == "images/s"
     assert rows[0]["median"] > 0
+
+
+@pytest.mark.slow
+def test_rehearsal(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.rehearsal",
+        "--records=2000",
+        "--smaller=10",
+        "--rounds=1",
+        f"--root={tmp_path}",
+        f"--json={numbers}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| **Shuffling an epoch**" in done.stdout
+    results = json.loads(numbers.read_text())["results"]
+    assert [len(rows) for rows in results.values()] == [2, 2, 2, 1, 4]
+    assert all(row["unit"] for rows in results.values() for row in rows)
+
+    opened = {p.num_examples["train"]: p for p in map(Prepared, tmp_path.glob("rehearsal-*"))}
+    assert sorted(opened) == [200, 2000]
+    prepared = opened[2000]
+    assert prepared.num_examples == {"train": 2000, "validation": 79}
+    assert len(prepared.class_names) == 1000
+    labels = prepared.records("train").read(np.arange(2000))[1]
+    assert labels.tolist() == [i % 1000 for i in range(2000)]
+    source = tfds.builder_from_directory(prepared.directory).as_data_source("train")
+    assert [source[i]["label"] for i in (0, 999, 1000)] == [0, 999, 0]
+    assert source[0]["image"].shape == (16, 16, 3)

@@ -5,7 +5,7 @@ resumes starts at its step, and needs nothing else to see what it would have see
 """
 
 import atexit
-import functools
+import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
@@ -49,15 +49,22 @@ def train_batches(
     records = prepared.records(prepared.train_split)
     num_examples = len(records)
 
-    @functools.lru_cache(maxsize=2)  # batches being made are of one epoch or of two
-    def permutation(epoch: int) -> np.ndarray:
-        return np.random.default_rng([seed, epoch, 0]).permutation(num_examples)
+    order: dict[int, np.ndarray] = {}  # of one epoch; a batch that straddles two makes the next
+    shuffling = threading.Lock()
+
+    def indices(positions: np.ndarray) -> np.ndarray:
+        found = []
+        with shuffling:
+            for epoch, place in zip(*np.divmod(positions, num_examples), strict=True):
+                if epoch not in order:
+                    order.clear()
+                    order[epoch] = permutation(seed, epoch, num_examples)
+                found.append(order[epoch][place])
+        return np.array(found)
 
     def load(step: int) -> Batch:
         positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
-        epochs, places = np.divmod(positions, num_examples)
-        indices = np.array([permutation(e)[p] for e, p in zip(epochs, places, strict=True)])
-        jpegs, labels = records.read(indices)
+        jpegs, labels = records.read(indices(positions))
         offsets, flips = draw_crops(
             seed,
             step,
@@ -77,6 +84,13 @@ def train_batches(
 
     types = {"image": np.uint8, "label": np.int32, "offset": np.int32, "flip": np.bool_}
     return _in_parallel(load, range(start_step, stop_step), types)
+
+
+def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+    """The order of the examples in an epoch: each index once, in as few bytes as hold it."""
+    order = np.arange(num_examples, dtype=np.min_scalar_type(num_examples))
+    np.random.default_rng([seed, epoch, 0]).shuffle(order)
+    return order
 
 
 def eval_batches(prepared: Prepared, split: str, *, global_batch: int, rows: Rows) -> Batches:

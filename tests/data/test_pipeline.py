@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from src.data import images
-from src.data.pipeline import Batches, eval_batches, train_batches
+from src.data.pipeline import Batches, eval_batches, permutation, train_batches
 from src.data.prepare import Prepared, prepare
 
 SIZE, CROP, BATCH = 16, 12, 100
@@ -83,6 +83,14 @@ def test_an_epoch_is_every_example_once_and_batches_straddle_epochs(prepared, tr
         assert Counter(image.tobytes() for image in epoch) == expected
     for one, other in itertools.combinations([train_images, *epochs], 2):
         assert (one == other).all((1, 2, 3)).mean() < 0.02  # each in an order of its own
+
+
+@pytest.mark.parametrize("num_examples", [1, 255, 1437, 70_000])
+def test_the_order_of_an_epoch_takes_few_bytes_and_is_numpys(num_examples):
+    order = permutation(3, 44, num_examples)
+    assert order.nbytes <= 4 * num_examples
+    expected = np.random.default_rng([3, 44, 0]).permutation(num_examples)
+    np.testing.assert_array_equal(order, expected)
 
 
 def test_a_batch_can_be_larger_than_the_data(prepared):

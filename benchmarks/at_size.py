@@ -1,0 +1,223 @@
+"""What one process takes for a training set of so many images, and the making of that set.
+
+    python -m benchmarks.at_size --root=FOLDER --records=N --what=MEASUREMENT
+
+The images are tiny. A TFDS data set of 8,192 of them is taken again and again, by TFDS's arithmetic
+of splits, until there are as many as wanted; this project then prepares them as it does any others.
+
+  data      prepares them: the seconds, the size of the files in bytes
+  first     opens what is prepared, in so many seconds, and gets the first batch of all
+  middle    the same for the first batch in the middle of epoch 45
+  memory    loads 200 batches around the end of epoch 45, where the order changes
+  halfway   makes a run that was stopped in the middle of epoch 45
+  resume    goes on with it as `python -m src.main` does, until the metrics of a step are written
+
+Times are without imports, which a training set's size does not change.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import tensorflow as tf  # noqa: F401  (src imports it later, when the clock would be running)
+import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
+
+from benchmarks import worker
+from configs.alexnet import paper
+from src.checkpoint import Checkpoints, Progress
+from src.data import images
+from src.data.pipeline import Batches, permutation, train_batches
+from src.data.prepare import prepare
+from src.mesh import make_mesh
+from src.schedules import make_schedule
+from src.step import TrainState, create_state
+from src.train import train
+
+IMAGENET = {"train": 1_281_167, "validation": 50_000}
+CLASSES = 1000
+ORIGINALS, SIZE, CROP = 8192, 16, 14
+MIDDLE, END = Fraction(89, 2), 45  # of the 45th epoch, in epochs
+AROUND = 100  # batches loaded before and after the end
+
+
+def main() -> dict[str, Any]:
+    """Takes one of the measurements."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--records", type=int, default=IMAGENET["train"])
+    parser.add_argument("--what", choices=MEASUREMENTS, required=True)
+    flags = parser.parse_args()
+    return MEASUREMENTS[flags.what](recipe(flags.root, flags.records), flags.records)
+
+
+def recipe(root: Path, records: int) -> ConfigDict:
+    """The paper's, for a network of few maps and the tiny images."""
+    config = paper("rehearsal")
+    config.data.size = SIZE
+    config.data.root = str(root)
+    config.data.tfds_dir = str(root / "originals")
+    config.data.train_split = repeated(records)
+    config.data.eval_split = repeated(-(-records * IMAGENET["validation"] // IMAGENET["train"]))
+    config.log_every = 1
+    config.model.image_size = CROP
+    config.model.convs.conv1.update(size=3, stride=1)
+    for layer in config.model.convs.values():
+        layer.maps = 8
+    config.model.dense.fc6.units = config.model.dense.fc7.units = 8
+    return config
+
+
+def repeated(records: int) -> str:
+    """The split of the originals that has so many images, most of them several times."""
+    times, rest = divmod(records, ORIGINALS)
+    return "+".join(["train"] * times + [f"train[:{rest}]"] * (rest > 0))
+
+
+def make_data(config: ConfigDict, records: int) -> dict[str, Any]:  # noqa: ARG001
+    """Prepares the originals; makes them first where they are missing."""
+    started = time.perf_counter()
+    originals = Path(config.data.tfds_dir) / "rehearsal" / "1.0.0"
+    if not originals.exists():
+        incomplete = originals.with_name("incomplete")
+        shutil.rmtree(incomplete, ignore_errors=True)
+        incomplete.mkdir(parents=True)
+        write_originals(incomplete)
+        incomplete.rename(originals)
+    files = prepare(**config.data).directory.iterdir()
+    size = sum(file.stat().st_size for file in files)
+    return {"seconds": time.perf_counter() - started, "bytes": size}
+
+
+def write_originals(directory: Path) -> None:
+    """A TFDS data set of squares of one colour each."""
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(names=[f"class {i}" for i in range(CLASSES)]),
+        }
+    )
+    identity = tfds.core.DatasetIdentity(
+        name="rehearsal",
+        version=tfds.core.Version("1.0.0"),
+        data_dir=str(directory),
+        module_name=__name__,
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity, features=features, supervised_keys=("image", "label")
+    )
+    writer = tfds.core.SequentialWriter(info, ORIGINALS, file_format="array_record")
+    writer.initialize_splits(["train"])
+    colours = np.random.default_rng(0).integers(0, 256, (ORIGINALS, 1, 1, 3), np.uint8)
+    squares = (np.tile(colour, (SIZE, SIZE, 1)) for colour in colours)
+    examples = [
+        {"image": images.encode(square), "label": i % CLASSES} for i, square in enumerate(squares)
+    ]
+    writer.add_examples({"train": examples})
+    writer.close_all()
+
+
+def open_at(config: ConfigDict, step: int) -> Batches:
+    """What src/train.py does before its first step."""
+    return train_batches(
+        prepare(**config.data),
+        global_batch=config.batch_size,
+        crop=CROP,
+        seed=config.seed,
+        rows=slice(None),
+        start_step=step,
+        stop_step=10**9,
+        images_per_crop=config.augment.images_per_crop,
+        mirror=config.augment.mirror,
+    )
+
+
+def first_batch(config: ConfigDict, step: int) -> dict[str, Any]:
+    """Times the first batch of a process that starts at a step, in seconds."""
+    started = time.perf_counter()
+    next(open_at(config, step))
+    return {"seconds": time.perf_counter() - started}
+
+
+def at_start(config: ConfigDict, records: int) -> dict[str, Any]:  # noqa: ARG001
+    """Times the first batch of a run, in seconds."""
+    return first_batch(config, 0)
+
+
+def in_the_middle(config: ConfigDict, records: int) -> dict[str, Any]:
+    """Times the first batch of a run that goes on, in seconds, and then the shuffling alone."""
+    result = first_batch(config, int(MIDDLE * records / config.batch_size))
+    started = time.perf_counter()
+    permutation(config.seed, int(MIDDLE), records)
+    return result | {"shuffle_seconds": time.perf_counter() - started}
+
+
+def memory(config: ConfigDict, records: int) -> dict[str, Any]:
+    """Loads batches and returns what the process then holds, and its peak, in bytes."""
+    batches = open_at(config, max(0, END * records // config.batch_size - AROUND))
+    for _ in range(2 * AROUND):
+        next(batches)
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    in_bytes = {name: int(lines[name].split()[0]) * 1024 for name in ("RssAnon", "VmHWM")}
+    return {"bytes": in_bytes["RssAnon"], "peak_bytes": in_bytes["VmHWM"]}
+
+
+def stop_halfway(config: ConfigDict, records: int) -> dict[str, Any]:
+    """Leaves the checkpoint of a run in the middle of epoch 45, whose network is yet untrained."""
+    data = prepare(**config.data)
+    mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
+    state = create_state(config, CLASSES, mesh)
+    step = int(MIDDLE * records / config.batch_size)
+    steps_per_epoch = Fraction(data.num_examples["train"], config.batch_size)
+    schedule = make_schedule(config, int(90 * steps_per_epoch), steps_per_epoch)
+    workdir = run_of(config, records)
+    shutil.rmtree(workdir, ignore_errors=True)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        stopped = TrainState(jnp.int32(step), state.params, state.velocity)
+        checkpoints.save(stopped, Progress(schedule.state(), evaluated=step))
+    (workdir / "metrics.jsonl").touch()
+    return {"step": step}
+
+
+def resume(config: ConfigDict, records: int) -> dict[str, Any]:
+    """Times going on, in seconds, until the metrics of a step are in their file; then stops."""
+    metrics = run_of(config, records) / "metrics.jsonl"
+    before, seconds = metrics.read_text(), []
+
+    def stop_after_a_step() -> None:
+        while metrics.read_text() == before:
+            time.sleep(0.01)
+        seconds.append(time.perf_counter() - started)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_after_a_step, daemon=True).start()
+    started = time.perf_counter()
+    train(config, metrics.parent)
+    return {"seconds": seconds[0]}
+
+
+def run_of(config: ConfigDict, records: int) -> Path:
+    """The folder of the run that is resumed."""
+    return Path(config.data.root) / "runs" / f"{records}"
+
+
+MEASUREMENTS: dict[str, Callable[[ConfigDict, int], dict[str, Any]]] = {
+    "data": make_data,
+    "first": at_start,
+    "middle": in_the_middle,
+    "memory": memory,
+    "halfway": stop_halfway,
+    "resume": resume,
+}
+
+if __name__ == "__main__":
+    worker.report(main)
