@@ -39,6 +39,7 @@ from src.data import images
 from src.data.pipeline import Batches, permutation, train_batches
 from src.data.prepare import prepare
 from src.mesh import make_mesh
+from src.processes import Team, place
 from src.schedules import make_schedule
 from src.step import TrainState, create_state
 from src.train import train
@@ -201,7 +202,7 @@ def resume(config: ConfigDict, records: int) -> dict[str, Any]:
 
     threading.Thread(target=stop_after_a_step, daemon=True).start()
     started = time.perf_counter()
-    train(config, metrics.parent)
+    train(config, metrics.parent, Team(place({}), **config.processes))
     return {"seconds": seconds[0]}
 
 

@@ -147,8 +147,10 @@ def _folder(path: Path, train_split: str, eval_split: str) -> Source:
             digest.update(os.fsencode(f"{name}/{class_name}\n"))
             for file in files:
                 there = os.path.join(path, file)
-                # A dangling link is no reason to stop here: it will be an unreadable image.
-                size = os.path.getsize(there) if os.path.exists(there) else 0
+                try:
+                    size = os.stat(there).st_size
+                except OSError:  # a dangling link is no reason to stop: an unreadable image
+                    size = 0
                 digest.update(os.fsencode(f"{file} {size}\n"))
     originals = Originals(list(train), split(train_name, train), split(eval_name, evaluation))
     return Source(path.resolve().name, digest.hexdigest(), lambda: originals)
