@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, environment, run
+from test_processes import free_port
 from test_resume import arguments, assert_same_run, steps_done
 
 from src.errors import LostProcessError
@@ -118,6 +119,66 @@ def test_several_processes_train_what_one_does(
     assert output.count("24/24") == 1  # one progress bar
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines].count(24) == 2  # a train and a test line
+
+
+def test_two_processes_train_a_tower_each_and_one_prepares_the_data(
+    tmp_path: Path, cache: Path, alone: Path
+) -> None:
+    root = f"--config.data.root={tmp_path / 'prepared'}"
+    output = finish(tmp_path / "run", cache, 2, "--cpu_devices=2", root)
+    assert_same_run(tmp_path / "run", alone, tolerance=1e-5)
+    assert output.count("1437/1437") == 1  # images prepared, by one process
+
+
+ROWS = """
+import os
+from src.mesh import local_rows, make_mesh
+from src.processes import Team, place
+with Team(place(os.environ), join_within=60, lost_after=60, stuck_after=60):
+    mesh = make_mesh(2, 8, data=os.environ["DATA"], model=os.environ["MODEL"])
+    print(*local_rows(mesh, 8))
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "rows"),
+    [("2", "1", ["0 1 2 3", "4 5 6 7"]), ("1", "2", ["0 1 2 3 4 5 6 7"] * 2)],
+    ids=["of two data shards", "of two towers"],
+)
+def test_each_process_reads_the_rows_of_its_devices(
+    data: str, model: str, rows: list[str], cache: Path
+) -> None:
+    coordinator = f"127.0.0.1:{free_port()}"
+    told = {"COORDINATOR_ADDRESS": coordinator, "NUM_PROCESSES": "2", "DATA": data, "MODEL": model}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", ROWS],
+            cwd=ROOT,
+            env={**environment(cache), **told, "PROCESS_ID": index, "JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for index in ("0", "1")
+    ]
+    assert [process.communicate(timeout=120)[0].splitlines()[-1] for process in started] == rows
+
+
+def test_a_process_that_cannot_join_ends_with_one_line(tmp_path: Path, cache: Path) -> None:
+    told = {"COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "NUM_PROCESSES": "2"}
+    process = subprocess.run(
+        [ROOT / "launch/run.sh", *arguments(tmp_path, cache, "--config.processes.join_within=1")],
+        env={**environment(cache), **told, "PROCESS_ID": "1", "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 1
+    message = (
+        f"error: process 1 of 2 waited 1 s in vain for process 0 at {told['COORDINATOR_ADDRESS']}"
+    )
+    assert process.stderr.splitlines()[-1].startswith(message)
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "config.json").exists()  # it has not trained alone
 
 
 @pytest.mark.parametrize("whose", ["process 0", "process 1", "all"])
