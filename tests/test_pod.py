@@ -229,7 +229,7 @@ def test_a_lost_process_is_named_and_the_run_goes_on(
 
 
 def test_a_process_that_is_stuck_says_what_in(tmp_path: Path, cache: Path) -> None:
-    short = ("--config.processes.stuck_after=3", "--config.processes.lost_after=60")
+    short = ("--config.processes.stuck_after=20", "--config.processes.lost_after=60")
     with launch(
         tmp_path, cache, 2, "--cpu_devices=2", "--config.duration=2000 steps", *short
     ) as it:
@@ -239,7 +239,7 @@ def test_a_process_that_is_stuck_says_what_in(tmp_path: Path, cache: Path) -> No
             time.sleep(0.05)
         os.kill(it.pids()[1], signal.SIGKILL)
         _, output = it.end()
-    assert "process 0 of 2 is stuck: no step for 3 s" in output
+    assert "process 0 of 2 is stuck: no step for 20 s" in output
     assert "src/train.py" in output
 
 
