@@ -4,6 +4,7 @@ import importlib.metadata
 import logging
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from src.errors import UserError
 from src.mesh import BATCH, make_mesh
 from src.plan import hlo
 from src.plan.gpu import Gpu
-from src.step import Batch, abstract_state, make_train_step
+from src.step import Batch, TrainState, abstract_state, make_train_step
 
 # What launch/run.sh sets on GPUs too.
 TRAINING_OPTIONS: dict[str, bool] = {"xla_gpu_enable_latency_hiding_scheduler": True}
@@ -85,19 +86,19 @@ def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
     from jax.experimental import topologies
 
     jax.config.update("jax_platforms", "cpu")
-    logging.getLogger("jax_plugins.xla_cuda13").setLevel(logging.ERROR)  # it misses a real GPU's part
+    logging.getLogger("jax_plugins.xla_cuda13").setLevel(
+        logging.ERROR
+    )  # it misses a real GPU's part
     described = topologies.get_topology_desc(
         "", "cuda", target_config=gpu.target, topology=topology
     )
     return list(described.devices)
 
 
-def abstract_inputs(
-    config: ConfigDict, mesh: Mesh
-) -> tuple[Batch, Statistics, jax.ShapeDtypeStruct]:
+def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, Any]:
     """What a step takes besides the state: shapes, types and shardings."""
 
-    def array(shape: tuple[int, ...], dtype: str, spec: jax.P = BATCH) -> jax.ShapeDtypeStruct:
+    def array(shape: tuple[int, ...], dtype: str, spec: jax.P = BATCH) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=NamedSharding(mesh, spec))
 
     images, crop, size = config.batch_size, config.model.image_size, config.data.size
@@ -126,7 +127,8 @@ def compile_step(
     """
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh, devices=devices)
     state = abstract_state(config, classes, mesh)
-    lowered = make_train_step(config, classes, mesh).lower(state, *abstract_inputs(config, mesh))
+    step: Any = make_train_step(config, classes, mesh)
+    lowered = step.lower(state, *abstract_inputs(config, mesh))
     compiled = lowered.compile(compiler_options=gpu and options(gpu))
     text = _text(compiled)
     program = hlo.instructions(text)
@@ -147,16 +149,16 @@ def options(gpu: Gpu) -> dict[str, bool]:
     return chosen
 
 
-def _text(compiled: jax.stages.Compiled) -> str:
-    from jaxlib import _hlo
+def _text(compiled: Any) -> str:
+    from jaxlib import _hlo  # type: ignore[attr-defined]
 
     printing = _hlo.HloPrintOptions()
     printing.print_operand_shape = True
     return compiled.runtime_executable().hlo_modules()[0].to_string(printing)
 
 
-def _memory(analysis, state, program: list[hlo.Instruction]) -> Memory:  # type: ignore[no-untyped-def]
-    def of_one_gpu(tree) -> int:  # type: ignore[no-untyped-def]
+def _memory(analysis: Any, state: TrainState, program: list[hlo.Instruction]) -> Memory:
+    def of_one_gpu(tree: Any) -> int:
         leaves = jax.tree.leaves(tree)
         shapes = [leaf.sharding.shard_shape(leaf.shape) for leaf in leaves]
         return sum(

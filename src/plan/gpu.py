@@ -31,6 +31,7 @@ class Gpu:
     source: str
     memory: float  # bytes
     memory_bandwidth: float
+    l2_cache: float  # bytes
     nvlink: float  # to the other GPUs of the host
     network: float  # this GPU's share of its host's
     flops: dict[str, float]  # FLOP/s by type, dense; "tf32" where float32 may be rounded to it
@@ -38,10 +39,10 @@ class Gpu:
     target: str  # XLA's GpuTargetConfigProto, as text
     published: list[dict[str, Any]]  # measurements of tf_cnn_benchmarks' AlexNet
 
-    def peak(self, dtype: str) -> tuple[str, float]:
-        """The units that multiply arrays of a type by default, and their FLOP/s."""
+    def peak(self, dtype: str) -> float:
+        """FLOP/s of products and convolutions of a type, as XLA has them by default."""
         unit = {"f32": "tf32", "f16": "float16", "bf16": "bfloat16"}.get(dtype, "float32")
-        return (unit, self.flops[unit]) if unit in self.flops else ("float32", self.flops["float32"])
+        return self.flops.get(unit, self.flops["float32"])
 
 
 def known() -> list[str]:
@@ -79,6 +80,7 @@ def parse(key: str, text: str, network_gbps: float | None = None) -> Gpu:
         source=numbers["source"],
         memory=numbers["memory_gb"] * 1e9,
         memory_bandwidth=numbers["memory_gb_per_s"] * 1e9,
+        l2_cache=numbers["l2_cache_mib"] * 2**20,
         nvlink=numbers["nvlink_gb_per_s"] * 1e9,
         network=(network_gbps or numbers["network_gbit_per_s"]) * 1e9 / 8,
         flops={dtype: value * 1e12 for dtype, value in numbers["teraflops"].items()},

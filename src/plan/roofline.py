@@ -7,11 +7,11 @@ costs only what the kernels in between don't cover.
 
 import math
 import re
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import jax
 
+from src.plan.compiler import Program
 from src.plan.gpu import Gpu
 from src.plan.hlo import Array, Collective, Instruction
 
@@ -59,24 +59,26 @@ class Talk:
 
 @dataclass
 class Timeline:
+    """A step; `seconds` are less than the sum of its parts and talks where these overlap."""
+
     seconds: float = 0
-    parts: dict[str, Part] = field(default_factory=lambda: defaultdict(Part))
+    parts: dict[str, Part] = field(default_factory=lambda: {name: Part() for name in CATEGORIES})
     talks: list[Talk] = field(default_factory=list)
 
+    @property
+    def exposed(self) -> float:
+        """Seconds that collectives add to the step."""
+        return sum(talk.exposed for talk in self.talks)
 
-def run(
-    program: list[Instruction],
-    collectives: list[Collective],
-    devices: dict[int, jax.Device],
-    gpu: Gpu,
-    assumed: Assumptions,
-) -> Timeline:
-    """Runs the clocks. `devices` are those of the mesh by their place in it."""
-    timeline = Timeline({name: Part() for name in CATEGORIES} and 0)
-    started: dict[str, tuple[float, Talk]] = {}  # by name: when it will be done
-    by_name = {collective.name: collective for collective in collectives}
+
+def run(program: Program, gpu: Gpu, assumed: Assumptions) -> Timeline:
+    """Runs the clocks."""
+    devices = list(program.mesh.devices.flat)
+    timeline = Timeline()
+    ends: dict[str, tuple[float, Talk]] = {}  # of what has been started, by name
+    by_name = {collective.name: collective for collective in program.collectives}
     now = link_free = 0.0
-    for instruction in program:
+    for instruction in program.instructions:
         if collective := by_name.get(instruction.name):
             talk = _talk(collective, devices, gpu, assumed)
             timeline.talks.append(talk)
@@ -84,13 +86,13 @@ def run(
             if instruction.opcode.endswith("-start") and '"is_sync":true' not in (
                 instruction.attributes
             ):
-                started[instruction.name] = link_free, talk
+                ends[instruction.name] = link_free, talk
             else:
                 talk.exposed, now = link_free - now, link_free
         elif instruction.opcode.endswith("-done"):
-            end, talk = started.pop(instruction.operand_names[0], (now, None))
-            if talk and end > now:
-                talk.exposed, now = end - now, end
+            if instruction.operand_names[0] in ends:
+                end, talk = ends.pop(instruction.operand_names[0])
+                talk.exposed, now = max(end - now, 0), max(end, now)
         elif instruction.opcode not in FREE and not instruction.opcode.endswith("-start"):
             category, part = _kernel(instruction, gpu, assumed)
             now += part.seconds
@@ -104,7 +106,7 @@ def run(
 
 
 def _talk(
-    collective: Collective, devices: dict[int, jax.Device], gpu: Gpu, assumed: Assumptions
+    collective: Collective, devices: list[jax.Device], gpu: Gpu, assumed: Assumptions
 ) -> Talk:
     hosts = [devices[device].process_index for device in collective.groups[0]]
     across = len(set(hosts)) > 1
@@ -118,18 +120,21 @@ def _talk(
 
 def _kernel(instruction: Instruction, gpu: Gpu, assumed: Assumptions) -> tuple[str, Part]:
     touched = sum(array.bytes for array in instruction.results + instruction.operands)
-    flops, category, efficiency = 0.0, "memory-bound", 1.0
+    flops, category = 0.0, "memory-bound"
     seconds = touched / gpu.memory_bandwidth / assumed.memory
     if "__cudnn$conv" in instruction.attributes:
         category, flops = "convolutions", _convolution_flops(instruction)
     elif "__cublas$" in instruction.attributes:
         category, flops = "products", _product_flops(instruction)
-    elif cost := re.search(r'"exec_time_us":([\d.e+-]+)', instruction.attributes):
-        seconds = float(cost[1]) * 1e-6 / assumed.memory  # XLA's estimate knows of slices
+    elif touched > gpu.l2_cache and (
+        cost := re.search(r'"exec_time_us":([\d.e+-]+)', instruction.attributes)
+    ):
+        # XLA knows of slices; but what stays in the cache it may count a thousand times.
+        seconds = float(cost[1]) * 1e-6 / assumed.memory
     if flops:
-        unit, peak = gpu.peak(instruction.operands[0].dtype)
+        peak = gpu.peak(instruction.operands[0].dtype)
         if '"operand_precision":["HIGHEST"' in instruction.attributes:
-            unit, peak = "float32", gpu.flops["float32"]
+            peak = gpu.flops["float32"]
         efficiency = assumed.products
         if category == "convolutions":
             on_tensor_cores = peak > 3 * gpu.flops["float32"]
