@@ -26,6 +26,10 @@ def mega(count: float) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e4 else f"{count:,.0f} B"
 
 
+def duration(hours: float) -> str:
+    return f"{hours:,.2f} hours" if hours > 0.1 else f"{hours * 3600:,.0f} seconds"
+
+
 def milli(seconds: float) -> str:
     return f"{seconds * 1e3:.3f} ms"
 
@@ -135,7 +139,7 @@ def _speeds(plan: Plan) -> list[str]:
         f"({plan['ideal_images_per_second']:,.0f} at the datasheet's peaks)",
         f"  the loader must deliver {loader['images_per_second_per_host']:,.0f} images/s on each "
         f"host: {loader['cores_per_host']} cores",
-        f"  {EPOCHS} epochs take {hours:,.3g} hours"
+        f"  {EPOCHS} epochs take {duration(hours)}"
         if hours is not None
         else f"  {EPOCHS} epochs: give the number of training images with --examples",
     ]
@@ -162,8 +166,9 @@ def _assumed(gpu: Gpu) -> list[str]:
         f"  a kernel takes {assumed.kernel_seconds * 1e6:.0f} µs and more, a collective "
         f"{assumed.host_latency * 1e6:.0f} µs and more within a host, "
         f"{assumed.network_latency * 1e6:.0f} µs across",
-        f"  JAX takes XLA_PYTHON_CLIENT_MEM_FRACTION of the memory (0.75), {WORKSPACES:.0%} of it for "
-        f"cuDNN; a core loads {IMAGES_PER_CORE:,} images/s",
+        f"  JAX takes XLA_PYTHON_CLIENT_MEM_FRACTION of the memory (0.75),"
+        f" {WORKSPACES:.0%} of it for cuDNN;",
+        f"  a core loads {IMAGES_PER_CORE:,} images/s;",
         "  a collective over several hosts has the network of each host's GPUs that take part;",
         "  memory-bound kernels take what XLA estimates, or touch each array once if in the cache;",
         "  compiled with",
@@ -185,7 +190,7 @@ def compared(comparison: Plan) -> str:
                 milli(roof["seconds"]),
                 f"{plan['images_per_second']:,.0f}",
                 "" if efficiency is None else f"{efficiency:.0%}",
-                "" if hours is None else f"{hours:.3g} h",
+                "" if hours is None else duration(hours),
             ]
         )
     impossible = [
@@ -197,7 +202,13 @@ def compared(comparison: Plan) -> str:
             *table(rows),
             *impossible,
             "Best",
-            *textwrap.wrap(comparison["why"], 98, initial_indent="  ", subsequent_indent="  "),
+            *textwrap.wrap(
+                comparison["why"],
+                98,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_on_hyphens=False,
+            ),
         ]
     )
 
