@@ -118,7 +118,7 @@ def with_mesh(config: ConfigDict, model: int, batch_size: int) -> ConfigDict:
 def find_largest_batch(
     config: ConfigDict, classes: int, gpu: Gpu, devices: list, program: Program
 ) -> Plan:
-    """Compiles with larger batches until one that fits and one that does not are 1% apart."""
+    """Compiles with larger batches until one that fits and one that does not are 2% apart."""
     shards, model = program.mesh.shape["data"], program.mesh.shape["model"]
 
     def total(images: int) -> int:
@@ -139,7 +139,7 @@ def find_largest_batch(
 def search(
     total: Callable[[int], int], room: int, known: dict[int, int], guess: int
 ) -> tuple[int, int]:
-    """Two numbers at most 1% apart: `total` of the first fits into `room`, of the second not.
+    """Two numbers at most 2% apart: `total` of the first fits into `room`, of the second not.
 
     The first is 0 where not even 1 fits. `total` should be about linear; `known` has some of it.
     """
@@ -148,7 +148,7 @@ def search(
         known[guess] = total(guess)
         fits = max((n for n, size in known.items() if size <= room), default=0)
         too_many = min((n for n, size in known.items() if size > room), default=None)
-        if too_many is not None and too_many - fits <= max(1, fits // 100):
+        if too_many is not None and too_many - fits <= max(1, fits // 50):
             return fits, too_many
         low = fits or min(known)
         high = too_many or max(known)
@@ -159,7 +159,7 @@ def search(
         else:
             slope = (known[high] - known[low]) / (high - low)
             line = low + (room - known[low]) / slope if slope > 0 else 2 * high
-        aside = line / 250  # to where there's no number yet: two that are as near suffice
+        aside = line / 125  # to where there's no number yet: two that are as near suffice
         if too_many is None or (fits and line - fits <= 2 * aside):
             guess = math.ceil(line + aside)
         else:
