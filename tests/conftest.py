@@ -1,4 +1,6 @@
 import jax
 
-jax.config.update("jax_platforms", "cpu")  # also where a GPU, or the compiler for one, is installed
+from src.plugins import take_cpu_beside_compiler
+
+take_cpu_beside_compiler()
 jax.config.update("jax_num_cpu_devices", 8)

@@ -1,12 +1,7 @@
 """The step that `src.main` runs, compiled for GPUs that are not there."""
 
-import contextlib
 import importlib.metadata
-import logging
 import math
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +15,7 @@ from src.errors import UserError
 from src.mesh import BATCH, make_mesh
 from src.plan import hlo
 from src.plan.gpu import Gpu
+from src.plugins import take_cpu_beside_compiler
 from src.step import Batch, TrainState, abstract_state, make_train_step
 
 # What launch/run.sh sets on GPUs too.
@@ -89,29 +85,12 @@ def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
         )
     from jax.experimental import topologies
 
-    jax.config.update("jax_platforms", "cpu")
-    logging.getLogger("jax_plugins.xla_cuda13").setLevel(
-        logging.ERROR
-    )  # it misses a real GPU's part
-    with _without_stderr():  # the plug-in writes there that it finds no driver
-        described = topologies.get_topology_desc(
-            "", "cuda", target_config=gpu.target, topology=topology
-        )
+    take_cpu_beside_compiler()
+    jax.config.update("jax_platforms", "cpu")  # whatever GPUs there may be here
+    described = topologies.get_topology_desc(
+        "", "cuda", target_config=gpu.target, topology=topology
+    )
     return list(described.devices)
-
-
-@contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Drops what libraries write to the process's standard error, past Python's."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, Any]:
