@@ -238,14 +238,15 @@ ENTRY %main (p: f32[4,8], q: f32[8,2]) -> f32[4,4] {
   %s = (f32[4,2]{1,0}, f32[4,4]{1,0}) all-gather-start(f32[4,2]{1,0} %y), replica_groups={{0,1}}, dimensions={1}
   %w = f32[3]{0} fusion(f32[4,8]{1,0} %p), kind=kLoop
   %d = f32[4,4]{1,0} all-gather-done((f32[4,2]{1,0}, f32[4,4]{1,0}) %s)
-  ROOT %z = f32[4,4]{1,0} fusion(f32[4,4]{1,0} %d, f32[3]{0} %w, f32[4,2]{1,0} %y), metadata={op_name="jit(step)/transpose(jvp())/fc6/mul"}
+  %g = f32[4,4]{1,0} fusion(f32[4,4]{1,0} %d), metadata={op_name="jit(step)/transpose(jvp())/fc7/mul"}
+  ROOT %z = f32[4,4]{1,0} fusion(f32[4,4]{1,0} %g, f32[3]{0} %w, f32[4,2]{1,0} %y), metadata={op_name="jit(step)/transpose(jvp())/fc6/mul"}
 }
 """  # noqa: E501
 
 
 def test_instructions_are_those_of_the_entry_in_order() -> None:
     program = hlo.instructions(PROGRAM.replace("%q)", "%p)"))
-    assert [i.name for i in program] == ["p", "x", "y", "s", "w", "d", "z"]
+    assert [i.name for i in program] == ["p", "x", "y", "s", "w", "d", "g", "z"]
     assert program[1].results == [hlo.Array("f32", (4, 2)), hlo.Array("s8", (64,))]
     assert program[1].operand_names == ["p", "p"]
     (collective,) = hlo.collectives(program, ["fc6", "fc7"])
