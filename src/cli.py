@@ -11,6 +11,7 @@ import jax
 from absl import flags, logging
 
 from src.errors import DivergedError, JoinError, LostProcessError, UserError
+from src.plugins import take_cpu_beside_compiler
 
 QUOTES = "'\""
 
@@ -44,6 +45,7 @@ def run(
     if values.help:
         print(doc, values.main_module_help(), sep="\n")
         sys.exit(0)
+    take_cpu_beside_compiler()
     if values.cpu_devices is not None:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _share(values.cpu_devices))

@@ -1,6 +1,6 @@
 """Devices as a mesh of data shards × towers, and what is laid how upon it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,14 @@ BATCH = jax.P(DATA_AXIS)  # arrays whose leading axis is the example's
 PARAMETERS = jax.P(TOWER_AXIS)  # arrays whose leading axis is the tower's
 
 
-def make_mesh(towers: int, global_batch: int, *, data: str = "auto", model: str = "auto") -> Mesh:
+def make_mesh(
+    towers: int,
+    global_batch: int,
+    *,
+    data: str = "auto",
+    model: str = "auto",
+    devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
     """Lays all devices out as (data, model).
 
     Args:
@@ -24,24 +31,26 @@ def make_mesh(towers: int, global_batch: int, *, data: str = "auto", model: str 
       data: its size, or "auto": the devices that `model` leaves.
       model: its size, or "auto": 2 where the number of devices and the number of towers are even,
         else 1.
+      devices: to lay out; all there are by default.
 
     Raises:
       UserError: the numbers don't divide.
     """
-    devices = jax.device_count()
-    model_size = _size("model", model, default=2 if devices % 2 == towers % 2 == 0 else 1)
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
+    model_size = _size("model", model, default=2 if count % 2 == towers % 2 == 0 else 1)
     if towers % model_size:
         raise UserError(
             f"config.mesh.model: {model_size} devices can't share {towers} towers evenly; "
             f"take one of {', '.join(str(n) for n in _divisors(towers))}"
         )
-    if devices % model_size:
-        raise UserError(f"config.mesh.model: {model_size} does not divide the {devices} devices")
-    data_size = _size("data", data, default=devices // model_size)
-    if data_size * model_size != devices:
+    if count % model_size:
+        raise UserError(f"config.mesh.model: {model_size} does not divide the {count} devices")
+    data_size = _size("data", data, default=count // model_size)
+    if data_size * model_size != count:
         raise UserError(
             f"config.mesh: data {data_size} × model {model_size} = {data_size * model_size}, "
-            f"but there are {devices} devices"
+            f"but there are {count} devices"
         )
     if global_batch % data_size:
         raise UserError(
@@ -49,7 +58,10 @@ def make_mesh(towers: int, global_batch: int, *, data: str = "auto", model: str 
             f"{global_batch}; take a multiple of {data_size}"
         )
     return jax.make_mesh(
-        (data_size, model_size), (DATA_AXIS, TOWER_AXIS), axis_types=(AxisType.Auto,) * 2
+        (data_size, model_size),
+        (DATA_AXIS, TOWER_AXIS),
+        axis_types=(AxisType.Auto,) * 2,
+        devices=devices,
     )
 
 

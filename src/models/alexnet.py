@@ -127,23 +127,25 @@ class AlexNet(nnx.Module):
         h = [images.astype(self.dtype) * net.input_scale] * self._local_towers()
 
         for name, spec in net.convs.items():
-            if name in net.exchange_before:
-                h = layers.exchange(h, net.towers)
-            h = getattr(self, name)(h)
-            for operation in spec.then:
-                h = [self._apply(operation, x) for x in h]
+            with jax.named_scope(name):  # profiles and plans tell the layers apart by it
+                if name in net.exchange_before:
+                    h = layers.exchange(h, net.towers)
+                h = getattr(self, name)(h)
+                for operation in spec.then:
+                    h = [self._apply(operation, x) for x in h]
             handed_on[name] = h
 
         h = [x.reshape(len(x), -1) for x in h]
         hidden = list(net.dense)[:-1]
         for index, name in enumerate(net.dense):
-            if name in net.exchange_before:
-                h = layers.exchange(h, net.towers)
-            h = getattr(self, name)(h)
-            if name in hidden:
-                h = [activate(x) for x in h]
-                if dropout_keys is not None and net.dropout:
-                    h = layers.dropout(h, net.dropout, dropout_keys, index, net.towers)
+            with jax.named_scope(name):
+                if name in net.exchange_before:
+                    h = layers.exchange(h, net.towers)
+                h = getattr(self, name)(h)
+                if name in hidden:
+                    h = [activate(x) for x in h]
+                    if dropout_keys is not None and net.dropout:
+                        h = layers.dropout(h, net.dropout, dropout_keys, index, net.towers)
             handed_on[name] = h
         return handed_on
 

@@ -1,0 +1,115 @@
+"""What a training run would need and do on GPUs that are not there: a modelled bound.
+
+python -m src.plan --config=FILE[:DATASET] --topology=PARTITIONSxHOSTSxGPUS [--gpu=h100] [--compare]
+python -m src.plan --published
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import jax
+import tensorflow_datasets as tfds
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from src import settings
+from src.cli import new_flags, run
+from src.data import sources
+from src.errors import UserError
+from src.mesh import make_mesh
+from src.plan import compiler, gpu, report
+from src.plan.plan import compare, make_plan
+from src.plan.published import compare_with_published
+
+FLAGS = new_flags()
+CONFIG = config_flags.DEFINE_config_file(
+    "config", "configs/alexnet.py:imagenet2012", "The recipe, FILE[:DATASET].", flag_values=FLAGS
+)
+TOPOLOGY = flags.DEFINE_string(
+    "topology", "1x1x2", "PARTITIONSxHOSTSxGPUS, the last of one host.", flag_values=FLAGS
+)
+GPU = flags.DEFINE_string("gpu", "h100", "One of src/plan/gpus/.", flag_values=FLAGS)
+COMPARE = flags.DEFINE_bool("compare", False, "Compare the possible meshes.", flag_values=FLAGS)
+PUBLISHED = flags.DEFINE_bool(
+    "published", False, "Compare the model with published measurements.", flag_values=FLAGS
+)
+NETWORK = flags.DEFINE_float(
+    "network_gbps", None, "Network of a GPU across hosts, Gbit/s.", flag_values=FLAGS
+)
+CLASSES = flags.DEFINE_integer("classes", None, "Of the data set.", flag_values=FLAGS)
+EXAMPLES = flags.DEFINE_integer("examples", None, "Training images.", flag_values=FLAGS)
+JSON = flags.DEFINE_bool("json", False, "Print a JSON object.", flag_values=FLAGS)
+
+EXAMPLES_OF = {"imagenet2012": 1_281_167}  # TFDS counts only what it has prepared
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+    for flag in (NETWORK, CLASSES, EXAMPLES):
+        if flag.value is not None and not flag.value > 0:
+            raise UserError(f"--{flag.name}={flag.value}: give a positive number")
+    compiler.check_extra()
+    if PUBLISHED.value:
+        rows = compare_with_published()
+        print(json.dumps(rows) if JSON.value else report.against_published(rows))
+        return
+    described = gpu.load(GPU.value, NETWORK.value)
+    config = CONFIG.value
+    settings.check(config)
+    fit_batch(config, compiler.gpus(described, TOPOLOGY.value))
+    classes, examples = data_size(config)
+    given = (config, classes, examples, described, TOPOLOGY.value)
+    plan = make_plan(*given)
+    comparison = compare(plan, *given) if COMPARE.value else None
+    if JSON.value:
+        print(json.dumps({**plan, "compare": comparison}))
+        return
+    print(report.describe(plan, described, config_flags.get_config_filename(FLAGS["config"])))
+    if comparison:
+        print("", report.compared(comparison), sep="\n")
+
+
+def fit_batch(config: ConfigDict, devices: list[jax.Device]) -> None:
+    """Takes a recipe's own batch for that of a data shard where there are too many shards for it.
+
+    A batch that was asked for is left alone: it is refused, as `src.main` would.
+    """
+    if "batch_size" in config_flags.get_override_values(FLAGS["config"]):
+        return
+    any_batch = len(devices)  # which every possible number of shards divides
+    mesh = make_mesh(config.model.towers, any_batch, **config.mesh, devices=devices)
+    shards = mesh.shape["data"]
+    if config.batch_size % shards:
+        print(
+            f"config.batch_size: {shards} data shards don't divide the recipe's "
+            f"{config.batch_size}; this plan is for {config.batch_size} images a data shard, "
+            f"--config.batch_size={config.batch_size * shards}",
+            file=sys.stderr,
+        )
+        config.batch_size *= shards
+
+
+def data_size(config: ConfigDict) -> tuple[int, int | None]:
+    """The classes and, if they can be known without the data, the training images."""
+    data = config.data
+    classes, examples = CLASSES.value, EXAMPLES.value or EXAMPLES_OF.get(data.dataset)
+    if classes and examples:
+        return classes, examples
+    splits = {"train_split": data.train_split, "eval_split": data.eval_split}
+    source = sources.source(data.dataset, **splits, tfds_dir=data.tfds_dir)
+    if data.dataset == "digits" or data.dataset.startswith("folder:"):
+        originals = source.load()
+        return classes or len(originals.class_names), examples or originals.train.num_examples
+    info = tfds.builder(data.dataset, data_dir=data.tfds_dir or None).info
+    labels = [f for f in info.features.values() if isinstance(f, tfds.features.ClassLabel)]
+    if not classes and len(labels) != 1:
+        raise UserError(f"--classes: TFDS doesn't say how many {data.dataset!r} has; give a number")
+    classes = classes or labels[0].num_classes
+    split = data.train_split or "train"
+    return classes, examples or (info.splits[split].num_examples if info.splits else None)
+
+
+if __name__ == "__main__":
+    run(main, FLAGS, __doc__)

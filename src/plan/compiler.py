@@ -1,0 +1,177 @@
+"""The step that `src.main` runs, compiled for GPUs that are not there."""
+
+import importlib.metadata
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from ml_collections import ConfigDict
+
+from src.data.augment import Statistics
+from src.errors import UserError
+from src.mesh import BATCH, make_mesh
+from src.plan import hlo
+from src.plan.gpu import Gpu
+from src.plugins import take_cpu_beside_compiler
+from src.step import Batch, TrainState, abstract_state, make_train_step
+
+# What launch/run.sh sets on GPUs too.
+TRAINING_OPTIONS: dict[str, bool] = {"xla_gpu_enable_latency_hiding_scheduler": True}
+# These make the program say what its parts cost, and leave products to cuBLAS.
+READABLE_OPTIONS = {"xla_gpu_collect_cost_model_stats": True, "xla_gpu_enable_triton_gemm": False}
+
+EXTRA = ("jax-cuda13-pjrt", "nvidia-cuda-nvcc-cu12")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one GPU during a step; `total` is what XLA allocates."""
+
+    parameters: int
+    optimizer: int
+    inputs: int  # the batch, the mean image and the like
+    activations: int  # that the forward pass leaves for the backward pass
+    temporary: int  # the rest at the fullest moment, and workspaces of cuBLAS
+    total: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled step."""
+
+    mesh: Mesh
+    global_batch: int
+    memory: Memory
+    instructions: list[hlo.Instruction]
+    collectives: list[hlo.Collective]
+
+    @property
+    def images_per_shard(self) -> int:
+        return self.global_batch // self.mesh.shape["data"]
+
+    def images_per_host(self) -> int:
+        """That one host loads a step: two GPUs with towers of one data shard need the same."""
+        shards: dict[int, set[int]] = {}
+        for shard, devices in enumerate(self.mesh.devices):
+            for device in devices:
+                shards.setdefault(device.process_index, set()).add(shard)
+        return max(map(len, shards.values())) * self.images_per_shard
+
+
+def check_extra() -> None:
+    """Raises UserError where the compiler for GPUs is not installed."""
+    missing = []
+    for package in EXTRA:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        raise UserError(
+            f"{' and '.join(missing)} not installed: the compiler for GPUs is an extra; "
+            "pip install -e '.[plan]'"
+        )
+
+
+def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
+    """The devices of a topology, PARTITIONSxHOSTSxGPUS, described and not there."""
+    sizes = topology.split("x")
+    if len(sizes) != 3 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise UserError(
+            f"--topology={topology}: give PARTITIONSxHOSTSxGPUS, such as 1x64x8 for 64 hosts of 8"
+        )
+    from jax.experimental import topologies
+
+    take_cpu_beside_compiler()
+    jax.config.update("jax_platforms", "cpu")  # whatever GPUs there may be here
+    described = topologies.get_topology_desc(
+        "", "cuda", target_config=gpu.target, topology=topology
+    )
+    return list(described.devices)
+
+
+def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, Any]:
+    """What a step takes besides the state: shapes, types and shardings."""
+
+    def array(shape: tuple[int, ...], dtype: str, spec: jax.P = BATCH) -> Any:
+        return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=NamedSharding(mesh, spec))
+
+    images, crop, size = config.batch_size, config.model.image_size, config.data.size
+    batch = {
+        "image": array((images, crop, crop, 3), "uint8"),
+        "label": array((images,), "int32"),
+        "offset": array((images, 2), "int32"),
+        "flip": array((images,), "bool"),
+    }
+    everywhere = jax.P()
+    statistics = Statistics(
+        array((size, size, 3), "float32", everywhere),
+        array((3,), "float32", everywhere),
+        array((3, 3), "float32", everywhere),
+    )
+    return batch, statistics, array((), "float32", everywhere)
+
+
+def compile_step(
+    config: ConfigDict, classes: int, devices: list[jax.Device], gpu: Gpu | None
+) -> Program:
+    """Compiles for `devices`; without a `gpu` for whatever they are.
+
+    Raises:
+      UserError: the devices can't be laid out as `config.mesh` says.
+    """
+    mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh, devices=devices)
+    state = abstract_state(config, classes, mesh)
+    step: Any = make_train_step(config, classes, mesh)
+    lowered = step.lower(state, *abstract_inputs(config, mesh))
+    compiled = lowered.compile(compiler_options=gpu and options(gpu))
+    text = _text(compiled)
+    program = hlo.instructions(text)
+    layers = [*config.model.convs, *config.model.dense]
+    return Program(
+        mesh,
+        config.batch_size,
+        _memory(compiled.memory_analysis(), state, program),
+        program,
+        hlo.collectives(program, layers),
+    )
+
+
+def options(gpu: Gpu) -> dict[str, bool]:
+    chosen = TRAINING_OPTIONS | READABLE_OPTIONS
+    if gpu.compute_capability < (9, 0):  # it knows no older GPU, and the compiler would fail
+        chosen["xla_gpu_enable_analytical_sol_latency_estimator"] = False
+    return chosen
+
+
+def _text(compiled: Any) -> str:
+    from jaxlib import _hlo  # type: ignore[attr-defined]
+
+    printing = _hlo.HloPrintOptions()
+    printing.print_operand_shape = True
+    return compiled.runtime_executable().hlo_modules()[0].to_string(printing)
+
+
+def _memory(analysis: Any, state: TrainState, program: list[hlo.Instruction]) -> Memory:
+    def of_one_gpu(tree: Any) -> int:
+        leaves = jax.tree.leaves(tree)
+        shapes = [leaf.sharding.shard_shape(leaf.shape) for leaf in leaves]
+        return sum(
+            math.prod(s) * leaf.dtype.itemsize for s, leaf in zip(shapes, leaves, strict=True)
+        )
+
+    parameters, optimizer = of_one_gpu(state.params), of_one_gpu(state.velocity)
+    new = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+    total = analysis.argument_size_in_bytes + new + analysis.temp_size_in_bytes
+    activations = min(hlo.kept_for_backward(program), analysis.temp_size_in_bytes)
+    return Memory(
+        parameters=parameters,
+        optimizer=optimizer,
+        inputs=analysis.argument_size_in_bytes - parameters - optimizer,
+        activations=activations,
+        temporary=new + analysis.temp_size_in_bytes - activations,
+        total=total,
+    )

@@ -1,0 +1,54 @@
+"""Published speeds of AlexNet beside what the model makes of the same network and GPUs."""
+
+import dataclasses
+from dataclasses import replace
+
+from ml_collections import ConfigDict
+
+from configs.alexnet import paper
+from src.models.presets import TORCHVISION
+from src.plan import compiler, gpu, roofline
+from src.plan.plan import Plan
+
+# tf_cnn_benchmarks' alexnet_model.py: a single column without normalisation.
+TF_CNN_BENCHMARKS = replace(
+    TORCHVISION,
+    towers=1,
+    convs={
+        **TORCHVISION.convs,
+        "conv1": replace(TORCHVISION.convs["conv1"], padding=(0, 3)),
+        "conv4": replace(TORCHVISION.convs["conv4"], maps=384),
+    },
+)
+
+
+def compare_with_published() -> list[Plan]:
+    """A row for each measurement that the descriptions of GPUs hold."""
+    rows = []
+    for described in map(gpu.load, gpu.known()):
+        for measured in described.published:
+            config = paper("imagenet2012")
+            config.model = ConfigDict(dataclasses.asdict(TF_CNN_BENCHMARKS))
+            config.dtype = measured["dtype"]
+            config.batch_size = measured["images_per_gpu"] * measured["gpus"]
+            devices = compiler.gpus(described, f"1x1x{measured['gpus']}")
+            program = compiler.compile_step(config, 1000, devices, described)
+            seconds = {
+                name: roofline.run(program, described, assumed).seconds
+                for name, assumed in [
+                    ("modelled", roofline.Assumptions()),
+                    ("ideal", roofline.IDEAL),
+                ]
+            }
+            rows.append(
+                {
+                    "gpu": described.key,
+                    "gpus": measured["gpus"],
+                    "dtype": measured["dtype"],
+                    "published": measured["images_per_second"],
+                    **{name: config.batch_size / s for name, s in seconds.items()},
+                    "source": measured["source"],
+                    "explanation": measured.get("explanation", ""),
+                }
+            )
+    return rows

@@ -1,0 +1,173 @@
+"""How long a compiled step takes at least, and at assumed fractions of the GPU's peaks.
+
+Two clocks run through the program in its order of execution: one of the kernels, which follow one
+another, and one of the collectives, which do too. A collective that is started and awaited later
+costs only what the kernels in between don't cover.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+
+import jax
+
+from src.plan.compiler import Program
+from src.plan.gpu import Gpu
+from src.plan.hlo import Array, Collective, Instruction
+
+FREE = {"parameter", "constant", "bitcast", "get-tuple-element", "tuple", "partition-id"}
+CATEGORIES = ("convolutions", "products", "memory-bound")
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """Fractions of the datasheet's peaks, and what every start costs."""
+
+    tensor_core_convolutions: float = 0.5
+    cuda_core_convolutions: float = 1.3  # Winograd's and FFT algorithms need fewer operations
+    products: float = 0.7
+    memory: float = 0.8
+    links: float = 0.8
+    kernel_seconds: float = 3e-6  # no kernel takes less, launch included
+    host_latency: float = 10e-6  # of a collective within a host
+    network_latency: float = 30e-6  # of one across hosts
+
+
+IDEAL = Assumptions(1, 1, 1, 1, 1, 0, 0, 0)
+
+
+@dataclass
+class Part:
+    """Of a step, by one GPU."""
+
+    seconds: float = 0
+    flops: float = 0
+    bytes: float = 0
+    kernels: int = 0
+
+
+@dataclass
+class Talk:
+    """A collective in time."""
+
+    collective: Collective
+    bandwidth: float  # bytes/s of each GPU
+    across_hosts: bool
+    seconds: float
+    exposed: float = 0  # seconds in which nothing else is done
+
+
+@dataclass
+class Timeline:
+    """A step; `seconds` are less than the sum of its parts and talks where these overlap."""
+
+    seconds: float = 0
+    parts: dict[str, Part] = field(default_factory=lambda: {name: Part() for name in CATEGORIES})
+    talks: list[Talk] = field(default_factory=list)
+
+    @property
+    def exposed(self) -> float:
+        """Seconds that collectives add to the step."""
+        return sum(talk.exposed for talk in self.talks)
+
+
+def run(program: Program, gpu: Gpu, assumed: Assumptions) -> Timeline:
+    """Runs the clocks."""
+    devices = list(program.mesh.devices.flat)
+    timeline = Timeline()
+    ends: dict[str, tuple[float, Talk]] = {}  # of what has been started, by name
+    by_name = {collective.name: collective for collective in program.collectives}
+    now = link_free = 0.0
+    for instruction in program.instructions:
+        if collective := by_name.get(instruction.name):
+            talk = _talk(collective, devices, gpu, assumed)
+            timeline.talks.append(talk)
+            link_free = max(link_free, now) + talk.seconds
+            if instruction.opcode.endswith("-start") and '"is_sync":true' not in (
+                instruction.attributes
+            ):
+                ends[instruction.name] = link_free, talk
+            else:
+                talk.exposed, now = link_free - now, link_free
+        elif instruction.opcode.endswith("-done"):
+            if instruction.operand_names[0] in ends:
+                end, talk = ends.pop(instruction.operand_names[0])
+                talk.exposed, now = max(end - now, 0), max(end, now)
+        elif instruction.opcode not in FREE and not instruction.opcode.endswith("-start"):
+            category, part = _kernel(instruction, gpu, assumed)
+            now += part.seconds
+            whole = timeline.parts[category]
+            whole.seconds += part.seconds
+            whole.flops += part.flops
+            whole.bytes += part.bytes
+            whole.kernels += 1
+    timeline.seconds = max(now, link_free)
+    return timeline
+
+
+def _talk(
+    collective: Collective, devices: list[jax.Device], gpu: Gpu, assumed: Assumptions
+) -> Talk:
+    hosts = [devices[device].process_index for device in collective.groups[0]]
+    across = len(set(hosts)) > 1
+    # A ring a GPU of the host, each over that GPU's own share of the network.
+    fewest = min(hosts.count(host) for host in set(hosts))
+    bandwidth = min(gpu.nvlink, fewest * gpu.network) if across else gpu.nvlink
+    latency = assumed.network_latency if across else assumed.host_latency
+    seconds = latency + collective.bytes_sent / (bandwidth * assumed.links)
+    return Talk(collective, bandwidth * assumed.links, across, seconds)
+
+
+def _kernel(instruction: Instruction, gpu: Gpu, assumed: Assumptions) -> tuple[str, Part]:
+    touched = sum(array.bytes for array in instruction.results + instruction.operands)
+    flops, category = 0.0, "memory-bound"
+    seconds = touched / gpu.memory_bandwidth / assumed.memory
+    if "__cudnn$conv" in instruction.attributes:
+        category, flops = "convolutions", _convolution_flops(instruction)
+    elif "__cublas$" in instruction.attributes:
+        category, flops = "products", _product_flops(instruction)
+    elif touched > gpu.l2_cache and (
+        cost := re.search(r'"exec_time_us":([\d.e+-]+)', instruction.attributes)
+    ):
+        # XLA knows of slices; but what stays in the cache it may count a thousand times.
+        seconds = float(cost[1]) * 1e-6 / assumed.memory
+    if flops:
+        peak = gpu.peak(instruction.operands[0].dtype)
+        if '"operand_precision":["HIGHEST"' in instruction.attributes:
+            peak = gpu.flops["float32"]
+        efficiency = assumed.products
+        if category == "convolutions":
+            on_tensor_cores = peak > 3 * gpu.flops["float32"]
+            efficiency = (
+                assumed.tensor_core_convolutions
+                if on_tensor_cores
+                else assumed.cuda_core_convolutions
+            )
+        seconds = max(seconds, flops / peak / efficiency)
+    return category, Part(max(seconds, assumed.kernel_seconds), flops, touched)
+
+
+def _convolution_flops(instruction: Instruction) -> float:
+    """2 · output · filter ÷ maps made, whichever of the three is being computed."""
+    labels = re.search(r"dim_labels=\w+_(\w+)->", instruction.attributes)
+    assert labels, instruction
+    first, second, result = instruction.operands[0], instruction.operands[1], instruction.results[0]
+    if "convBackwardFilter" in instruction.attributes:
+        output, kernel = second, result
+    elif "convBackwardInput" in instruction.attributes:
+        output, kernel = first, second
+    else:
+        output, kernel = result, second
+    return 2 * _size(output) * _size(kernel) / kernel.shape[labels[1].index("o")]
+
+
+def _product_flops(instruction: Instruction) -> float:
+    summed = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', instruction.attributes)
+    assert summed, instruction
+    shape = instruction.operands[0].shape
+    depth = math.prod(shape[int(axis)] for axis in re.findall(r"\d+", summed[1]))
+    return 2 * _size(instruction.results[0]) * depth
+
+
+def _size(array: Array) -> int:
+    return math.prod(array.shape)
