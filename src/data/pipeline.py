@@ -142,6 +142,7 @@ def _in_parallel(load: Callable[[int], Batch], steps: range, types: Mapping[str,
             raise
         return [batch[name] for name in types]
 
+    @tf.autograph.experimental.do_not_convert  # it would leave a file in /tmp when killed
     def load_tensors(step: Any) -> dict[str, Any]:
         tensors = tf.numpy_function(load_arrays, [step], list(types.values()))
         return dict(zip(types, tensors, strict=True))
