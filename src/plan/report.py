@@ -237,7 +237,7 @@ def against_published(rows: list[Plan]) -> str:
         [
             "AlexNet of tf_cnn_benchmarks, images/s: published, and " + MODELLED.split(":")[0],
             *table(cells, right_from=2),
-            "Sources (synthetic data, 512 images a GPU)",
+            "Sources (512 images a GPU; synthetic data unless it says otherwise)",
             *sources,
             *(["Why it differs", *explained] if explained else []),
         ]
