@@ -3,4 +3,5 @@
 import os
 
 # Before JAX is imported: XLA warns of every batch that is too large, which is being looked for.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # JAX's own default
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
