@@ -2,7 +2,8 @@ from pathlib import Path
 
 import jax
 import pytest
-from launched import SOON, command, environment, started
+from commands import environment
+from launched import SOON, command, started
 
 jax.config.update("jax_num_cpu_devices", 8)
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,14 +24,6 @@ def command(workdir: Path, cache: Path, devices: int, *more: str) -> list[str]:
     """What is launched; `devices` is how many CPU devices the processes of a host share."""
     flags = arguments(workdir, cache, *RECIPE, f"--cpu_devices={devices}", *more)
     return ["launch/run.sh", *flags]
-
-
-def environment(cache: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(cache / "xla"),
-        "PYTHON": sys.executable,
-    }
 
 
 @contextmanager
@@ -78,18 +69,17 @@ def wait_for_steps(workdir: Path, steps: int) -> None:
     wait_for(lambda: steps_done(workdir) >= steps)
 
 
-@contextmanager
-def held(process: int, until_sent: signal.Signals) -> Iterator[None]:
-    """Stops a process, and so a run, which goes on once the signal has been sent to that process.
+def hold(process: int) -> None:
+    """Stops a process, and so its run, which then is where it was when Slurm sends a signal.
 
-    However fast the run and slow the engine, the signal then finds the run where it was.
+    Before any signal Slurm sends SIGCONT.
     """
     os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-        wait_for(lambda: _is_pending(process, until_sent))
-    finally:
-        os.kill(process, signal.SIGCONT)
+    wait_for(lambda: _is_stopped(process))
+
+
+def wait_until_signalled(held: int) -> None:
+    wait_for(lambda: not _is_stopped(held))
 
 
 def processes(file: str, text: str) -> list[int]:
@@ -105,8 +95,5 @@ def _read(process: int, file: str) -> str:
         return ""
 
 
-def _is_pending(process: int, number: signal.Signals) -> bool:
-    for line in _read(process, "status").splitlines():
-        if line.startswith(("SigPnd:", "ShdPnd:")) and int(line.split()[1], 16) >> (number - 1) & 1:
-            return True
-    return False
+def _is_stopped(process: int) -> bool:
+    return "State:\tT" in _read(process, "status")

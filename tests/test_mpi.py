@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from launched import SOON, command, environment, started, wait_for_steps
+from commands import environment
+from launched import SOON, command, started, wait_for_steps
 from runs import assert_same_run
 
 from src.stopping import SAVED
