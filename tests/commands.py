@@ -14,6 +14,7 @@ def environment(cache: Path) -> dict[str, str]:
         **os.environ,
         "JAX_COMPILATION_CACHE_DIR": str(cache / "xla"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHON": sys.executable,  # for launch/run.sh
     }
 
 

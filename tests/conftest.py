@@ -1,6 +1,27 @@
+from pathlib import Path
+
 import jax
+import pytest
+from commands import environment
+from launched import SOON, command, started
 
 from src.plugins import take_cpu_beside_compiler
 
 take_cpu_beside_compiler()
 jax.config.update("jax_num_cpu_devices", 8)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared data and compiled programs, made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def one_process(cache: Path) -> Path:
+    """The run that launched ones are compared with: one process with as many devices."""
+    workdir = cache / "one_process"
+    log = cache / "one_process.log"
+    with started(command(workdir, cache, 2), log, **environment(cache)) as process:
+        assert process.wait(SOON) == 0, log.read_text()
+    return workdir

@@ -1,0 +1,45 @@
+"""What tests of whole runs have in common: how far one is, and whether two came out the same."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from src.classifier import load
+
+
+def arguments(workdir: Path, cache: Path, *more: str) -> list[str]:
+    return [
+        "--config=tests/tiny.py",
+        f"--workdir={workdir}",
+        f"--config.data.root={cache / 'prepared'}",
+        *more,
+    ]
+
+
+def steps_done(workdir: Path) -> int:
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return json.loads(lines[-1])["step"] if lines else 0
+
+
+def assert_same_run(one: Path, other: Path, tolerance: float = 0) -> None:
+    for a, b in zip(
+        *(jax.tree.leaves(load(workdir).params) for workdir in (one, other)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+    metrics = [
+        [
+            {name: value for name, value in json.loads(line).items() if "second" not in name}
+            for line in (workdir / "metrics.jsonl").read_text().splitlines()
+        ]
+        for workdir in (one, other)
+    ]
+    assert [(m["step"], m["split"]) for m in metrics[0]] == [
+        (m["step"], m["split"]) for m in metrics[1]
+    ]
+    for a, b in zip(*metrics, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=tolerance)
+        assert a["top1_error"] == pytest.approx(b["top1_error"], abs=10 * tolerance)
