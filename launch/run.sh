@@ -68,7 +68,7 @@ each=${LOCAL_PROCESSES:-1}
 echo "launch/run.sh: on $engine, $(hostname): $where" >&2
 
 if [[ -z ${PYTHON-} ]]; then
-  PYTHON=python
+  PYTHON=python3
   [[ -n ${VIRTUAL_ENV-} || ! -x .venv/bin/python ]] || PYTHON=.venv/bin/python
 fi
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, environment, run
-from runs import arguments, assert_same_run, steps_done
 from test_processes import free_port
 
+from runs import arguments, assert_same_run, steps_done
 from src.errors import LostProcessError
 from src.stopping import SAVED
 

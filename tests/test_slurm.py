@@ -23,6 +23,7 @@ from launched import (
     wait_for_steps,
     wait_until_signalled,
 )
+
 from runs import assert_same_run
 
 MISSING = [name for name in ("munged", "slurmctld", "slurmd") if shutil.which(name) is None]
@@ -190,4 +191,4 @@ def test_a_cancelled_job_does_not_come_back(cluster: Cluster, tmp_path: Path, ca
     time.sleep(10)  # longer than a job waits that is started again
     assert cluster.says(job, "JobState") == "CANCELLED"
     assert cluster.says(job, "Restarts") == "0"
-    assert "starting again" not in log.read_text()
+    assert "status 75, cancelled" in log.read_text()
