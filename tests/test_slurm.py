@@ -179,16 +179,3 @@ def test_a_job_that_loses_a_process_is_started_again(
     assert cluster.says(job, "Restarts") == "1"
     assert (workdir / "result.json").exists()
     assert_same_run(workdir, one_process, tolerance=1e-5)
-
-
-def test_a_cancelled_job_does_not_come_back(cluster: Cluster, tmp_path: Path, cache: Path) -> None:
-    workdir = tmp_path / "run"
-    job, log = cluster.submit(command(workdir, cache, 1, "--config.duration=100000 steps"))
-    wait_for_steps(workdir, 6)
-    cluster.call("scancel", job)
-    wait_for(lambda: cluster.says(job, "JobState") == "CANCELLED")
-    wait_for(lambda: not processes("cmdline", f"--workdir={workdir}\0"))
-    time.sleep(10)  # longer than a job waits that is started again
-    assert cluster.says(job, "JobState") == "CANCELLED"
-    assert cluster.says(job, "Restarts") == "0"
-    assert "status 75, cancelled" in log.read_text()
