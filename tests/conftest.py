@@ -2,9 +2,9 @@ from pathlib import Path
 
 import jax
 import pytest
+
 from commands import environment
 from launched import SOON, command, started
-
 from src.plugins import take_cpu_beside_compiler
 
 take_cpu_beside_compiler()

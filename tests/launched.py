@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from commands import ROOT
-
 from runs import arguments, steps_done
 
 SOON = 240  # seconds; how long anything may take on a machine that has other things to do

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from commands import environment
 from launched import SOON, command, started, wait_for_steps
-
 from runs import assert_same_run
 from src.errors import LostProcessError
 

@@ -8,9 +8,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+
 from commands import ROOT
 from launched import SOON
-
 from src.errors import LostProcessError, UserError
 from src.processes import place
 from src.stopping import SAVED

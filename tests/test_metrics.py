@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
-import tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import tiny
 from src.errors import DivergedError
 from src.metrics import RunLog
 

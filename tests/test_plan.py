@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 import pytest
-from commands import run
 from ml_collections import ConfigDict
 
+from commands import run
 from configs.alexnet import paper
 from src.errors import UserError
 from src.plan import compiler, gpu, hlo, plan, report, roofline

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from commands import ROOT, environment, run
-from test_processes import free_port
 
+from commands import ROOT, environment, run
 from runs import arguments, assert_same_run, steps_done
 from src.errors import LostProcessError
 from src.stopping import SAVED
+from test_processes import free_port
 
 pytestmark = pytest.mark.slow
 

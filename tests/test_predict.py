@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
-from commands import run
 from PIL import Image
 
+import tiny
+from commands import run
 from src.classifier import Classifier, load
 from src.data import pipeline
 from src.data.prepare import Prepared, prepare

@@ -12,9 +12,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+
 import tiny
 from commands import run, start
-
 from runs import arguments, assert_same_run, steps_done
 from src.classifier import load
 from src.stopping import SAVED

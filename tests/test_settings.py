@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-import tiny
 from flax import nnx
 
+import tiny
 from src import settings
 from src.errors import UserError
 from src.models.alexnet import AlexNet

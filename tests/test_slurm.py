@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from commands import ROOT, environment
 from launched import (
     command,
@@ -23,7 +24,6 @@ from launched import (
     wait_for_steps,
     wait_until_signalled,
 )
-
 from runs import assert_same_run
 
 MISSING = [name for name in ("munged", "slurmctld", "slurmd") if shutil.which(name) is None]
