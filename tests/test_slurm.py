@@ -179,3 +179,17 @@ def test_a_job_that_loses_a_process_is_started_again(
     assert cluster.says(job, "Restarts") == "1"
     assert (workdir / "result.json").exists()
     assert_same_run(workdir, one_process, tolerance=1e-5)
+
+
+def test_a_cancelled_job_saves_and_does_not_come_back(
+    cluster: Cluster, tmp_path: Path, cache: Path
+) -> None:
+    workdir = tmp_path / "run"
+    job, log = cluster.submit(command(workdir, cache, 1, "--config.duration=100000 steps"))
+    wait_for_steps(workdir, 6)
+    cluster.call("scancel", job)
+    wait_for(lambda: cluster.says(job, "JobState") == "CANCELLED")
+    assert not processes("cmdline", f"--workdir={workdir}\0")
+    assert cluster.says(job, "Restarts") == "0"
+    assert "all saved; the same command goes on" in log.read_text()
+    assert "status 75, job COMPLETING: not starting again" in log.read_text()
