@@ -138,6 +138,7 @@ def open_at(config: ConfigDict, step: int) -> Batches:
         start_step=step,
         stop_step=10**9,
         images_per_crop=config.augment.images_per_crop,
+        shift=config.augment.shift,
         mirror=config.augment.mirror,
     )
 

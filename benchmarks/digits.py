@@ -48,6 +48,7 @@ def main() -> dict[str, Any]:
         start_step=0,
         stop_step=flags.steps,
         images_per_crop=config.augment.images_per_crop,
+        shift=config.augment.shift,
         mirror=config.augment.mirror,
     )
     warm_up, pending = 2, None  # steps; the metrics that were not read yet

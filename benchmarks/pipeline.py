@@ -54,6 +54,7 @@ def ours(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  # noqa
         start_step=0,
         stop_step=10**9,
         images_per_crop=1,
+        shift=True,
         mirror=True,
     )
 

@@ -14,10 +14,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import OtherPrograms, describe
+from benchmarks.machine import OtherPrograms
 from benchmarks.run import InTurns, Sections
 from benchmarks.table import AT_MOST, Row, render
 from benchmarks.worker import CORES, alone
+from src.machine import describe
 
 IMAGENET = 1_281_167
 SECONDS = (AT_MOST, 10.0)  # from the last import to the first batch, or to the first step

@@ -17,9 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import OtherPrograms, describe
+from benchmarks.machine import OtherPrograms
 from benchmarks.table import AT_LEAST, AT_MOST, Row, ratio, render
 from benchmarks.worker import CORES, alone
+from src.machine import describe
 
 PARTS = ("step", "memory", "pipeline", "digits")
 

@@ -43,7 +43,7 @@ def paper(dataset: str) -> ConfigDict:
     config.evaluate_every = "1 epoch"
     config.checkpoint_every = "1 epoch"
     config.log_every = 20  # steps that a line of metrics is the mean of
-    config.views = 10  # of each image in the final evaluation: 1 or 10
+    config.views = 10  # of each image in the final evaluation: 1, 9 or 10
 
     config.data = ConfigDict()
     config.data.dataset = dataset
@@ -54,6 +54,7 @@ def paper(dataset: str) -> ConfigDict:
     config.data.tfds_dir = ""  # where TFDS keeps its own: by default ~/tensorflow_datasets
 
     config.augment = ConfigDict()
+    config.augment.shift = True  # crop anywhere; else always the centre
     config.augment.mirror = True
     config.augment.colour = "eigenvalues"  # the paper's formula; or "deviations", or "none"
     config.augment.mean = "aligned"  # the mean image's part under the crop; or its "centre"
@@ -64,7 +65,9 @@ def paper(dataset: str) -> ConfigDict:
     config.optimizer = ConfigDict()
     config.optimizer.decay = 0.9  # momentum
     config.optimizer.weight_decay = 0.0005
+    config.optimizer.weight_decays = ConfigDict()  # of single layers, by name, where it differs
     config.optimizer.decay_biases = True
+    config.optimizer.bias_rate = 1.0  # the biases' rate, in units of the weights'
 
     config.schedule = ConfigDict()
     config.schedule.name = "plateau"  # or "steps", "constant", "cosine"

@@ -1,6 +1,6 @@
 """Top-1 and top-5 error over a whole split, of one network or the average of several.
 
-python -m src.evaluate --workdir=DIR[,DIR…] [--views=1|10] [--checkpoint=newest|best]
+python -m src.evaluate --workdir=DIR[,DIR…] [--views=1|9|10] [--checkpoint=newest|best]
 """
 
 import functools
@@ -18,6 +18,7 @@ from src import scores
 from src.classifier import load
 from src.cli import new_flags, run
 from src.data import pipeline
+from src.data.augment import VIEWS as KNOWN_VIEWS
 from src.data.augment import Statistics
 from src.data.prepare import prepare
 from src.errors import UserError
@@ -30,7 +31,11 @@ WORKDIR = flags.DEFINE_list(
     "workdir", None, "The run, or runs to average.", required=True, flag_values=FLAGS
 )
 VIEWS = flags.DEFINE_enum(
-    "views", None, ["1", "10"], "Of each image. Default: the recipe's.", flag_values=FLAGS
+    "views",
+    None,
+    [str(views) for views in KNOWN_VIEWS],
+    "Of each image. Default: the recipe's.",
+    flag_values=FLAGS,
 )
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS

@@ -24,8 +24,7 @@ def make_classify(config: ConfigDict, num_classes: int, mesh: Mesh, views: int) 
     """Compiles the log-probabilities (N, classes) of images, float32.
 
     Args:
-      views: 1, the centre; or 10, the four corners, the centre and their mirror images, whose
-        probabilities are averaged (the paper's section 4.1).
+      views: of each image, whose probabilities are averaged: see `augment.view_places`.
     """
     graph = graph_of(config, num_classes)
 

@@ -37,11 +37,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def default_workdir() -> str:
-    recipe = Path(config_flags.get_config_filename(FLAGS["config"]).partition(":")[0]).stem
+    file, _, argument = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     dataset = CONFIG.value.data.dataset
+    variant = f"-{argument}" if argument not in ("", dataset) else ""
     if dataset.startswith("folder:"):
         dataset = Path(dataset.removeprefix("folder:")).resolve().name
-    return f"runs/{recipe}-" + re.sub(r"[^\w.]+", "-", dataset)
+    return f"runs/{Path(file).stem}" + re.sub(r"[^\w.]+", "-", f"{variant}-{dataset}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What is on images.
 
-python -m src.predict --workdir=DIR [--views=1|10] [--top=5] [--json] IMAGE|FOLDER…
+python -m src.predict --workdir=DIR [--views=1|9|10] [--top=5] [--json] IMAGE|FOLDER…
 """
 
 import itertools
@@ -15,6 +15,7 @@ from absl import flags
 from src.classifier import MOST_AT_ONCE, load
 from src.cli import new_flags, run
 from src.data import images
+from src.data.augment import VIEWS as KNOWN_VIEWS
 from src.errors import UserError
 
 FLAGS = new_flags()
@@ -22,7 +23,11 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "The run whose network is asked.", required=True, flag_values=FLAGS
 )
 VIEWS = flags.DEFINE_enum(
-    "views", None, ["1", "10"], "Of each image. Default: the recipe's.", flag_values=FLAGS
+    "views",
+    None,
+    [str(views) for views in KNOWN_VIEWS],
+    "Of each image. Default: the recipe's.",
+    flag_values=FLAGS,
 )
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from ml_collections import ConfigDict
 
-from src.data.augment import COLOUR_FORMS, MEAN_FORMS
+from src.data.augment import COLOUR_FORMS, MEAN_FORMS, VIEWS
 from src.errors import UserError
 from src.models.presets import Architecture
 from src.schedules import in_steps, make_schedule
@@ -12,10 +12,10 @@ from src.schedules import in_steps, make_schedule
 
 def check(config: ConfigDict) -> None:
     """Raises UserError for a value that the program would stumble over later."""
-    Architecture.from_fields(config.model.to_dict())
+    network = Architecture.from_fields(config.model.to_dict())
     for field, value, known in [
         ("dtype", config.dtype, ("float32", "bfloat16")),
-        ("views", config.views, (1, 10)),
+        ("views", config.views, VIEWS),
         ("augment.colour", config.augment.colour, tuple(COLOUR_FORMS)),
         ("augment.mean", config.augment.mean, tuple(MEAN_FORMS)),
     ]:
@@ -28,6 +28,7 @@ def check(config: ConfigDict) -> None:
         ("schedule.rate", config.schedule.rate),
         ("schedule.divide_by", config.schedule.divide_by),
         ("schedule.patience", config.schedule.patience),
+        ("optimizer.bias_rate", config.optimizer.bias_rate),
         *((f"processes.{name}", seconds) for name, seconds in config.processes.items()),
     ]:
         if not value > 0:
@@ -37,9 +38,16 @@ def check(config: ConfigDict) -> None:
         ("schedule.drops", config.schedule.drops),
         ("optimizer.decay", config.optimizer.decay),
         ("optimizer.weight_decay", config.optimizer.weight_decay),
+        *((f"optimizer.weight_decays.{k}", v) for k, v in config.optimizer.weight_decays.items()),
     ]:
         if not value >= 0:
             raise UserError(f"config.{field}: {value} is negative")
+    layers = [*network.convs, *network.dense]
+    for layer in config.optimizer.weight_decays:
+        if layer not in layers:
+            raise UserError(
+                f"config.optimizer.weight_decays: {layer!r} is none of {', '.join(layers)}"
+            )
     for field in ("duration", "evaluate_every", "checkpoint_every"):
         in_steps(f"config.{field}", config[field], Fraction(1))
     make_schedule(config, total_steps=1, steps_per_epoch=Fraction(1))

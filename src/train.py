@@ -88,6 +88,7 @@ def train(config: ConfigDict, workdir: Path, team: Team) -> int:
             start_step=step,
             stop_step=total,
             images_per_crop=config.augment.images_per_crop,
+            shift=config.augment.shift,
             mirror=config.augment.mirror,
         )
         with RunLog(

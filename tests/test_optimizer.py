@@ -23,7 +23,12 @@ def tree(seed: int) -> dict[str, dict[str, np.ndarray]]:
     )
 
 
-def in_numpy(rates: list[float], decayed: tuple[str, ...]) -> list[dict]:
+def in_numpy(
+    rates: list[float],
+    decayed: tuple[str, ...],
+    weight_decays: dict[str, float] | None = None,
+    bias_rate: float = 1,
+) -> list[dict]:
     """The paper's section 5, parameter by parameter; what the parameters are after each step."""
     params, history = tree(0), []
     velocity = jax.tree.map(np.zeros_like, params)
@@ -32,8 +37,9 @@ def in_numpy(rates: list[float], decayed: tuple[str, ...]) -> list[dict]:
         for layer, fields in params.items():
             for name, w in fields.items():
                 v, g = velocity[layer][name], gradients[layer][name]
-                weight_decay = WEIGHT_DECAY if name in decayed else 0
-                v = DECAY * v - weight_decay * rate * w - rate * g
+                weight_decay = (weight_decays or {}).get(layer, WEIGHT_DECAY)
+                own = rate * (bias_rate if name == "bias" else 1)
+                v = DECAY * v - own * g - (weight_decay * own * w if name in decayed else 0)
                 velocity[layer][name], fields[name] = v, w + v
         history.append(jax.tree.map(np.copy, params))
     return history
@@ -49,9 +55,10 @@ def in_optax(transformation, rates: list[float]) -> list[dict]:
     return history
 
 
-def paper_momentum(decay_biases: bool):
+def paper_momentum(decay_biases: bool, **changes):
+    paper = {"weight_decays": {}, "bias_rate": 1.0, "decay_biases": decay_biases}
     return lambda rate: momentum(
-        rate, decay=DECAY, weight_decay=WEIGHT_DECAY, decay_biases=decay_biases
+        rate, decay=DECAY, weight_decay=WEIGHT_DECAY, **{**paper, **changes}
     )
 
 
@@ -66,6 +73,14 @@ def test_steps_equal_the_papers_rule(decay_biases, decayed):
     steps = in_optax(paper_momentum(decay_biases), RATES)
     for step, expected in zip(steps, in_numpy(RATES, decayed), strict=True):
         assert largest_difference(step, expected) < 1e-6
+
+
+def test_layers_may_have_a_weight_decay_and_biases_a_rate_of_their_own():
+    own = {"weight_decays": {"fc8": 3.0}, "bias_rate": 2.0}
+    steps = in_optax(paper_momentum(decay_biases=False, **own), RATES)
+    for step, expected in zip(steps, in_numpy(RATES, ("kernel",), **own), strict=True):
+        assert largest_difference(step, expected) < 1e-6
+    assert largest_difference(steps[-1], in_numpy(RATES, ("kernel",))[-1]) > 0.1
 
 
 def test_biases_without_decay_stay_where_no_gradient_pulls():

@@ -47,20 +47,23 @@ def test_every_field_of_a_recipe_is_read() -> None:
     assert not {path for path in leaves(fields) if path[-1] not in names_read()}
 
 
-OTHER = {
-    "exchange_before": ("conv2", "conv3", "fc6", "fc7", "fc8"),
-    "activation": "tanh",
-    "init": "he",
-    "across": "places",
-    "then": ("pool",),
-    "padding": (1, 2),
-    "on": False,
+OTHERS = {
+    "exchange_before": [("conv2", "conv3", "fc6", "fc7", "fc8")],
+    "activation": ["tanh"],
+    "init": ["he"],
+    "across": ["places", "maps"],
+    "kind": ["average"],
+    "local": [True],
+    "stride": [1, 3],
+    "then": [("pool",)],
+    "padding": [(1, 2)],
+    "on": [False],
 }
 
 
 def changed(name: str, value: Any) -> Any:
-    if name in OTHER:
-        return OTHER[name] if OTHER[name] != value else "maps"
+    if name in OTHERS:
+        return next(other for other in OTHERS[name] if other != value)
     return value + 2 if isinstance(value, int) else value + 0.125
 
 

@@ -3,6 +3,7 @@
 Every random number is a function of (seed, step, place in the global batch), never of a device.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,7 +23,14 @@ class Statistics(NamedTuple):
 
 
 def draw_crops(
-    seed: int, step: int, *, global_batch: int, slack: int, images_per_crop: int, mirror: bool
+    seed: int,
+    step: int,
+    *,
+    global_batch: int,
+    slack: int,
+    images_per_crop: int,
+    shift: bool,
+    mirror: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws where to crop each image of one step's global batch, and which to mirror.
 
@@ -32,6 +40,7 @@ def draw_crops(
       global_batch: the number of images.
       slack: by how much the images are larger than the crops.
       images_per_crop: so many consecutive images share one draw: 1, or 32 as in the authors' code.
+      shift: whether to crop anywhere, or always the centre.
       mirror: whether to mirror half of the draws.
 
     Returns:
@@ -42,6 +51,8 @@ def draw_crops(
     draws = -(-global_batch // images_per_crop)
     offsets = random.integers(0, slack, (draws, 2), dtype=np.int32, endpoint=True)
     flips = mirror & (random.random(draws) < 0.5)
+    if not shift:
+        offsets[:] = slack // 2
 
     def shared(values: np.ndarray) -> np.ndarray:
         return np.repeat(values, images_per_crop, axis=0)[:global_batch]
@@ -118,20 +129,28 @@ def colour_noise(
     return COLOUR_FORMS[form](images, normals, deviations, directions)
 
 
+VIEWS = (1, 9, 10)
+
+
 def view_places(count: int, slack: int) -> tuple[Array, Array]:
     """Where the views are that an evaluation averages over.
 
     Args:
-      count: 1 for the centre; 10 for the four corners and the centre, and their mirror images.
+      count: 1 for the centre; 10 for the four corners and the centre, and their mirror images (the
+        paper's section 4.1); 9 for three by three places, not mirrored (cuda-convnet until 2012).
       slack: by how much the images are larger than the crops.
 
     Returns:
       offsets, int32 (count, 2), and flips, bool (count,).
     """
-    centre = (slack // 2, slack // 2)
-    corners_and_centre = [(0, 0), (0, slack), centre, (slack, 0), (slack, slack)]
-    places = [centre] if count == 1 else corners_and_centre * 2
-    return jnp.array(places), jnp.arange(count) >= 5
+    middle = slack // 2
+    corners_and_centre = [(0, 0), (0, slack), (middle, middle), (slack, 0), (slack, slack)]
+    places = {
+        1: [(middle, middle)],
+        9: list(itertools.product((0, middle, slack), repeat=2)),
+        10: corners_and_centre * 2,
+    }[count]
+    return jnp.array(places), (jnp.arange(count) >= 5) & (count == 10)
 
 
 def view(images: Array, mean: Array, offset: Array, flip: Array, *, crop: int, form: str) -> Array:

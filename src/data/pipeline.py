@@ -33,6 +33,7 @@ def train_batches(
     start_step: int,
     stop_step: int,
     images_per_crop: int,
+    shift: bool,
     mirror: bool,
 ) -> Batches:
     """Batches for the steps from `start_step` until before `stop_step`.
@@ -64,20 +65,21 @@ def train_batches(
 
     def load(step: int) -> Batch:
         positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
-        jpegs, labels = records.read(indices(positions))
+        encoded, labels = records.read(indices(positions))
         offsets, flips = draw_crops(
             seed,
             step,
             global_batch=global_batch,
             slack=prepared.size - crop,
             images_per_crop=images_per_crop,
+            shift=shift,
             mirror=mirror,
         )
         offsets, flips = offsets[rows], flips[rows]
-        crops = np.empty((len(jpegs), crop, crop, 3), np.uint8)
+        crops = np.empty((len(encoded), crop, crop, 3), np.uint8)
         whole = np.empty((prepared.size, prepared.size, 3), np.uint8)
-        for out, jpeg, (top, left), flip in zip(crops, jpegs, offsets, flips, strict=True):
-            out[:] = images.decode(jpeg, whole)[top : top + crop, left : left + crop]
+        for out, one, (top, left), flip in zip(crops, encoded, offsets, flips, strict=True):
+            out[:] = images.decode(one, whole)[top : top + crop, left : left + crop]
             if flip:
                 cv2.flip(out, 1, dst=out)  # ten times as fast as assigning out[:, ::-1]
         return {"image": crops, "label": labels, "offset": offsets, "flip": flips}
@@ -106,10 +108,10 @@ def eval_batches(prepared: Prepared, split: str, *, global_batch: int, rows: Row
 
     def load(step: int) -> Batch:
         positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
-        jpegs, labels = records.read(np.minimum(positions, num_examples - 1))
-        whole = np.empty((len(jpegs), prepared.size, prepared.size, 3), np.uint8)
-        for out, jpeg in zip(whole, jpegs, strict=True):
-            images.decode(jpeg, out)
+        encoded, labels = records.read(np.minimum(positions, num_examples - 1))
+        whole = np.empty((len(encoded), prepared.size, prepared.size, 3), np.uint8)
+        for out, one in zip(whole, encoded, strict=True):
+            images.decode(one, out)
         mask = (positions < num_examples).astype(np.float32)
         return {"image": whole, "label": labels, "mask": mask}
 

@@ -29,7 +29,7 @@ from src.data import images, sources
 from src.data.augment import Statistics
 from src.errors import UserError
 
-FORMAT = 1  # raise it when the same source would be prepared into something else than before
+FORMAT = 2  # raise it when the same source would be prepared into something else than before
 EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
 IN_FLIGHT = 256  # originals, with their pixels: about 100 MB
 
@@ -46,15 +46,15 @@ class Records:
         return len(self._source)
 
     def read(self, indices: np.ndarray) -> tuple[list[bytes], np.ndarray]:
-        """The JPEGs and the labels, int32 (N,), of the examples at `indices`, integer (N,)."""
+        """The encoded images and the labels, int32 (N,), of the examples at `indices`, (N,)."""
         # One by one, and not by TFDS's `__getitems__`: that starts a thread for each shard. Parsed
         # here, since TFDS takes four times as long over it.
         examples = [
             tf_example_pb2.Example.FromString(self._source[i]).features.feature for i in indices
         ]
-        jpegs = [example["image"].bytes_list.value[0] for example in examples]
+        encoded = [example["image"].bytes_list.value[0] for example in examples]
         labels = [example["label"].int64_list.value[0] for example in examples]
-        return jpegs, np.array(labels, np.int32)
+        return encoded, np.array(labels, np.int32)
 
 
 class Prepared:
@@ -185,7 +185,9 @@ def _fill(
 ) -> None:
     features = tfds.features.FeaturesDict(
         {
-            "image": tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg"),
+            "image": tfds.features.Image(
+                shape=(size, size, 3), encoding_format=images.encoding(size)
+            ),
             "label": tfds.features.ClassLabel(names=originals.class_names),
             "file": tfds.features.Text(),
         }
@@ -233,10 +235,10 @@ def _records(
     """Prepares the images in parallel and yields them in their order; adds up what is read."""
 
     def work(example: sources.Example) -> tuple[bytes, np.ndarray, np.ndarray]:
-        jpeg = images.prepare(example.image, size)
-        pixels = images.decode(jpeg)  # as training will see them
+        encoded = images.prepare(example.image, size)
+        pixels = images.decode(encoded)  # as training will see them
         colours = pixels.reshape(-1, 3).astype(np.float64)
-        return jpeg, pixels, colours.T @ colours
+        return encoded, pixels, colours.T @ colours
 
     def in_order() -> Iterator[tuple[sources.Example, Future]]:
         ahead: deque[tuple[sources.Example, Future]] = deque()
@@ -251,10 +253,10 @@ def _records(
         bar = tqdm(in_order(), split.name, split.num_examples, unit=" images", mininterval=1)
         for example, future in bar:
             try:
-                jpeg, pixels, products = future.result()
+                encoded, pixels, products = future.result()
             except images.UnreadableImage as reason:
                 unreadable.append({"file": example.name, "reason": str(reason)})
                 continue
             sums.add(pixels, products)
             name = os.fsencode(example.name)  # which need not be UTF-8
-            yield {"image": jpeg, "label": example.label, "file": name}
+            yield {"image": encoded, "label": example.label, "file": name}

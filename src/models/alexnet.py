@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +13,16 @@ from src.models.layers import Towers
 from src.models.presets import PAPER, Architecture
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
+POOLS = {"max": layers.max_pool, "average": layers.average_pool}
 
 
 class AlexNet(nnx.Module):
     """The network; its parameters are in the attributes conv1 … conv5, fc6 … fc8.
 
     Each has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`, (towers,
-    out). The leading axis may be laid over the mesh axis `model`: inside `jax.shard_map` the same
-    code computes the towers that a device holds. fc6 reads tower by tower, each in (height, width,
-    map) order.
+    out); `layers.LocalConv` says how it is where each place has its own. The leading axis may be
+    laid over the mesh axis `model`: inside `jax.shard_map` the same code computes the towers that a
+    device holds. fc6 reads tower by tower, each in (height, width, map) order.
 
     Args:
       num_classes: where the towers don't divide it, the last outputs of the last tower stand for no
@@ -50,18 +52,26 @@ class AlexNet(nnx.Module):
         seen = 3  # maps, then units, that a tower of the next layer sees
         for name, spec in architecture.convs.items():
             seen *= towers if name in architecture.exchange_before else 1
-            conv = layers.Conv(
-                (towers, spec.size, spec.size, seen, spec.maps // towers),
-                stride=spec.stride,
-                padding=spec.padding,
-                init=normal(spec.sigma, spec.size**2 * seen),
-                bias=spec.bias,
-                rngs=rngs,
-            )
+            made = spec.maps // towers
+            convolved, side = architecture.sides()[name]
+            options: dict[str, Any] = {
+                "stride": spec.stride,
+                "padding": spec.padding,
+                "init": normal(spec.sigma, spec.size**2 * seen),
+                "bias": spec.bias,
+                "rngs": rngs,
+            }
+            conv: nnx.Module
+            if spec.local:
+                shape = (towers, convolved, convolved, spec.size**2 * seen, made)
+                conv = layers.LocalConv(shape, size=spec.size, **options)
+            else:
+                shape = (towers, spec.size, spec.size, seen, made)
+                conv = layers.Conv(shape, **options)
             setattr(self, name, conv)
-            seen = spec.maps // towers
+            seen = made
 
-        seen *= architecture.final_side() ** 2
+        seen *= side**2
         for name, dense_spec in architecture.dense.items():
             seen *= towers if name in architecture.exchange_before else 1
             units = dense_spec.units or towers * math.ceil(num_classes / towers)
@@ -157,8 +167,9 @@ class AlexNet(nnx.Module):
         net = self.architecture
         if operation == "activation":
             return ACTIVATIONS[net.activation](x)
-        if operation == "pool":
-            return layers.max_pool(x, net.pool_window, net.pool_stride)
+        if operation in net.pools:
+            pool = net.pools[operation]
+            return POOLS[pool.kind](x, pool.window, pool.stride)
         norm = net.norms[operation]
         if not norm.on:
             return x

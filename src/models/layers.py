@@ -7,7 +7,7 @@ kernels' leading axis is the tower's, so a device sees how many towers it holds 
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +61,52 @@ class Conv(nnx.Module):
         ]
 
 
+class LocalConv(nnx.Module):
+    """A convolution whose every place has a kernel and biases of its own ("locally connected").
+
+    kernel (towers, H, W, kh · kw · in, out) and bias (towers, H, W, out), where H and W are the
+    height and width of what it makes.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int, int],
+        *,
+        size: int,
+        stride: int,
+        padding: tuple[int, int],
+        init: nnx.Initializer,
+        bias: float,
+        rngs: nnx.Rngs,
+    ):
+        self.kernel = nnx.Param(_draw(init, rngs, shape))
+        self.bias = nnx.Param(jnp.full((*shape[:3], shape[-1]), bias))
+        self.size = size
+        self.stride = stride
+        self.padding = padding
+
+    def __call__(self, xs: Towers) -> Towers:
+        return [
+            jnp.einsum("nhwi,hwio->nhwo", self._surroundings(x), kernel.astype(x.dtype))
+            + bias.astype(x.dtype)
+            for x, kernel, bias in zip(xs, self.kernel[...], self.bias[...], strict=True)
+        ]
+
+    def _surroundings(self, x: jax.Array) -> jax.Array:
+        """What the kernel sees at each place: (N, H, W, kh · kw · in)."""
+        x = jnp.pad(x, [(0, 0), self.padding, self.padding, (0, 0)])
+        rows = _strided(x, 1, self.size, self.stride)
+        return jnp.concatenate(
+            [part for row in rows for part in _strided(row, 2, self.size, self.stride)], axis=-1
+        )
+
+
+def _strided(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array]:
+    """For each place in a window, what all windows along an axis have there."""
+    last = (x.shape[axis] - window) // stride * stride
+    return [lax.slice_in_dim(x, i, i + last + 1, stride, axis) for i in range(window)]
+
+
 def _draw(init: nnx.Initializer, rngs: nnx.Rngs, shape: tuple[int, ...]) -> jax.Array:
     # The same numbers as in this shape at once, which XLA takes several times as long to compile.
     return init(rngs.params(), (math.prod(shape),)).reshape(shape)
@@ -96,16 +142,33 @@ class Dense(nnx.Module):
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     """Max pooling of (N, H, W, maps), overlapping where the stride is less than the window.
 
+    As in cuda-convnet, no place is left out: the last window may reach beyond the border.
+
     Written as maxima of strided slices because their gradient is a chain of selections, many times
     faster than the scatter that `reduce_window` turns into.
     """
+    return _pool(x, window, stride, jnp.maximum, -jnp.inf)
 
-    def pool(x: jax.Array, axis: int) -> jax.Array:
-        last = (x.shape[axis] - window) // stride * stride
-        slices = [lax.slice_in_dim(x, i, i + last + 1, stride, axis) for i in range(window)]
-        return functools.reduce(jnp.maximum, slices)
 
-    return pool(pool(x, 1), 2)
+def average_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    """Like `max_pool`, but averages; over as many places as a window has within the borders."""
+    places = _pool(jnp.ones((1, *x.shape[1:3], 1), x.dtype), window, stride, jnp.add, 0)
+    return _pool(x, window, stride, jnp.add, 0) / places
+
+
+def _pool(
+    x: jax.Array,
+    window: int,
+    stride: int,
+    combine: Callable[[jax.Array, jax.Array], jax.Array],
+    outside: float,
+) -> jax.Array:
+    for axis in (1, 2):
+        missing = (window - x.shape[axis]) % stride
+        padding = [(0, missing if i == axis else 0) for i in range(x.ndim)]
+        x = jnp.pad(x, padding, constant_values=outside)
+        x = functools.reduce(combine, _strided(x, axis, window, stride))
+    return x
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))

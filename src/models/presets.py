@@ -5,14 +5,22 @@ PAPER         the network of the paper's text, split over two GPUs     60,965,22
 CHM145        the one that the authors' released code ran (run #145)   60,965,224
 ONE_GPU       the paper's one-GPU comparator (run #145-half)           59,798,312
 TORCHVISION   the one column of "One weird trick", as in torchvision   61,100,840
+
+Those that the same authors' cuda-convnet came with for CIFAR-10 are in src.models.cifar.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from src.errors import UserError
+
+
+def depth(name: str) -> int:
+    """The number in a layer's name, such as 10 in conv10; 0 where there is none."""
+    return int("".join(filter(str.isdecimal, name)) or 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +33,8 @@ class ConvSpec:
     padding: tuple[int, int] = (0, 0)  # top and left, bottom and right
     sigma: float = 0.01  # standard deviation of the initial weights, where `init` is "gaussian"
     bias: float = 0.0  # initial value
-    then: tuple[str, ...] = ("activation",)  # "activation", "pool", or a name in `norms`, in order
+    then: tuple[str, ...] = ("activation",)  # "activation", or names in `pools` and `norms`
+    local: bool = False  # whether each place has a kernel and biases of its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +44,19 @@ class DenseSpec:
     units: int = 0  # the last layer has none of its own: it makes as many as there are classes
     sigma: float = 0.01
     bias: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class PoolSpec:
+    """The maximum or the average of window × window places, every `stride` places.
+
+    A last window that reaches beyond the border has fewer places, as in cuda-convnet; in the
+    networks of the paper there is none.
+    """
+
+    window: int = 3
+    stride: int = 2
+    kind: str = "max"  # or "average"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +75,25 @@ class NormSpec:
 class Architecture:
     """An AlexNet: every choice that tells one of its published relatives from another."""
 
-    convs: Mapping[str, ConvSpec]
-    dense: Mapping[str, DenseSpec]
+    convs: Mapping[str, ConvSpec]  # in the order of the numbers in their names
+    dense: Mapping[str, DenseSpec]  # likewise
     norms: Mapping[str, NormSpec]
+    pools: Mapping[str, PoolSpec]
     image_size: int = 224
     input_scale: float = 1.0  # multiplies the mean-subtracted image
     towers: int = 2
     exchange_before: tuple[str, ...] = ("conv3", "fc6", "fc7", "fc8")  # layers that see all maps
     activation: str = "relu"  # or "tanh"
-    pool_window: int = 3
-    pool_stride: int = 2
     dropout: float = 0.5  # probability that a unit of the dense layers but the last is zeroed
     init: str = "gaussian"  # with each layer's sigma; or "he", with the square root of 2 / fan-in
 
     def __post_init__(self) -> None:
         """Raises UserError where the fields make no network."""
+        for field, names in [("convs", self.convs), ("dense", self.dense)]:
+            if list(names) != sorted(names, key=depth):
+                raise UserError(
+                    f"config.model.{field}: {', '.join(names)} are not in their numbers' order"
+                )
         later = [*self.convs, *self.dense][1:]
         for name in self.exchange_before:
             if name not in later:
@@ -76,8 +102,7 @@ class Architecture:
                 )
         for field, number in [
             ("towers", self.towers),
-            ("pool_window", self.pool_window),
-            ("pool_stride", self.pool_stride),
+            *((f"pools.{name}.stride", pool.stride) for name, pool in self.pools.items()),
             *((f"convs.{name}.maps", spec.maps) for name, spec in self.convs.items()),
             *((f"convs.{name}.size", spec.size) for name, spec in self.convs.items()),
             *((f"convs.{name}.stride", spec.stride) for name, spec in self.convs.items()),
@@ -110,13 +135,17 @@ class Architecture:
             ("activation", self.activation, ("relu", "tanh")),
             ("init", self.init, ("gaussian", "he")),
             *(
-                (f"convs.{name}.then", operation, ("activation", "pool", *self.norms))
+                (f"convs.{name}.then", operation, ("activation", *self.pools, *self.norms))
                 for name, spec in self.convs.items()
                 for operation in spec.then
             ),
             *(
                 (f"norms.{name}.across", norm.across, ("maps", "places"))
                 for name, norm in self.norms.items()
+            ),
+            *(
+                (f"pools.{name}.kind", pool.kind, ("max", "average"))
+                for name, pool in self.pools.items()
             ),
         ]:
             if value not in known:
@@ -126,26 +155,34 @@ class Architecture:
                 raise UserError(
                     f"config.model.norms.{name}.n: a window of {norm.n} has no middle; take 5, say"
                 )
-        if self.final_side() < 1:
+        for name, pool in self.pools.items():
+            if pool.window < pool.stride:
+                raise UserError(
+                    f"config.model.pools.{name}: windows of {pool.window} leave out places with a "
+                    f"stride of {pool.stride}"
+                )
+        if min(min(sides) for sides in self.sides().values()) < 1:
             raise UserError(
                 f"config.model.image_size: {self.image_size} pixels are too few for the layers"
             )
 
-    def final_side(self) -> int:
-        """The height and width of the last convolutional layer's maps."""
+    def sides(self) -> dict[str, tuple[int, int]]:
+        """Height and width of each convolutional layer's maps: convolved, and handed on."""
+        sides = {}
         side = self.image_size
-        for spec in self.convs.values():
-            side = (side + sum(spec.padding) - spec.size) // spec.stride + 1
-            for _ in range(spec.then.count("pool")):
-                side = (side - self.pool_window) // self.pool_stride + 1
-        return side
+        for name, spec in self.convs.items():
+            side = convolved = (side + sum(spec.padding) - spec.size) // spec.stride + 1
+            for pool in (self.pools[then] for then in spec.then if then in self.pools):
+                side = math.ceil((side - pool.window) / pool.stride) + 1
+            sides[name] = (convolved, side)
+        return sides
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "Architecture":
         """The inverse of `dataclasses.asdict`."""
-        nested = {"convs": ConvSpec, "dense": DenseSpec, "norms": NormSpec}
-        built = {
-            field: {name: spec(**values) for name, values in fields[field].items()}
+        nested = {"convs": ConvSpec, "dense": DenseSpec, "norms": NormSpec, "pools": PoolSpec}
+        built = {  # ConfigDict has sorted the names, as text
+            field: {name: spec(**fields[field][name]) for name in sorted(fields[field], key=depth)}
             for field, spec in nested.items()
         }
         return cls(**{**fields, **built})
@@ -165,6 +202,7 @@ PAPER = Architecture(
         "fc8": DenseSpec(),
     },
     norms={"lrn": NormSpec()},
+    pools={"pool": PoolSpec()},
 )
 
 

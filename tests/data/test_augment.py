@@ -24,8 +24,8 @@ def views(images, mean, *, crop: int, count: int, form: str) -> np.ndarray:
 
 
 def draw(step: int = 0, **changes) -> tuple[np.ndarray, np.ndarray]:
-    settings = {"seed": 0, "global_batch": 128, "slack": 32, "images_per_crop": 1, "mirror": True}
-    return draw_crops(step=step, **settings | changes)
+    settings = {"seed": 0, "global_batch": 128, "slack": 32, "images_per_crop": 1}
+    return draw_crops(step=step, **settings | {"shift": True, "mirror": True} | changes)
 
 
 def test_crops_are_anywhere_and_half_of_them_mirrored():
@@ -54,6 +54,12 @@ def test_no_mirroring_changes_nothing_else():
     offsets, flips = draw(mirror=False)
     assert not flips.any()
     np.testing.assert_array_equal(offsets, draw()[0])
+
+
+def test_without_shifts_all_crops_are_the_centre():
+    offsets, flips = draw(shift=False, slack=9)
+    assert (offsets == 4).all()
+    np.testing.assert_array_equal(flips, draw(slack=9)[1])
 
 
 def test_images_can_share_a_crop():

@@ -207,3 +207,13 @@ def test_real_photographs():
         prepared = images.decode(images.prepare(file, 256))
         resized = images.resize(images.read(file), 256)
         assert np.abs(prepared.astype(int) - resized).mean() < 6
+
+
+@pytest.mark.parametrize("size", [32, 63])
+def test_small_images_are_kept_without_loss(size):
+    rgb = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    kept = images.prepare(rgb, size)
+    np.testing.assert_array_equal(images.decode(kept), rgb)
+    into = np.empty_like(rgb)
+    images.decode(kept, into)
+    np.testing.assert_array_equal(into, rgb)

@@ -39,6 +39,7 @@ def batches(prepared: Prepared, start: int = 0, stop: int = 3, **changes) -> Bat
         "seed": 0,
         "rows": ALL,
         "images_per_crop": 1,
+        "shift": True,
         "mirror": True,
     }
     return train_batches(prepared, start_step=start, stop_step=stop, **settings | changes)
@@ -180,7 +181,7 @@ from src.data.pipeline import train_batches
 from src.data.prepare import Prepared
 batches = train_batches(
     Prepared(Path(sys.argv[1])), global_batch=100, crop=12, seed=0, rows=slice(None),
-    start_step=0, stop_step=10**9, images_per_crop=1, mirror=True,
+    start_step=0, stop_step=10**9, images_per_crop=1, shift=True, mirror=True,
 )
 next(batches)
 {end}

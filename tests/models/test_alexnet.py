@@ -152,7 +152,7 @@ def test_a_single_column_is_the_same_network_however_many_towers_share_it(towers
         whole, parts = getattr(column, name), getattr(split, name)
         kernel = np.asarray(whole.kernel[0])
         if name == "fc6":
-            places = ONE_COLUMN.final_side() ** 2
+            places = ONE_COLUMN.sides()["conv5"][1] ** 2
             by_tower = kernel.reshape(places, towers, -1, kernel.shape[-1])
             kernel = by_tower.swapaxes(0, 1).reshape(kernel.shape)
         parts.kernel[...] = np.stack(np.split(kernel, towers, axis=-1))

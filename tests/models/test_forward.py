@@ -38,6 +38,8 @@ def same_map_norm(x):
 
 
 def pool(x):
+    beyond = [(0, 0), *((0, (3 - side) % 2) for side in x.shape[1:3]), (0, 0)]
+    x = np.pad(x, beyond, constant_values=-np.inf)
     return sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::2, ::2].max(axis=(-2, -1))
 
 
@@ -144,7 +146,7 @@ def _torch() -> SimpleNamespace:
     return SimpleNamespace(
         tensor=lambda images: torch.tensor(np.moveaxis(images, -1, 1).copy()),
         relu=torch.relu,
-        pool=functools.partial(functional.max_pool2d, kernel_size=3, stride=2),
+        pool=functools.partial(functional.max_pool2d, kernel_size=3, stride=2, ceil_mode=True),
         conv=conv,
         lrn=lrn,
         same_map_norm=same_map_norm,

@@ -1,5 +1,6 @@
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ def normal(*shape: int) -> np.ndarray:
 
 response_norm = jax.jit(layers.response_norm, static_argnums=(1, 2, 3, 4))
 max_pool = jax.jit(layers.max_pool, static_argnums=(1, 2))
+average_pool = jax.jit(layers.average_pool, static_argnums=(1, 2))
 
 
 def lrn(x: jax.typing.ArrayLike, norm: NormSpec) -> jax.Array:
@@ -107,29 +109,52 @@ def test_response_norm_of_bfloat16_is_computed_in_float32():
     np.testing.assert_array_equal(normalised, wide)
 
 
+def naive_windows(x: np.ndarray, window: int, stride: int) -> Iterator[tuple]:
+    """Each output's place and the part of x (cut off at the borders) that it is made of."""
+    images, height, width, maps = x.shape
+    for i in range(math.ceil((height - window) / stride) + 1):
+        for j in range(math.ceil((width - window) / stride) + 1):
+            for n, c in np.ndindex(images, maps):
+                rows, columns = (slice(k * stride, k * stride + window) for k in (i, j))
+                yield (n, i, j, c), x[n, rows, columns, c]
+
+
 def naive_pool(x: np.ndarray, window: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """The maxima, and how often each place of x is one."""
-    images, height, width, maps = x.shape
-    rows, columns = (height - window) // stride + 1, (width - window) // stride + 1
-    out, chosen = np.empty((images, rows, columns, maps), x.dtype), np.zeros_like(x)
-    for n, i, j, c in np.ndindex(out.shape):
-        part = x[n, i * stride : i * stride + window, j * stride : j * stride + window, c]
+    places = dict(naive_windows(x, window, stride))
+    out = np.empty(np.max(list(places), axis=0) + 1, x.dtype)
+    chosen = np.zeros_like(x)
+    for (n, i, j, c), part in places.items():
         di, dj = np.unravel_index(part.argmax(), part.shape)
         out[n, i, j, c] = part[di, dj]
         chosen[n, i * stride + di, j * stride + dj, c] += 1
     return out, chosen
 
 
-@pytest.mark.parametrize(
+SHAPES_AND_POOLS = pytest.mark.parametrize(
     ("shape", "window", "stride"),
     [
         ((2, 7, 7, 2), 3, 2),
-        ((1, 8, 9, 3), 3, 2),
+        ((1, 8, 9, 3), 3, 2),  # its last rows' windows are cut off
         ((2, 7, 6, 2), 2, 2),
         ((1, 5, 6, 1), 3, 1),
         ((1, 8, 7, 2), 3, 3),
+        ((1, 2, 5, 1), 3, 2),
     ],
 )
+
+
+@SHAPES_AND_POOLS
+def test_average_pool_equals_a_loop(window, stride, shape):
+    x = normal(*shape)
+    pooled = average_pool(x, window, stride)
+    places = dict(naive_windows(x, window, stride))
+    assert len(places) == pooled.size
+    for place, part in places.items():
+        np.testing.assert_allclose(pooled[place], part.mean(), atol=1e-6)
+
+
+@SHAPES_AND_POOLS
 def test_max_pool_and_its_gradient_equal_a_loop(window, stride, shape):
     x = RANDOM.permutation(np.arange(np.prod(shape), dtype=np.float32)).reshape(shape)
     expected, chosen = naive_pool(x, window, stride)
@@ -147,10 +172,38 @@ def test_max_pool_shares_the_gradient_among_equal_maxima():
 @pytest.mark.parametrize(("side", "pooled"), [(55, 27), (27, 13), (13, 6)])
 def test_the_papers_pools_overlap(side, pooled):
     maps = jax.eval_shape(
-        lambda x: layers.max_pool(x, PAPER.pool_window, PAPER.pool_stride),
+        lambda x: layers.max_pool(x, PAPER.pools["pool"].window, PAPER.pools["pool"].stride),
         jax.ShapeDtypeStruct((1, side, side, 48), jnp.float32),
     )
     assert maps.shape == (1, pooled, pooled, 48)
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, (1, 1)), (2, 2, (0, 1))])
+def test_local_convolution_equals_a_loop(size, stride, padding):
+    side, seen, made = 5, 3, 4
+    out = (side + sum(padding) - size) // stride + 1
+    kernels = normal(2, out, out, size, size, seen, made)
+    biases = normal(2, out, out, made)
+    layer = layers.LocalConv(
+        (2, out, out, size * size * seen, made),
+        size=size,
+        stride=stride,
+        padding=padding,
+        init=nnx.initializers.zeros,
+        bias=0.0,
+        rngs=nnx.Rngs(0),
+    )
+    layer.kernel[...] = kernels.reshape(layer.kernel.shape)
+    layer.bias[...] = biases
+    xs = [normal(2, side, side, seen) for _ in range(2)]
+    for x, y, kernel, bias in zip(xs, layer(xs), kernels, biases, strict=True):
+        padded = np.pad(x, [(0, 0), padding, padding, (0, 0)])
+        assert y.shape == (2, out, out, made)
+        for i, j in np.ndindex(out, out):
+            top, left = i * stride, j * stride
+            part = padded[:, top : top + size, left : left + size]
+            expected = np.einsum("nhwc,hwco->no", part, kernel[i, j]) + bias[i, j]
+            np.testing.assert_allclose(y[:, i, j], expected, rtol=1e-4, atol=1e-4)
 
 
 def conv1_of_one_map() -> layers.Conv:

@@ -6,20 +6,43 @@ import pytest
 from ml_collections import ConfigDict
 
 from src.errors import UserError
-from src.models.presets import PAPER, PRESETS, Architecture, NormSpec
+from src.models import cifar
+from src.models.presets import (
+    PAPER,
+    PRESETS,
+    Architecture,
+    ConvSpec,
+    DenseSpec,
+    NormSpec,
+    PoolSpec,
+)
+
+NETWORKS = PRESETS | cifar.PRESETS
 
 
-@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("preset", NETWORKS.values(), ids=NETWORKS)
 def test_an_architecture_survives_being_written_as_fields(preset):
     fields = ConfigDict(dataclasses.asdict(preset)).to_dict()
-    assert Architecture.from_fields(fields) == preset
+    again = Architecture.from_fields(fields)
+    assert again == preset
+    assert [*again.convs, *again.dense] == [*preset.convs, *preset.dense]
+
+
+def test_layers_come_in_the_order_of_their_numbers():
+    convs = {f"conv{i}": ConvSpec(2, 1) for i in range(1, 12)}
+    dense = {"fc12": DenseSpec()}
+    deep = replace(PAPER, convs=convs, dense=dense, exchange_before=(), image_size=8)
+    fields = ConfigDict(dataclasses.asdict(deep)).to_dict()
+    assert list(Architecture.from_fields(fields).convs) == list(convs)
+    with pytest.raises(UserError, match="conv2, conv1 are not in their numbers' order"):
+        replace(deep, convs={name: convs[name] for name in ("conv2", "conv1")})
 
 
 @pytest.mark.parametrize(
-    ("image_size", "side"), [(224, 6), (227, 6), (223, 5), (64, 1), (67, 1), (99, 2)]
+    ("image_size", "side"), [(224, 6), (227, 6), (219, 6), (64, 1), (68, 2), (99, 2)]
 )
 def test_side_of_the_last_maps(image_size, side):
-    assert replace(PAPER, image_size=image_size).final_side() == side
+    assert replace(PAPER, image_size=image_size).sides()["conv5"][1] == side
 
 
 def with_conv2(**changes) -> dict:
@@ -30,8 +53,18 @@ def with_conv2(**changes) -> dict:
     ("changes", "message"),
     [
         ({"towers": 0}, "config.model.towers: 0 is not positive"),
-        ({"pool_stride": 0}, "config.model.pool_stride: 0 is not positive"),
-        ({"pool_window": -1}, "config.model.pool_window: -1 is not positive"),
+        (
+            {"pools": {"pool": PoolSpec(stride=0)}},
+            "config.model.pools.pool.stride: 0 is not positive",
+        ),
+        (
+            {"pools": {"pool": PoolSpec(window=2, stride=3)}},
+            "config.model.pools.pool: windows of 2 leave out places with a stride of 3",
+        ),
+        (
+            {"pools": {"pool": PoolSpec(kind="mean")}},
+            "config.model.pools.pool.kind: 'mean' is none of max, average",
+        ),
         (with_conv2(stride=0), "config.model.convs.conv2.stride: 0 is not positive"),
         (with_conv2(size=0), "config.model.convs.conv2.size: 0 is not positive"),
         (with_conv2(maps=0), "config.model.convs.conv2.maps: 0 is not positive"),
