@@ -113,6 +113,11 @@ def _draw(init: nnx.Initializer, rngs: nnx.Rngs, shape: tuple[int, ...]) -> jax.
 
 
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
+    if (
+        stride == 1 and x.shape[-1] == 3
+    ):  # XLA on CPUs is four times as fast with a fourth map of zeros
+        x = jnp.pad(x, [(0, 0), (0, 0), (0, 0), (0, 1)])
+        kernel = jnp.pad(kernel, [(0, 0), (0, 0), (0, 1), (0, 0)])
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
