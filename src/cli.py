@@ -71,7 +71,7 @@ def _parse(values: flags.FlagValues) -> list[str]:
     try:
         arguments = values(sys.argv)[1:]
         if "config" in values:
-            _ = values.config.seed  # a file that can't be loaded is told of at the first look
+            _ = values.config.keys  # a file that can't be loaded is told of at the first look
     except AttributeError as missing:  # ml_collections says no more than the field's name
         _fail(f"--config: the recipe has no field {str(missing).strip(QUOTES)!r}", 2)
     except (

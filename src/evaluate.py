@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 
@@ -23,7 +24,7 @@ from src.data.augment import Statistics
 from src.data.prepare import prepare
 from src.errors import UserError
 from src.inference import Forward
-from src.mesh import DATA_AXIS, local_rows, make_mesh, to_devices
+from src.mesh import DATA_AXIS, local_rows, make_mesh, replicate, to_devices
 from src.workdir import check_data, read_config
 
 FLAGS = new_flags()
@@ -40,6 +41,9 @@ VIEWS = flags.DEFINE_enum(
 CHECKPOINT = flags.DEFINE_enum(
     "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
 )
+
+
+TOTALS = ("loss", "top1_error", "top5_error", "examples")
 
 
 class Member(NamedTuple):
@@ -67,34 +71,52 @@ def evaluate(
       `loss` (mean cross-entropy in nats), `top1_error` and `top5_error` (fractions), `examples`; or
       None if `stop` said so.
     """
-    totals = None
+    add = _adder(tuple(member.classify for member in members))
+    networks = [(member.params, member.statistics) for member in members]
+    totals = replicate(mesh, dict.fromkeys(TOTALS, np.float32(0)))
     for batches in zip(*(member.batches() for member in members), strict=True):
         if stop():
             return None
-        log_p = []
-        for member, batch in zip(members, batches, strict=True):
-            on_devices = to_devices(mesh, batch, global_batch)
-            log_p.append(member.classify(member.params, on_devices["image"], member.statistics))
-        sums = _sums(log_p, on_devices["label"], on_devices["mask"])
-        totals = sums if totals is None else jax.tree.map(jnp.add, totals, sums)
+        totals = add(totals, networks, [to_devices(mesh, b, global_batch) for b in batches])
     values = {name: float(value) for name, value in jax.device_get(totals).items()}
     examples = values.pop("examples")
     means = {name: value / examples for name, value in values.items()}
     return {**means, "examples": int(examples)}
 
 
-@jax.jit
-def _sums(log_p: list[jax.Array], labels: jax.Array, mask: jax.Array) -> dict[str, jax.Array]:
-    mean = jax.nn.logsumexp(jnp.stack(log_p), axis=0) - math.log(len(log_p))
-    classes = jnp.arange(mean.shape[1])
-    label_log_p = scores.of_label(mean, classes, labels)
-    rank = scores.put_before(mean, label_log_p, classes, labels)
-    return {
-        "loss": -(label_log_p * mask).sum(),
-        "top1_error": ((rank >= 1) * mask).sum(),
-        "top5_error": ((rank >= 5) * mask).sum(),
-        "examples": mask.sum(),
-    }
+@functools.cache
+def _adder(classify: tuple[Forward, ...]) -> Callable[..., dict[str, jax.Array]]:
+    """Compiles (totals, the networks, a batch for each) → totals with the batch's sums.
+
+    Each batch thus waits for the one before on every device. If batches could overtake each other,
+    devices that are threads of few cores would wait in different batches for one another forever.
+    """
+
+    def add(
+        totals: dict[str, jax.Array],
+        networks: list[tuple[Any, Statistics]],
+        batches: list[dict[str, jax.Array]],
+    ) -> dict[str, jax.Array]:
+        log_p = [
+            of_network(params, batch["image"], statistics)
+            for of_network, (params, statistics), batch in zip(
+                classify, networks, batches, strict=True
+            )
+        ]
+        labels, mask = batches[0]["label"], batches[0]["mask"]
+        mean = jax.nn.logsumexp(jnp.stack(log_p), axis=0) - math.log(len(log_p))
+        classes = jnp.arange(mean.shape[1])
+        label_log_p = scores.of_label(mean, classes, labels)
+        rank = scores.put_before(mean, label_log_p, classes, labels)
+        sums = {
+            "loss": -(label_log_p * mask).sum(),
+            "top1_error": ((rank >= 1) * mask).sum(),
+            "top5_error": ((rank >= 5) * mask).sum(),
+            "examples": mask.sum(),
+        }
+        return jax.tree.map(jnp.add, totals, sums)
+
+    return jax.jit(add, donate_argnums=0)
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -105,10 +127,22 @@ def describe(result: dict[str, Any]) -> str:
     )
 
 
-def main(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
-    workdirs = [Path(name) for name in WORKDIR.value]
+def average(
+    workdirs: Sequence[Path], views: int | None = None, checkpoint: str = "newest"
+) -> dict[str, Any]:
+    """The average of the networks that were trained in several folders, on their evaluation split.
+
+    Args:
+      workdirs: of runs on the same data; or of a single one.
+      views: of each image; None for the first recipe's.
+      checkpoint: "newest" or "best".
+
+    Returns:
+      What `evaluate` does, `views`, and `split`, the name of the evaluation split.
+
+    Raises:
+      UserError: there is no run in a folder, or they are on different data.
+    """
     configs = [read_config(workdir) for workdir in workdirs]
     sources = {(c.data.dataset, c.data.train_split, c.data.eval_split) for c in configs}
     if len(sources) > 1:
@@ -117,11 +151,11 @@ def main(arguments: Sequence[str]) -> None:
     shards = mesh.shape[DATA_AXIS]
     global_batch = -(-configs[0].batch_size // shards) * shards
     rows = local_rows(mesh, global_batch)
-    views = int(VIEWS.value or configs[0].views)
+    views = views or configs[0].views
 
     members = []
     for workdir, config in zip(workdirs, configs, strict=True):
-        classifier = load(workdir, checkpoint=CHECKPOINT.value, mesh=mesh)
+        classifier = load(workdir, checkpoint=checkpoint, mesh=mesh)
         data = prepare(**config.data)
         check_data(workdir, data)
         batches = functools.partial(
@@ -131,7 +165,15 @@ def main(arguments: Sequence[str]) -> None:
         members.append(Member(*parts))
     result = evaluate(members, mesh, global_batch)
     assert result is not None  # nothing asks it to stop
-    print(f"{data.eval_split}: {describe({**result, 'views': views})}")
+    return {**result, "views": views, "split": data.eval_split}
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+    views = int(VIEWS.value) if VIEWS.value else None
+    result = average([Path(name) for name in WORKDIR.value], views, CHECKPOINT.value)
+    print(f"{result['split']}: {describe(result)}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ WORKDIR = flags.DEFINE_string(
 def main(arguments: Sequence[str]) -> int:
     if arguments:
         raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+    if "variants" in CONFIG.value:
+        raise UserError("--config: an experiment, no recipe; python -m src.experiment runs it")
     leave_when_asked()
     settings.check(CONFIG.value)
     with Team(place(os.environ), **CONFIG.value.processes) as team:

@@ -34,6 +34,7 @@ class RunLog:
       classes: ln(classes) is the loss of a network that has learnt nothing.
       writes: whether to show and write anything; else just looks out for divergence, as all
         processes must.
+      name: of the run, before its progress bar.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class RunLog:
         steps_per_epoch: Fraction,
         classes: int,
         writes: bool,
+        name: str = "",
     ):
         self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
         self._every = config.log_every
@@ -64,6 +66,7 @@ class RunLog:
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(workdir), purge_step=start + 1, write_to_disk=writes)
         self._bar = tqdm(
+            desc=name or None,
             total=total,
             initial=start,
             unit="step",

@@ -23,13 +23,14 @@ from src.step import TrainState, abstract_state, create_state, make_train_step
 from src.stopping import SAVED, StopRequest
 
 
-def train(config: ConfigDict, workdir: Path, team: Team) -> int:
+def train(config: ConfigDict, workdir: Path, team: Team, name: str = "") -> int:
     """Trains until `config.duration` is over, going on after the newest checkpoint in `workdir`.
 
     Args:
       config: a recipe that `settings.check` found nothing wrong with.
       workdir: the run's folder, which all processes see.
       team: the processes, each of which calls this.
+      name: of the run, where there are several, before its progress bar.
 
     Returns:
       The exit status: 0 when finished, now or before; `stopping.SAVED` after SIGTERM and its like.
@@ -100,6 +101,7 @@ def train(config: ConfigDict, workdir: Path, team: Team) -> int:
             steps_per_epoch,
             classes,
             writes=team.is_first,
+            name=name,
         ) as log:
             while True:
                 is_last = step == total

@@ -1,0 +1,28 @@
+"""Section 5: dividing the rate by ten when the validation error stops improving.
+
+    python -m src.experiment --config=configs/experiments/schedule.py
+
+The paper's heuristic, applied three times during its training, against keeping the rate; with
+cuda-convnet's 19pct on crops of CIFAR-10's images, in 40 epochs, with a validation every epoch.
+CIFAR-10 has no validation images: 5,000 of the training images serve as such, and errors are on
+those.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.experiments.comparison import changed, comparison
+from configs.experiments.crops import crops
+
+
+def get_config(dataset: str = "cifar10") -> ConfigDict:
+    """The experiment on a data set; on `digits`, in short."""
+    constant = changed(crops(dataset), {"schedule.name": "constant", "evaluate_every": "1 epoch"})
+    if dataset == "cifar10":
+        held_out = {"data.train_split": "train[:90%]", "data.eval_split": "train[90%:]"}
+        constant = changed(constant, held_out)
+    return comparison(
+        "The rate is divided by ten when the validation error stops improving (section 5)",
+        {"constant": constant, "plateau": changed(constant, {"schedule.name": "plateau"})},
+        reference="constant",
+        seeds=(0, 1),
+    )

@@ -1,0 +1,158 @@
+"""Trains every variant of one comparison, and says what came out.
+
+python -m src.experiment --config=configs/experiments/NAME.py[:DATASET] [--workdir=DIR]
+
+The same command again goes on where it stopped. In the end there are in DIR, by default runs/NAME:
+results.json, table.md, figure.png, and a folder for each run.
+"""
+
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from src import outcome, settings
+from src.cli import new_flags, run
+from src.errors import DivergedError, UserError
+from src.evaluate import average
+from src.processes import Team, place
+from src.stopping import leave_when_asked
+from src.train import train
+
+FLAGS = new_flags()
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The experiment, FILE[:DATASET].", flag_values=FLAGS
+)
+flags.mark_flag_as_required("config", FLAGS)
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "The folder of its runs. Default: runs/<config>[-<dataset>].",
+    flag_values=FLAGS,
+)
+
+SEARCH_SEED = 1000  # the rates are not chosen on the runs that are then measured
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    variant: str
+    what: str  # "rate 0.001" or "seed 0"
+    recipe: ConfigDict
+    folder: Path
+
+
+def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
+    """Trains whatever is not trained yet, one run after the other, and writes the outcome.
+
+    Args:
+      config: see `configs.experiments.comparison`.
+      workdir: its runs are in folders in it.
+      team: the processes, each of which calls this.
+
+    Returns:
+      The exit status: 0, or that of `train` when it was asked to stop.
+
+    Raises:
+      UserError: a variant can't be trained, or a folder has another's run.
+    """
+    candidates = list(_candidates(config, workdir))
+    count = len(candidates) + len(config.order) * len(config.seeds)
+    for number, candidate in enumerate(candidates, 1):
+        try:
+            if status := train(
+                candidate.recipe, candidate.folder, team, _name(candidate, number, count)
+            ):
+                return status
+        except DivergedError as error:  # a rate that is too high, which the search may try
+            print(f"{candidate.variant}, {candidate.what}: {error}")
+
+    rates = {
+        variant: _best_rate([c for c in candidates if c.variant == variant])
+        for variant in config.rates
+    }
+    runs = list(_runs(config, rates, workdir))
+    for number, measured in enumerate(runs, len(candidates) + 1):
+        if status := train(measured.recipe, measured.folder, team, _name(measured, number, count)):
+            return status
+
+    if team.is_first:
+        folders = {name: [r.folder for r in runs if r.variant == name] for name in config.order}
+        averages = {}
+        if config.average:
+            averages = {name: average(folders[name])["top1_error"] for name in config.order}
+        found = outcome.collect(config, folders, rates, averages)
+        (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+        (workdir / "table.md").write_text(outcome.table(found))
+        outcome.draw(found, workdir / "figure.png")
+        print(f"\n{outcome.table(found)}\n{outcome.sentences(found)}\nsee {workdir}")
+    return 0
+
+
+def _candidates(config: ConfigDict, workdir: Path) -> Iterator[Run]:
+    for variant, rates in config.rates.items():
+        for rate in rates:
+            recipe = config.variants[variant].copy_and_resolve_references()
+            recipe.schedule.rate = rate
+            recipe.duration = recipe.evaluate_every = config.search
+            recipe.seed = SEARCH_SEED
+            what = f"rate {rate:g}"
+            yield Run(variant, what, recipe, workdir / _slug(variant) / _slug(what))
+
+
+def _best_rate(candidates: Sequence[Run]) -> float:
+    """That whose training loss was the lowest in the end."""
+
+    def last_loss(candidate: Run) -> float:
+        if not (candidate.folder / "result.json").exists():
+            return math.inf  # diverged
+        return outcome.lines(candidate.folder, "train")[-1]["loss"]
+
+    return min(candidates, key=last_loss).recipe.schedule.rate
+
+
+def _runs(config: ConfigDict, rates: dict[str, float], workdir: Path) -> Iterator[Run]:
+    for seed in config.seeds:
+        for variant in config.order:
+            recipe = config.variants[variant].copy_and_resolve_references()
+            recipe.seed = seed
+            if variant in rates:
+                recipe.schedule.rate = rates[variant]
+            yield Run(variant, f"seed {seed}", recipe, workdir / _slug(variant) / f"seed{seed}")
+
+
+def _name(run: Run, number: int, count: int) -> str:
+    return f"{number}/{count} {run.variant}, {run.what}"
+
+
+def _slug(name: str) -> str:
+    return "-".join("".join(c if c.isalnum() or c in ".-" else " " for c in name).split())
+
+
+def main(arguments: Sequence[str]) -> int:
+    if arguments:
+        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError('matplotlib is missing, which draws the figure: pip install -e ".[report]"')
+    leave_when_asked()
+    config = CONFIG.value
+    if "variants" not in config:
+        raise UserError("--config: a recipe, no experiment; those are in configs/experiments")
+    for recipe in config.variants.values():
+        settings.check(recipe)
+    file, _, dataset = config_flags.get_config_filename(FLAGS["config"]).partition(":")
+    default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
+    first = config.variants[config.order[0]]
+    with Team(place(os.environ), **first.processes) as team:
+        return experiment(config, Path(WORKDIR.value or default), team)
+
+
+if __name__ == "__main__":
+    run(main, FLAGS, __doc__)

@@ -1,0 +1,197 @@
+import json
+import signal
+import statistics
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+import commands
+import tiny
+from configs.experiments.comparison import changed, comparison
+from launched import wait_for
+from src import outcome
+from src.stopping import SAVED
+
+EXPERIMENTS = sorted(
+    path.stem
+    for path in (commands.ROOT / "configs/experiments").glob("*.py")
+    if "def get_config" in path.read_text()
+)
+
+
+def write_run(folder: Path, training_errors: list[float], test_error: float) -> Path:
+    """A finished run of an epoch a line."""
+    folder.mkdir(parents=True)
+    lines = [
+        {"step": 10 * i, "epoch": float(i), "split": "train", "top1_error": error, "loss": 1.0}
+        for i, error in enumerate(training_errors, 1)
+    ]
+    lines.append({**lines[-1], "split": "test", "top1_error": test_error})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = {"top1_error": test_error, "epochs": float(len(training_errors)), "seconds": 90.0}
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def of_two_variants(**changes) -> ConfigDict:
+    recipe = tiny.get_config("none")
+    options = {"seeds": (0, 1), "reference": "plain", "published": {"plain": "40%"}} | changes
+    return comparison("Better is better", {"plain": recipe, "better": recipe}, **options)
+
+
+def collected(tmp_path: Path, config: ConfigDict, runs: dict[str, list], **averages: float) -> dict:
+    folders = {
+        name: [write_run(tmp_path / name / f"{i}", *run) for i, run in enumerate(of_variant)]
+        for name, of_variant in runs.items()
+    }
+    found = outcome.collect(config, folders, {}, averages)
+    return json.loads(json.dumps(found))
+
+
+def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
+    runs = {
+        "plain": [([0.5, 0.3], 0.40), ([0.5, 0.3], 0.42)],
+        "better": [([0.4, 0.2], 0.30), ([0.4, 0.2], 0.33)],
+    }
+    found = collected(tmp_path, of_two_variants(), runs)
+    rows = outcome.table(found).splitlines()
+    deviation = 100 * statistics.stdev([0.40, 0.42])
+    assert rows[2] == f"| plain | 40% | 41.00 ± {deviation:.2f}% | 2 | 2 | 1.5 min |"
+    said = outcome.sentences(found)
+    assert said.startswith("Claimed: Better is better. Measured: better has 9.50 points less than")
+    assert "don't tell" not in said
+
+
+def test_differences_within_the_noise_are_called_so(tmp_path: Path) -> None:
+    runs = {
+        "plain": [([0.5], 0.40), ([0.5], 0.44)],
+        "better": [([0.5], 0.41), ([0.5], 0.44)],
+    }
+    said = outcome.sentences(collected(tmp_path, of_two_variants(), runs))
+    assert "0.50 points more than plain" in said
+    assert "which 2 seeds don't tell from none" in said
+
+
+def test_a_single_seed_is_called_so(tmp_path: Path) -> None:
+    runs = {"plain": [([0.5], 0.40)], "better": [([0.5], 0.30)]}
+    found = collected(tmp_path, of_two_variants(seeds=(3,)), runs)
+    assert list(found["variants"]["plain"]["runs"]) == ["3"]
+    assert "30.00% against 40.00%, one seed" in outcome.sentences(found)
+
+
+def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
+    runs = {
+        "plain": [([0.5, 0.2, 0.1], 0.4), ([0.5, 0.4, 0.25], 0.4)],  # 2 and 3 epochs
+        "better": [([0.2, 0.1, 0.1], 0.4), ([0.2, 0.1, 0.1], 0.4)],  # 1
+    }
+    config = of_two_variants(until_training_error=0.25, reference="better")
+    found = collected(tmp_path, config, runs)
+    assert [run["measured"] for run in found["variants"]["plain"]["runs"].values()] == [2, 3]
+    assert "plain takes 2.5 times as long as better, 2.5 ± 0.7 epochs against 1.0 ± 0.0 epochs" in (
+        outcome.sentences(found)
+    )
+
+
+def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> None:
+    runs = {"plain": [([0.5], 0.4), ([0.2], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
+    config = of_two_variants(until_training_error=0.25, reference="better")
+    found = collected(tmp_path, config, runs)
+    assert "plain against better: not within 24 steps against 1.0" in outcome.sentences(found)
+
+
+def test_without_a_reference_each_is_shown_with_what_was_published(tmp_path: Path) -> None:
+    runs = {"plain": [([0.5], 0.40)], "better": [([0.5], 0.30)]}
+    config = of_two_variants(seeds=(0,), reference="", average=True)
+    said = outcome.sentences(collected(tmp_path, config, runs, better=0.25))
+    assert "plain 40.00% (published: 40%)" in said
+    assert "better 30.00%; the average of its 1 networks 25.00%" in said
+
+
+def test_a_change_leaves_the_recipe_that_it_is_made_of_alone() -> None:
+    recipe = tiny.get_config()
+    assert changed(recipe, {"model.convs.conv1.maps": 16}).model.convs.conv1.maps == 16
+    assert recipe.model.convs.conv1.maps == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
+    ended = commands.run(
+        "src.experiment",
+        f"--config=configs/experiments/{name}.py:digits",
+        f"--workdir={tmp_path}",
+        cache=cache,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert f"Claimed: {found['claim']}. Measured: " in ended.stdout
+    for variant, of_variant in found["variants"].items():
+        assert f"| {variant} |" in ended.stdout
+        for run in of_variant["runs"].values():
+            assert 0 < run["top1_error"] < 1
+            assert run["curves"]["evaluation"]
+    assert (tmp_path / "table.md").read_text() in ended.stdout
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["conv-local-13pct", "conv-local-11pct"])
+def test_first_epochs_of_networks_that_take_days(network: str, tmp_path: Path, cache: Path) -> None:
+    ended = commands.run(
+        "src.main",
+        f"--config=configs/cifar.py:{network}",
+        "--config.data.dataset=digits",
+        "--config.duration=2 epochs",
+        f"--workdir={tmp_path}",
+        cache=cache,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((tmp_path / "result.json").read_text())["views"] == 9
+
+
+@pytest.mark.slow
+def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> None:
+    def flags(name: str) -> list[str]:
+        return ["--config=tests/tiny_experiment.py", f"--workdir={tmp_path / name}"]
+
+    whole = commands.run("src.experiment", *flags("whole"), cache=cache)
+    assert whole.returncode == 0, whole.stderr
+
+    second = tmp_path / "stopped/tanh/seed0/metrics.jsonl"
+    with commands.start("src.experiment", *flags("stopped"), cache=cache) as process:
+        wait_for(lambda: second.exists() and second.read_text())
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == SAVED, err
+    assert not (tmp_path / "stopped/results.json").exists()
+
+    again = commands.run("src.experiment", *flags("stopped"), cache=cache)
+    assert again.returncode == 0, again.stderr
+    assert "is finished after" in again.stdout  # the first run is not trained again
+    results = [
+        json.loads((tmp_path / name / "results.json").read_text())["variants"]
+        for name in ("whole", "stopped")
+    ]
+    for variants in results:
+        for variant in variants.values():
+            for run in variant["runs"].values():
+                del run["seconds"]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "message"),
+    [
+        ("src.experiment", "tests/tiny.py", "--config: a recipe, no experiment"),
+        ("src.main", "tests/tiny_experiment.py", "--config: an experiment, no recipe"),
+    ],
+)
+def test_recipes_and_experiments_are_told_apart(
+    module: str, config: str, message: str, cache: Path
+) -> None:
+    ended = commands.run(module, f"--config={config}", cache=cache)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {message}")
+    assert len(ended.stderr.splitlines()) == 1
