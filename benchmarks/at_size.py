@@ -39,7 +39,8 @@ from src.data import images
 from src.data.pipeline import Batches, permutation, train_batches
 from src.data.prepare import prepare
 from src.mesh import make_mesh
-from src.processes import Team, place
+from src.place import place
+from src.processes import Team
 from src.schedules import make_schedule
 from src.step import TrainState, create_state
 from src.train import train

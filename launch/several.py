@@ -6,6 +6,7 @@ What the environment says of one process (see launch/run.sh) is divided among th
 all. Once one has failed, the others have some seconds to end by themselves.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ import sys
 
 CONSEQUENCE = 69  # the status of a process that stops because another one was lost
 SECONDS_TO_END = 60
+ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def environment_of(place: int, count: int) -> dict[str, str]:
@@ -24,6 +27,12 @@ def environment_of(place: int, count: int) -> dict[str, str]:
         "PROCESS_ID": str(first * count + place),
         "LOCAL_PROCESS_ID": str(int(os.environ["LOCAL_PROCESS_ID"]) + place),
     }
+
+
+def end_with_parent() -> None:
+    """Has Linux send SIGTERM to the process when its parent dies, be it by SIGKILL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port() -> int:
@@ -39,19 +48,31 @@ def main() -> int:
             "NUM_PROCESSES": "1",
             "PROCESS_ID": "0",
         }
-    running = {}
+    running: dict[int, subprocess.Popen[bytes]] = {}
+    asked = False
 
     def signal_all(number: int) -> None:
-        for process in running.values():
-            process.send_signal(number)
+        for pid in running:  # not by Popen, which would wait for those that have ended
+            os.kill(pid, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, lambda *_: signal_all(signal.SIGTERM))
+    def ask_all(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal_all(signal.SIGTERM)
+
+    for number in ASKING:
+        signal.signal(number, ask_all)
     signal.signal(signal.SIGALRM, lambda *_: signal_all(signal.SIGKILL))
     for place in range(count):
-        # In groups of their own, since Ctrl-C would otherwise reach them twice.
-        process = subprocess.Popen(command, env=environment_of(place, count), process_group=0)
+        process = subprocess.Popen(
+            command,
+            env=environment_of(place, count),
+            process_group=0,  # else Ctrl-C would reach them twice
+            preexec_fn=end_with_parent,
+        )
         running[process.pid] = process
+    if asked:  # perhaps before the last of them was there
+        signal_all(signal.SIGTERM)
 
     failure = 0
     while running:
@@ -63,6 +84,8 @@ def main() -> int:
             failure = status
         if status:
             signal.alarm(SECONDS_TO_END)
+    for number in ASKING:
+        signal.signal(number, signal.SIG_IGN)
     return failure
 
 

@@ -36,6 +36,10 @@ class Progress:
     seconds: float = 0.0  # of training so far
 
 
+class _DamagedError(Exception):
+    """A checkpoint can't be read, in some process, or is not what was saved."""
+
+
 class _KeepStep:
     """Keeps the checkpoint of one step, the best, from being deleted."""
 
@@ -138,7 +142,7 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return restore(step), damaged
-            except Exception as error:
+            except _DamagedError as error:
                 if jax.process_index() == 0:
                     print(f"checkpoint {step} is damaged: {_first_line(error)}", file=sys.stderr)
                 damaged.append(step)
@@ -179,7 +183,7 @@ class Checkpoints:
         except Exception as error:  # damage shows as whatever the reader of a file raises
             failure = error
         if multihost_utils.process_allgather(np.array(failure is not None)).any():
-            raise failure or ValueError("another process can't read it")
+            raise _DamagedError(failure or "another process can't read it") from failure
         return restored
 
 
@@ -200,4 +204,4 @@ def _fingerprints(state: TrainState) -> dict[str, int]:
 
 def _check(name: str, tree: Any, fingerprints: dict[str, int]) -> None:
     if int(_fingerprint(tree)) != fingerprints[name]:
-        raise ValueError(f"its {name} are not the numbers that were saved")
+        raise _DamagedError(f"its {name} are not the numbers that were saved")

@@ -21,7 +21,8 @@ from src import outcome, settings
 from src.cli import new_flags, run
 from src.errors import DivergedError, UserError
 from src.evaluate import average
-from src.processes import Team, place
+from src.place import place
+from src.processes import Team
 from src.stopping import leave_when_asked
 from src.train import train
 

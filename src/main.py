@@ -5,6 +5,11 @@ python -m src.main --config=configs/alexnet.py[:DATASET] [--workdir=DIR] [--conf
 
 import os
 import re
+import signal
+
+if __name__ == "__main__":  # else Ctrl-C might get lost in a callback of what is imported below
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +19,8 @@ from ml_collections import config_flags
 from src import settings
 from src.cli import new_flags, run
 from src.errors import UserError
-from src.processes import Team, place
+from src.place import place
+from src.processes import Team
 from src.stopping import leave_when_asked
 from src.train import train
 

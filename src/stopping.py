@@ -1,8 +1,9 @@
 """SIGTERM and its like, which ask a run to save everything and leave."""
 
 import functools
+import os
 import signal
-import sys
+import time
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -12,7 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 
 SAVED = 75
-"""The exit status that means: saved, start me again (EX_TEMPFAIL of sysexits.h).
+"""The exit status that means: nothing is lost, start me again (EX_TEMPFAIL of sysexits.h).
 
 No signal and no shell makes it: 143 could also be that of a process that SIGTERM ended unsaved.
 """
@@ -20,17 +21,24 @@ No signal and no shell makes it: 143 could also be that of a process that SIGTER
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # mpirun hands on only the last
 
 
+SAME_REQUEST = 5  # seconds; a second signal sooner is the first one, come another way
+
+
 def leave_when_asked() -> None:
     """From now on a signal ends the process, with the status that means: start me again."""
     for number in SIGNALS:
-        signal.signal(number, lambda *_: sys.exit(SAVED))
+        # Not by an exception, which would get lost if the signal comes in a callback of JAX's.
+        signal.signal(number, lambda *_: os._exit(SAVED))
 
 
 class StopRequest:
-    """While it is entered, the first signal is noted and a second one acts as it did before."""
+    """While it is entered, a signal is noted; one more, some seconds later, ends the process.
+
+    That one's status is the signal's, since nothing may have been saved.
+    """
 
     def __init__(self) -> None:
-        self._is_asked = False
+        self._asked_at: float | None = None
         self._agreement: jax.Array | None = None
         self.is_agreed = False
 
@@ -44,7 +52,8 @@ class StopRequest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._restore()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def agreed(self) -> bool:
         """Whether to stop now, the same in all processes of the run.
@@ -52,20 +61,19 @@ class StopRequest:
         Each must call it equally often. Where there are several, it answers what was found at the
         call before, so that nobody waits for the devices.
         """
+        is_asked = self._asked_at is not None
         if jax.process_count() == 1:
-            self.is_agreed = self._is_asked
+            self.is_agreed = is_asked
         elif not self.is_agreed:
-            before, self._agreement = self._agreement, _any()(_flags(self._is_asked))
+            before, self._agreement = self._agreement, _any()(_flags(is_asked))
             self.is_agreed = before is not None and bool(before)
         return self.is_agreed
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self._is_asked = True
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        elif time.monotonic() - self._asked_at > SAME_REQUEST:
+            os._exit(128 + number)
 
 
 @functools.cache

@@ -1,18 +1,21 @@
 """Training, from the first step to the last or on from where it stopped."""
 
+import contextlib
 import functools
 import math
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.data import pipeline
-from src.data.prepare import prepare
+from src.data.prepare import Prepared, prepare
 from src.evaluate import Member, describe, evaluate
 from src.inference import make_classify
 from src.mesh import local_rows, make_mesh, replicate, to_devices
@@ -42,13 +45,25 @@ def train(config: ConfigDict, workdir: Path, team: Team, name: str = "") -> int:
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
     team.in_turn(lambda: workdirs.check(workdir, config))
     data = team.in_turn(lambda: prepare(**config.data))
-    claim = workdirs.claim if team.is_first else workdirs.check_claim
-    team.in_turn(lambda: claim(workdir, config, data))
-    say = print if team.is_first else _say_nothing
-    if result := workdirs.read_result(workdir):
-        say(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
-        return 0
+    claim = workdirs.claimed if team.is_first else workdirs.seen_claimed
+    with contextlib.ExitStack() as held:
+        team.in_turn(lambda: held.enter_context(claim(workdir, config, data, team.token)))
+        say = print if team.is_first else _say_nothing
+        if result := workdirs.read_result(workdir):
+            say(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
+            return 0
+        return _train(config, workdir, team, name, mesh, data, say)
 
+
+def _train(
+    config: ConfigDict,
+    workdir: Path,
+    team: Team,
+    name: str,
+    mesh: Mesh,
+    data: Prepared,
+    say: Callable[[str], None],
+) -> int:
     batch_size, classes = config.batch_size, len(data.class_names)
     steps_per_epoch = Fraction(data.num_examples[data.train_split], batch_size)
     total = math.ceil(in_steps("config.duration", config.duration, steps_per_epoch))

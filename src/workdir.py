@@ -1,8 +1,13 @@
 """The folder of a run: what is in it besides checkpoints and logs, and whose it is."""
 
+import contextlib
+import fcntl
 import json
+import os
 import socket
 import tempfile
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +27,9 @@ FREE_TO_CHANGE = (
     "data.root",
     "data.tfds_dir",
 )
+
+
+CLAIM = "claim"  # locked by the process that trains
 
 
 class Preprocessing(NamedTuple):
@@ -54,30 +62,59 @@ def check(workdir: Path, config: ConfigDict) -> None:
         )
 
 
-def claim(workdir: Path, config: ConfigDict, data: Prepared) -> None:
+@contextlib.contextmanager
+def claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) -> Iterator[None]:
     """Makes the folder this run's, with a copy of what prediction needs to know of the data.
 
+    No other can have it meanwhile. A claim of a process that dies is void by itself.
+
+    Args:
+      token: of the run, by which its other processes know that they see the same folder.
+
     Raises:
-      UserError: it has a run with other images.
+      UserError: it has a run with other images, or another process is training in it.
     """
-    if _has_begun(workdir):
-        check_data(workdir, data)
-    _write_preprocessing(workdir, data)
-    _write(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+    with (workdir / CLAIM).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"workdir {workdir}: another process is training in it; wait for its end, or give "
+                "another --workdir"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        if _has_begun(workdir):
+            check_data(workdir, data)
+        _write_preprocessing(workdir, data)
+        _write(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+        file.truncate(0)
+        file.write(token)
+        file.flush()
+        os.fsync(file.fileno())
+        yield
 
 
-def check_claim(workdir: Path, config: ConfigDict, data: Prepared) -> None:
+@contextlib.contextmanager
+def seen_claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) -> Iterator[None]:
     """What the other processes do when the first has made the folder this run's.
 
     Raises:
       UserError: they don't see the same folder, or not the same images.
     """
-    if not (workdir / "config.json").exists() or _flat(read_config(workdir)) != _flat(config):
+    claim = workdir / CLAIM
+    if not claim.exists() or claim.read_text() != token:
         raise UserError(
             f"workdir {workdir}: on {socket.gethostname()} it has not what process 0 has just "
-            "written to it; give a folder that all hosts share, and the same settings on each"
+            "written to it; give a folder that all hosts share"
+        )
+    if _flat(read_config(workdir)) != _flat(config):
+        raise UserError(
+            f"workdir {workdir}: the settings are others on {socket.gethostname()} than those of "
+            "process 0; give all the same"
         )
     check_data(workdir, data)
+    yield
 
 
 def check_data(workdir: Path, data: Prepared) -> None:
@@ -108,7 +145,10 @@ def read_config(workdir: Path) -> ConfigDict:
     path = workdir / "config.json"
     if not path.exists():
         raise UserError(f"workdir {workdir}: no config.json there, so no run; train one first")
-    return ConfigDict(_with_tuples(json.loads(path.read_text())))
+    try:
+        return ConfigDict(_with_tuples(json.loads(path.read_text())))
+    except ValueError as error:
+        raise UserError(f"workdir {workdir}: config.json is damaged: {error}") from None
 
 
 def _write_preprocessing(workdir: Path, data: Prepared) -> None:
@@ -125,9 +165,14 @@ def _write_preprocessing(workdir: Path, data: Prepared) -> None:
 
 def read_preprocessing(workdir: Path) -> Preprocessing:
     """What prediction needs of the data that the run in this folder was trained on."""
-    with np.load(workdir / "preprocessing.npz") as arrays:
-        statistics = Statistics(*(arrays[name] for name in Statistics._fields))
-        return Preprocessing(str(arrays["data"]), arrays["class_names"].tolist(), statistics)
+    try:
+        with np.load(workdir / "preprocessing.npz") as arrays:
+            statistics = Statistics(*(arrays[name] for name in Statistics._fields))
+            return Preprocessing(str(arrays["data"]), arrays["class_names"].tolist(), statistics)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"workdir {workdir}: preprocessing.npz is missing or damaged: {error}"
+        ) from None
 
 
 def read_result(workdir: Path) -> dict[str, Any] | None:
@@ -143,7 +188,10 @@ def write_result(workdir: Path, result: dict[str, Any]) -> None:
 
 def _write(path: Path, text: str) -> None:
     incomplete = path.with_suffix(".incomplete")
-    incomplete.write_text(text)
+    with incomplete.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # else a power failure may leave an empty file of that name
     incomplete.rename(path)
 
 

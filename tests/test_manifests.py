@@ -12,7 +12,7 @@ import yaml
 from commands import ROOT
 from launched import SOON
 from src.errors import LostProcessError, UserError
-from src.processes import place
+from src.place import place
 from src.stopping import SAVED
 
 LAUNCH = ROOT / "launch"

@@ -135,7 +135,8 @@ def test_two_processes_train_a_tower_each_and_one_prepares_the_data(
 ROWS = """
 import os
 from src.mesh import local_rows, make_mesh
-from src.processes import Team, place
+from src.place import place
+from src.processes import Team
 with Team(place(os.environ), join_within=60, lost_after=60, stuck_after=60):
     mesh = make_mesh(2, 8, data=os.environ["DATA"], model=os.environ["MODEL"])
     print(*local_rows(mesh, 8))
@@ -189,8 +190,10 @@ def test_a_signal_to_any_process_saves_all_and_they_go_on(
 ) -> None:
     with launch(tmp_path, cache, 2, "--cpu_devices=4") as launched:
         wait_for_step(launched, tmp_path, 5)
-        if whose == "all":
+        if whose == "all":  # as engines do that signal whatever they find; run.sh hands it on too
             launched.signal(signal.SIGTERM)
+            for pid in launched.pids().values():
+                os.kill(pid, signal.SIGTERM)
         else:
             os.kill(launched.pids()[int(whose[-1])], signal.SIGTERM)
         asked = time.monotonic()
@@ -256,6 +259,42 @@ def test_a_damaged_checkpoint_is_set_aside_by_all(tmp_path: Path, cache: Path, a
     assert output.count("checkpoint 24 is damaged") == 1
     assert (workdir / "damaged/24").is_dir()
     assert_same_run(workdir, alone, tolerance=1e-5)
+
+
+def test_processes_whose_launcher_is_killed_save_and_leave(tmp_path: Path, cache: Path) -> None:
+    with launch(tmp_path, cache, 2, "--cpu_devices=2", "--config.duration=2000 steps") as launched:
+        wait_for_step(launched, tmp_path, 5)
+        launched.signal(signal.SIGKILL)
+        while launched.pids():
+            time.sleep(0.05)
+    assert [path for path in (tmp_path / "checkpoints").iterdir() if int(path.name) % 4]
+
+
+def test_what_only_the_first_process_finds_wrong_is_the_end_of_all(
+    tmp_path: Path, cache: Path, alone: Path
+) -> None:
+    with launch(alone, cache, 2, "--cpu_devices=4", "--config.seed=7") as launched:
+        status, output = launched.end()
+    assert status == 2, output
+    assert output.count("was made with other settings: config.seed was 0 and is 7") == 1
+    assert "process 1 of 2 stops since process 0 failed; its own message says why" in output
+
+
+def test_half_of_a_contract_is_told_in_a_line(tmp_path: Path, cache: Path) -> None:
+    linked = tmp_path / "train"
+    linked.symlink_to(ROOT / "launch/run.sh")
+    ended = subprocess.run(
+        [linked, *arguments(tmp_path, cache)],
+        cwd=tmp_path,
+        env={**environment(cache), "NUM_PROCESSES": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(
+        "launch/run.sh: error: set COORDINATOR_ADDRESS to HOST:PORT of process 0, or none of"
+    )
 
 
 def test_a_mistake_is_told_by_the_first_process(tmp_path: Path, cache: Path) -> None:

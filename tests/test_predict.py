@@ -14,7 +14,8 @@ from src.data import pipeline
 from src.data.prepare import Prepared, prepare
 from src.data.sources import source
 from src.errors import UserError
-from src.processes import Team, place
+from src.place import place
+from src.processes import Team
 from src.train import train
 
 

@@ -10,9 +10,10 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from src import processes
 from src.errors import JoinError, UserError
-from src.processes import Place, Team, own_gpus, place
+from src.place import Place, own_gpus, place
+from src.processes import Team
+from src.rendezvous import gather
 
 THREE = {"COORDINATOR_ADDRESS": "host:29400", "NUM_PROCESSES": "4", "PROCESS_ID": "3"}
 PATIENCE = {"join_within": 0.5, "lost_after": 5, "stuck_after": 60}
@@ -45,8 +46,13 @@ def test_a_process_knows_its_place() -> None:
         (THREE | {"PROCESS_ID": "one"}, "PROCESS_ID=one: not one of 0 … 3"),
         (THREE | {"NUM_PROCESSES": "0"}, "NUM_PROCESSES=0: not a positive number"),
         (THREE | {"COORDINATOR_ADDRESS": "host"}, "not of the form HOST:PORT"),
+        (THREE | {"COORDINATOR_ADDRESS": "host:99999"}, "not of the form HOST:PORT"),
+        ({"LOCAL_PROCESSES": "2"}, "one of several .* start it with launch/run.sh"),
         ({"SLURM_STEP_NUM_TASKS": "2"}, "one of several .* start it with launch/run.sh"),
-        ({"OMPI_COMM_WORLD_SIZE": "2"}, "one of several .* start it with launch/run.sh"),
+        (
+            {"PMI_SIZE": "", "OMPI_COMM_WORLD_SIZE": "2"},
+            "one of several .* start it with launch/run.sh",
+        ),
     ],
 )
 def test_half_of_a_contract_is_a_mistake(told: dict[str, str], complaint: str) -> None:
@@ -118,9 +124,8 @@ def greet(port: int, index: int, count: int) -> Connection:
             connected = socket.create_connection(("127.0.0.1", port))
             break
         time.sleep(0.01)
-    connection = Connection(connected.detach())
-    connection.send_bytes(json.dumps({"index": index, "count": count}).encode())
-    return connection
+    connected.sendall(json.dumps({"index": index, "count": count}).encode() + b"\n")
+    return Connection(connected.detach())
 
 
 def gather_while(port: int, *greetings: tuple[int, int]) -> list[Connection]:
@@ -128,8 +133,9 @@ def gather_while(port: int, *greetings: tuple[int, int]) -> list[Connection]:
     callers: list[Connection] = []
 
     def call() -> None:
-        with socket.create_connection(("127.0.0.1", port)) as stranger:
-            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        for said in (b"GET / HTTP/1.1\r\n\r\n", b"5\n", b"[]\n", b"\xff\n"):
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
+                stranger.sendall(said)
         callers.extend(greet(port, *greeting) for greeting in greetings)
 
     def call_when_it_listens() -> None:
@@ -139,8 +145,8 @@ def gather_while(port: int, *greetings: tuple[int, int]) -> list[Connection]:
     thread = threading.Thread(target=call_when_it_listens)
     thread.start()
     try:
-        gathered = processes._gather(
-            Place(f"127.0.0.1:{port}", 3, 0), time.monotonic() + 3, seconds=3
+        gathered = gather(
+            Place(f"127.0.0.1:{port}", 3, 0), time.monotonic() + 3, seconds=3, token=""
         )
         return [gathered[0][1], gathered[0][2]]
     finally:
@@ -152,6 +158,22 @@ def gather_while(port: int, *greetings: tuple[int, int]) -> list[Connection]:
 def test_processes_that_do_not_come_are_named() -> None:
     with pytest.raises(JoinError, match=r"process 0 of 3 waited 3 s .* for process 2"):
         gather_while(free_port(), (1, 3))
+
+
+def test_half_a_greeting_does_not_keep_process_0_waiting() -> None:
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+
+        def call() -> None:
+            time.sleep(0.1)
+            stranger = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            stranger.sendall(b'{"index"')
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        with pytest.raises(JoinError, match="in vain for processes 1, 2"):
+            gather(Place(f"127.0.0.1:{port}", 3, 0), time.monotonic() + 1, seconds=1, token="")
+        thread.join()
 
 
 def test_processes_that_disagree_on_their_number_are_told() -> None:

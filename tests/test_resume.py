@@ -5,6 +5,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 
 import tiny
-from commands import run, start
+from commands import ROOT, run, start
 from runs import arguments, assert_same_run, steps_done
 from src.classifier import load
+from src.errors import UserError
 from src.stopping import SAVED
 
 TOTAL = 24
@@ -114,6 +116,73 @@ def test_a_finished_run_says_so(cache: Path, uninterrupted: Path) -> None:
     assert result["step"] == TOTAL
     assert result["examples"] == 360
     assert {"top1_error", "top5_error", "views", "epochs", "seconds"} <= result.keys()
+
+
+def test_a_folder_that_another_run_is_training_in_is_refused(tmp_path: Path, cache: Path) -> None:
+    long = "--config.duration=100000 steps"
+    with start("src.main", *arguments(tmp_path, cache, long), cache=cache) as process:
+        while process.poll() is None and not steps_done(tmp_path):
+            time.sleep(0.01)
+        done = train(tmp_path, cache, long)
+        assert done.returncode == 2
+        assert done.stderr.endswith("wait for its end, or give another --workdir\n")
+        before = steps_done(tmp_path)
+        while process.poll() is None and steps_done(tmp_path) == before:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)  # which lets go of the folder
+        process.communicate()
+    killed_at = steps_done(tmp_path)
+    status, output = interrupt(
+        tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) > killed_at, long
+    )
+    assert status == SAVED, output
+
+
+def test_a_second_signal_some_seconds_later_ends_the_run_unsaved(
+    tmp_path: Path, cache: Path
+) -> None:
+    stop = """
+import os, signal, time
+from src.stopping import StopRequest
+with StopRequest() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)  # the same request, come another way
+    assert stop.agreed()
+    stop._asked_at -= 6
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    ended = subprocess.run([sys.executable, "-c", stop], cwd=ROOT, check=False, timeout=60)
+    assert ended.returncode == 128 + signal.SIGTERM
+
+
+def test_a_failure_that_is_no_damage_sets_no_checkpoint_aside(
+    tmp_path: Path, cache: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+
+    def lost(_: np.ndarray) -> np.ndarray:
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr("src.checkpoint.multihost_utils.process_allgather", lost)
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        load(workdir)
+    assert not (workdir / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [
+        ("config.json", "config.json is damaged"),
+        ("preprocessing.npz", "preprocessing.npz is missing or damaged"),
+    ],
+)
+def test_an_empty_file_of_the_folder_is_named(
+    file: str, complaint: str, tmp_path: Path, uninterrupted: Path
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+    (workdir / file).write_bytes(b"")
+    with pytest.raises(UserError, match=complaint):
+        load(workdir)
 
 
 def copy_of(workdir: Path, to: Path) -> Path:
