@@ -102,9 +102,7 @@ class Team:
         if isinstance(error, Exception) and not hasattr(error, "exit_status"):
             self._watch.raise_if_lost(within=GRACE / 2)
         if error is not None:
-            self._watch.tell(
-                FAILED + f"{self.place.index} {getattr(error, 'exit_status', 1)}".encode()
-            )
+            self._watch.fail(getattr(error, "exit_status", 1))
         if error is not None and self.is_first:
             time.sleep(GRACE)  # its end is that of all, who may be about to tell the same
 
@@ -142,6 +140,7 @@ class _Watch(threading.Thread):
         self._stuck_after = stuck_after
         self._sending = threading.Lock()
         self._has_lost = threading.Event()
+        self._has_failed = False  # and is about to end, whatever becomes of the others
         self._loss = ""
         self.turns = threading.Semaphore(0)
         self.progressed_at: float | None = None
@@ -157,6 +156,8 @@ class _Watch(threading.Thread):
             indices = {connection: index for index, connection in self._present.items()}
             for connection in wait(list(indices), timeout=beat):
                 assert isinstance(connection, Connection)
+                if self._has_failed:
+                    return
                 self._hear(indices[connection], connection)
                 heard[indices[connection]] = time.monotonic()
             now = time.monotonic()
@@ -222,6 +223,10 @@ class _Watch(threading.Thread):
             for connection in self._peers.values():
                 with contextlib.suppress(OSError):  # will be noticed when it is listened to
                     connection.send_bytes(message)
+
+    def fail(self, status: int) -> None:
+        self._has_failed = True
+        self.tell(FAILED + f"{self._place.index} {status}".encode())
 
     def leave(self) -> None:
         self.tell(LEAVING)

@@ -262,12 +262,15 @@ def test_a_damaged_checkpoint_is_set_aside_by_all(tmp_path: Path, cache: Path, a
 
 
 def test_processes_whose_launcher_is_killed_save_and_leave(tmp_path: Path, cache: Path) -> None:
-    with launch(tmp_path, cache, 2, "--cpu_devices=2", "--config.duration=2000 steps") as launched:
+    rarely = [f"--config.{what}=1000 steps" for what in ("evaluate_every", "checkpoint_every")]
+    long = "--config.duration=100000 steps"
+    with launch(tmp_path, cache, 2, "--cpu_devices=2", long, *rarely) as launched:
         wait_for_step(launched, tmp_path, 5)
         launched.signal(signal.SIGKILL)
         while launched.pids():
             time.sleep(0.05)
-    assert [path for path in (tmp_path / "checkpoints").iterdir() if int(path.name) % 4]
+        launched.end()
+    assert list((tmp_path / "checkpoints").iterdir())
 
 
 def test_what_only_the_first_process_finds_wrong_is_the_end_of_all(

@@ -35,7 +35,7 @@ def comparison(
     variants = dict(variants)
     if any(recipe.data.dataset == "digits" for recipe in variants.values()):
         variants = {name: _in_short(recipe) for name, recipe in variants.items()}
-        seeds, search = seeds[:2], "4 steps"
+        seeds, search = seeds[: 2 if average else 1], "4 steps"
     config = ConfigDict()
     config.claim = claim
     config.variants = ConfigDict(variants)
