@@ -59,6 +59,7 @@ def get_config(network: str = "19pct", dataset: str = "cifar10") -> ConfigDict:
     config.views = recipe.views
     config.evaluate_every = "2 epochs"
     config.checkpoint_every = "2 epochs"
+    config.log_every = 98  # a quarter of an epoch
     config.data.size = 32
     config.model = ConfigDict(dataclasses.asdict(cifar.PRESETS[network.split("-translations")[0]]))
 

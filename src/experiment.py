@@ -134,7 +134,7 @@ def _name(run: Run, number: int, count: int) -> str:
 
 
 def _slug(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() or c in ".-" else " " for c in name).split())
+    return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
 
 
 def main(arguments: Sequence[str]) -> int:
