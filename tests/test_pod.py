@@ -283,23 +283,6 @@ def test_what_only_the_first_process_finds_wrong_is_the_end_of_all(
     assert "process 1 of 2 stops since process 0 failed; its own message says why" in output
 
 
-def test_half_of_a_contract_is_told_in_a_line(tmp_path: Path, cache: Path) -> None:
-    linked = tmp_path / "train"
-    linked.symlink_to(ROOT / "launch/run.sh")
-    ended = subprocess.run(
-        [linked, *arguments(tmp_path, cache)],
-        cwd=tmp_path,
-        env={**environment(cache), "NUM_PROCESSES": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(
-        "launch/run.sh: error: set COORDINATOR_ADDRESS to HOST:PORT of process 0, or none of"
-    )
-
-
 def test_a_mistake_is_told_by_the_first_process(tmp_path: Path, cache: Path) -> None:
     with launch(tmp_path / "file", cache, 2, "--cpu_devices=2", "--config.mesh.data=3") as launched:
         status, output = launched.end()
