@@ -8,7 +8,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -179,6 +179,12 @@ class RunLog:
             incomplete = self._path.with_suffix(".incomplete")
             incomplete.write_text("".join(kept))
             incomplete.rename(self._path)
+
+
+def read_lines(workdir: Path) -> list[dict[str, Any]]:
+    """The metrics of a run, finished or not; none where it has written none yet."""
+    path = workdir / "metrics.jsonl"
+    return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
 
 
 def _whole_lines(path: Path) -> list[str]:

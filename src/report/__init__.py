@@ -1,0 +1,1 @@
+"""A page about a run; `python -m src.report` is the command."""

@@ -1,0 +1,56 @@
+"""A page about a run: its curves, its network, what it has learnt, and what it gets wrong.
+
+python -m src.report --workdir=DIR[,DIR…] [--checkpoint=newest|best] [--neighbours_among=10000]
+
+The page is DIR/report/index.html, of the first DIR; the others' curves are drawn beside its own.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from src.cli import new_flags, run
+from src.errors import UserError
+
+FLAGS = new_flags()
+WORKDIR = flags.DEFINE_list(
+    "workdir", None, "The run, and others for its curves.", required=True, flag_values=FLAGS
+)
+CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
+)
+AMONG = flags.DEFINE_integer(
+    "neighbours_among",
+    10_000,
+    "Training images to look for neighbours among, at most.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+
+EXTRA = ("jinja2", "matplotlib")
+
+
+def check_extra() -> None:
+    """Raises UserError where what draws the page is not installed."""
+    if missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]:
+        raise UserError(
+            f"{' and '.join(missing)} not installed: what draws the page is an extra; "
+            "pip install -e '.[report]'"
+        )
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+    check_extra()
+    from src.report import page  # which needs them
+
+    workdirs = [Path(name) for name in WORKDIR.value]
+    path = page.write(workdirs, checkpoint=CHECKPOINT.value, among=AMONG.value)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main, FLAGS, __doc__)

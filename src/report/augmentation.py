@@ -1,0 +1,56 @@
+"""What training makes of one image before the network sees it, with the recipe's own settings."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from src.data import augment
+from src.report.pictures import photo
+from src.report.run import Run
+
+SHOWN = 8
+
+
+def show(run: Run) -> dict[str, Any]:
+    """One training image, whole; some of its crops; and its centre in other colours."""
+    config, statistics = run.config.augment, run.data.statistics
+    crop = run.architecture.image_size
+    slack = run.data.size - crop
+    (whole,) = run.draw(run.data.train_split, 1).pixels
+    crops = []
+    for step in range(SHOWN):
+        ((row, column),), (flip,) = augment.draw_crops(
+            run.config.seed,
+            step,
+            global_batch=1,
+            slack=slack,
+            images_per_crop=config.images_per_crop,
+            shift=config.shift,
+            mirror=config.mirror,
+        )
+        part = whole[row : row + crop, column : column + crop]
+        words = f"row {row}, column {column}{', mirrored' * bool(flip)}"
+        crops.append({"image": photo(part[:, ::-1] if flip else part), "words": words})
+
+    keys = jax.random.split(jax.random.key(run.config.seed), SHOWN)
+    start = slack // 2
+    centre = whole[start : start + crop, start : start + crop].astype(np.float32)
+    # As in training, the noise is added to what the mean was subtracted from.
+    places = np.full((1, 2), start, np.int32), np.zeros(1, bool)
+    less = augment.subtract_mean(centre[None], statistics.mean, *places, config.mean)
+    noisy = augment.colour_noise(
+        less.repeat(SHOWN, axis=0), keys, statistics.deviations, statistics.directions, config.colour
+    )
+    seen = np.clip(np.asarray(noisy - less) + centre, 0, 255).round().astype(np.uint8)
+    return {
+        "image": photo(whole),
+        "size": run.data.size,
+        "crop": crop,
+        "crops": crops if slack or config.mirror else [],
+        "shift": config.shift and slack > 0,
+        "mirror": config.mirror,
+        "colour": config.colour,
+        "colours": [photo(one) for one in seen] if config.colour != "none" else [],
+        "deviations": [float(d) for d in statistics.deviations],
+    }

@@ -1,0 +1,177 @@
+"""Figure 2: the network, drawn from what `network.read` found.
+
+Boxes are as long as they have maps and as high as the maps are, by square roots, so that the small
+ones can be seen.
+"""
+
+import math
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.patches import Polygon
+
+from src.report import svg
+from src.report.network import Layer, Network, Shape
+
+Point = tuple[float, float]
+
+HEIGHT, LENGTH = 76.0, 50.0  # of the largest box
+SLANT = (0.30, 0.22)  # how far its back is to the right and up, of its height
+BESIDE = 138.0  # for the words about a layer, where they are beside it
+LINE = 12.5  # of words
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A cuboid seen from the front, the right and above; (x, y) is the middle of its front."""
+
+    x: float
+    y: float
+    length: float
+    height: float
+
+    @property
+    def bottom(self) -> float:
+        return self.y - self.height / 2
+
+    def draw(self, axes: Axes, colour: str) -> None:
+        left, right = self.x - self.length / 2, self.x + self.length / 2
+        low, high = self.bottom, self.y + self.height / 2
+        dx, dy = self.height * SLANT[0], self.height * SLANT[1]
+        front = [(left, low), (right, low), (right, high), (left, high)]
+        top = [(left, high), (right, high), (right + dx, high + dy), (left + dx, high + dy)]
+        side = [(right, low), (right, high), (right + dx, high + dy), (right + dx, low + dy)]
+        for face, alpha in ((front, 0.3), (top, 0.15), (side, 0.45)):
+            axes.add_patch(Polygon(face, facecolor=svg.PAPER, zorder=2))
+            axes.add_patch(Polygon(face, facecolor=colour, alpha=alpha, zorder=2))
+            axes.add_patch(Polygon(face, fill=False, edgecolor=colour, linewidth=0.9, zorder=2))
+
+    def draw_kernel(self, axes: Axes, share: float) -> list[Point]:
+        """What a kernel sees at one place, on the right side; the two corners of its far edge."""
+        middle = self.x + self.length / 2 + self.height * SLANT[0] / 2
+        level = self.y + self.height * SLANT[1] / 2
+        up, dx, dy = (share * self.height * part / 2 for part in (1, *SLANT))
+        near = [(middle - dx, level - dy + up), (middle - dx, level - dy - up)]
+        far = [(middle + dx, level + dy - up), (middle + dx, level + dy + up)]
+        axes.add_patch(Polygon(near + far, facecolor=svg.PAPER, alpha=0.7, zorder=3))
+        axes.add_patch(Polygon(near + far, fill=False, edgecolor=svg.INK, lw=0.8, zorder=3))
+        return far
+
+
+class _Sheet:
+    """Where everything goes: layers from left to right, towers one above the other; or turned."""
+
+    def __init__(self, network: Network, standing: bool):
+        count, towers = len(network.layers), network.towers
+        self.standing = standing
+        words = max(len(_words(layer)) for layer in network.layers) * LINE + 12
+        if standing:
+            self.width = max(360.0, BESIDE + 112 * towers)
+            self.height = 112.0 * (count + 1) + 24
+            self.middle = (BESIDE + self.width) / 2
+        else:
+            self.width = 118.0 * (count + 1) - 6
+            self.height = 126.0 * towers + words + 8
+            self.middle = self.height - 8 - 63.0 * towers
+        self._towers, self._tallest = towers, network.image[0]
+        self._longest = max(layer.makes[-1] for layer in network.layers if layer.size)
+
+    def place(self, layer: int, tower: float) -> Point:
+        beside = tower - (self._towers - 1) / 2
+        if self.standing:
+            return self.middle - 8 + 112 * beside, self.height - 64 - 112 * layer
+        return 52.0 + 118 * layer, self.middle - 126 * beside
+
+    def box(self, layer: int, tower: float, shape: Shape) -> _Box:
+        x, y = self.place(layer, tower)
+        if len(shape) == 1:
+            return _Box(x, y, 66, 9) if self.standing else _Box(x, y, 9, HEIGHT * 0.9)
+        length = LENGTH * math.sqrt(min(1, shape[-1] / self._longest))
+        return _Box(x, y, max(length, 4), max(HEIGHT * math.sqrt(shape[0] / self._tallest), 8))
+
+    def entry(self, box: _Box) -> Point:
+        if self.standing:
+            return box.x + box.height * SLANT[0] / 2, box.y + box.height * (0.5 + SLANT[1] / 2)
+        return box.x - box.length / 2, box.y
+
+
+def draw(network: Network, *, standing: bool) -> Markup:
+    """The network as SVG: for a screen, or standing for a phone."""
+    sheet = _Sheet(network, standing)
+    drawn = svg.figure(sheet.width, sheet.height, layout=None)
+    axes = drawn.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, sheet.width), ylim=(0, sheet.height))
+    axes.axis("off")
+
+    image = sheet.box(0, (network.towers - 1) / 2, network.image)
+    image.draw(axes, svg.QUIET)
+    _label(axes, image, network.image)
+    before = [image] * network.towers
+    for number, layer in enumerate(network.layers, start=1):
+        boxes = [sheet.box(number, tower, layer.makes) for tower in range(network.towers)]
+        for tower, box in enumerate(boxes):
+            for other, source in enumerate(before):
+                if other == tower or layer.exchanged:
+                    _connect(axes, sheet, layer, source, box, crosses=other != tower)
+        for tower, box in enumerate(boxes):
+            box.draw(axes, svg.series(tower))
+            _label(axes, box, layer.makes)
+        before = boxes
+        _write(axes, sheet, number, layer, lowest=min(box.bottom for box in boxes))
+    if network.towers > 1:
+        for tower in range(network.towers):
+            x, y = sheet.place(1, tower)
+            words = {"color": svg.series(tower), "ha": "center", "weight": "bold"}
+            axes.text(x, y + 47, f"tower {tower + 1}", **words)
+    says = f"{len(network.layers)} layers in {network.towers} towers"
+    return svg.inline(drawn, says, style=f"max-width: {1.3 * sheet.width:.0f}px")
+
+
+def _connect(
+    axes: Axes, sheet: _Sheet, layer: Layer, source: _Box, box: _Box, *, crosses: bool
+) -> None:
+    """Leads what a kernel sees, or all of a box, to a box of the next layer."""
+    x, y = sheet.entry(box)
+    if layer.size and not sheet.standing:
+        starts = source.draw_kernel(axes, max(0.12, min(1, layer.size / layer.sees[0])))
+    elif sheet.standing:
+        starts = [(source.x, source.bottom)]
+    else:
+        right, back = source.x + source.length / 2, source.height
+        starts = [(right + back * SLANT[0], source.y + back * SLANT[1] / 2)]
+    for start in starts:
+        colour, width = (svg.ACCENT, 1.3) if crosses else (svg.QUIET, 0.8)
+        axes.plot((start[0], x), (start[1], y), color=colour, lw=width, zorder=1 + 3 * crosses)
+
+
+def _label(axes: Axes, box: _Box, shape: Shape) -> None:
+    text = " × ".join(f"{n:,}" for n in shape)
+    behind = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 0.8}
+    place = (box.x + box.height * SLANT[0] / 2, box.bottom - 11)
+    axes.text(*place, text, ha="center", size=9, zorder=5, bbox=behind)
+
+
+def _words(layer: Layer) -> list[tuple[str, str]]:
+    """What is to say of a layer, in lines, each with its colour."""
+    lines = [(layer.name, svg.INK), (f"{layer.parameters:,} parameters", svg.INK)]
+    if layer.exchanged:
+        lines.append(("sees all towers", svg.ACCENT))
+    lines += [(text, svg.QUIET) for text in (layer.kernel, *layer.then) if text]
+    if layer.hands_on != layer.makes:
+        lines.append(("→ " + " × ".join(f"{n:,}" for n in layer.hands_on), svg.QUIET))
+    return lines
+
+
+def _write(axes: Axes, sheet: _Sheet, number: int, layer: Layer, lowest: float) -> None:
+    lines = _words(layer)
+    x, y = sheet.place(number, 0)
+    top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.standing else sheet.height - 24
+    if not sheet.standing:
+        top -= 2 * (sheet.height - 8 - sheet.middle)
+        top += 8
+    for line, (text, colour) in enumerate(lines):
+        at = (6 if sheet.standing else x + 6, top - LINE * line)
+        ha = "left" if sheet.standing else "center"
+        weight = "bold" if line == 0 else "normal"
+        axes.text(*at, text, ha=ha, color=colour, size=9.5 if line else 11, weight=weight)

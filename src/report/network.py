@@ -1,0 +1,120 @@
+"""What the layers of a network are, read off the network itself."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from src.models import layers as model_layers
+from src.models.alexnet import AlexNet
+from src.models.presets import Architecture
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer; shapes are of one image in one tower, (height, width, maps) or (units,)."""
+
+    name: str
+    exchanged: bool  # whether each tower sees the maps of all
+    sees: Shape
+    makes: Shape  # before what follows
+    hands_on: Shape
+    parameters: int  # of all towers
+    kernel: str  # in words; empty where there is none
+    size: int  # of the kernel's side; 0 where there is none
+    then: tuple[str, ...]  # what follows
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's layers, and what they add up to."""
+
+    towers: int
+    image: Shape
+    layers: list[Layer]
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def sent(self) -> int:
+        """The numbers that a tower sends to each other one for an image."""
+        if self.towers == 1:
+            return 0
+        before = [layer.hands_on for layer in self.layers[:-1]]
+        pairs = zip(self.layers[1:], before, strict=True)
+        return sum(math.prod(shape) for layer, shape in pairs if layer.exchanged)
+
+
+def read(architecture: Architecture, num_classes: int) -> Network:
+    """Asks the network for the shapes of its parameters and activations; nothing is computed."""
+    graph, params = nnx.split(
+        nnx.eval_shape(lambda: AlexNet(num_classes, architecture, rngs=nnx.Rngs(0)))
+    )
+    names = [*architecture.convs, *architecture.dense]
+    image = (architecture.image_size, architecture.image_size, 3)
+
+    def trace(params: nnx.State, images: jax.Array) -> list[tuple[jax.Array, ...]]:
+        """Of each layer in turn, what a tower sees, makes and hands on."""
+        model = nnx.merge(graph, params)
+        activations = model.activations(images)
+        found = []
+        h = [images] * architecture.towers
+        for name in names:
+            if name in architecture.dense and h[0].ndim > 2:
+                h = [x.reshape(len(x), -1) for x in h]
+            if name in architecture.exchange_before:
+                h = model_layers.exchange(h, architecture.towers)
+            found.append((h[0], getattr(model, name)(h)[0], activations[name][0]))
+            h = activations[name]
+        return found
+
+    traced = jax.eval_shape(trace, params, jax.ShapeDtypeStruct((1, *image), jnp.float32))
+    return Network(
+        architecture.towers,
+        image,
+        [
+            Layer(
+                name,
+                name in architecture.exchange_before and architecture.towers > 1,
+                *(tuple(x.shape[1:]) for x in shapes),
+                sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params[name])),
+                *_kernel(architecture, name),
+                _follows(architecture, name),
+            )
+            for name, shapes in zip(names, traced, strict=True)
+        ],
+    )
+
+
+def _kernel(architecture: Architecture, name: str) -> tuple[str, int]:
+    if name not in architecture.convs:
+        return "", 0
+    spec = architecture.convs[name]
+    stride = f", stride {spec.stride}" if spec.stride > 1 else ""
+    return f"{spec.size}×{spec.size}{stride}{', local' * spec.local}", spec.size
+
+
+def _follows(architecture: Architecture, name: str) -> tuple[str, ...]:
+    if name not in architecture.convs:
+        hidden = list(architecture.dense)[:-1]
+        return (_nonlinearity(architecture),) if name in hidden else ("softmax",)
+    words = []
+    for operation in architecture.convs[name].then:
+        if operation == "activation":
+            words.append(_nonlinearity(architecture))
+        elif operation in architecture.pools:
+            pool = architecture.pools[operation]
+            words.append(f"{pool.kind} pool {pool.window}/{pool.stride}")
+        elif architecture.norms[operation].on:
+            words.append("normalise")
+    return tuple(words)
+
+
+def _nonlinearity(architecture: Architecture) -> str:
+    return {"relu": "ReLU"}.get(architecture.activation, architecture.activation)

@@ -1,0 +1,92 @@
+"""The page as a whole, from a run's folder to a file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+
+from src import machine
+from src.metrics import read_lines
+from src.report import (
+    augmentation,
+    curves,
+    drawing,
+    guesses,
+    kernels,
+    maps,
+    neighbours,
+    network,
+    svg,
+)
+from src.report.run import Run, facts
+from src.workdir import read_config
+
+
+def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 10_000) -> Path:
+    """Writes the page about the first run, with the curves of all.
+
+    Args:
+      checkpoint: "newest" or "best".
+      among: how many training images to look for neighbours among, at most.
+
+    Returns:
+      Where the page is.
+
+    Raises:
+      UserError: a folder has no run, the first one no checkpoint, or its images have changed.
+    """
+    for workdir in workdirs:
+        read_config(workdir)  # a mistake in the last one need not wait
+    with matplotlib.rc_context(svg.STYLE):
+        sections = _sections(Run(workdirs[0], checkpoint), workdirs, among)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["duration"] = duration
+    page = environment.get_template("page.html").render(sections)
+    path = workdirs[0] / "report" / "index.html"
+    path.parent.mkdir(exist_ok=True)
+    incomplete = path.with_suffix(".incomplete")
+    incomplete.write_text(page, encoding="utf-8")
+    incomplete.rename(path)
+    return path
+
+
+def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
+    net = network.read(run.architecture, len(run.class_names))
+    found = guesses.guess(run)
+    first = np.asarray(run.classifier.params[run.layers[0]]["kernel"])
+    return {
+        "facts": facts(run),
+        "machine": machine.describe(),
+        "settings": json.dumps(run.config.to_dict(), indent=2, ensure_ascii=False),
+        "runs": [workdir.resolve().name for workdir in workdirs],
+        "curves": curves.draw([read_lines(workdir) for workdir in workdirs]),
+        "network": net,
+        "drawings": [drawing.draw(net, standing=standing) for standing in (False, True)],
+        "kernels": kernels.show(first),
+        "first": run.layers[0],
+        "error": float((found.guesses != found.labels).mean()),
+        "examples": guesses.examples(run),
+        "matrix": guesses.matrix(run, found),
+        "mistakes": guesses.mistakes(run, found),
+        "neighbours": neighbours.show(run, among),
+        "maps": maps.show(run),
+        "augmentation": augmentation.show(run),
+    }
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that there are two of."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,101 @@
+"""The run that a page is about: its network, its images, its numbers."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from src import workdir as workdirs
+from src.classifier import MOST_AT_ONCE, Classifier, load
+from src.data import images
+from src.data.prepare import Prepared, prepare
+from src.metrics import read_lines
+from src.models.presets import Architecture
+
+RANDOM = 0  # seeds all choices of examples
+
+
+class Examples(NamedTuple):
+    """Some of a split."""
+
+    indices: np.ndarray  # int (N,), in the split
+    pixels: np.ndarray  # uint8 (N, size, size, 3), prepared
+    labels: np.ndarray  # int32 (N,)
+
+
+class Run:
+    """A trained network beside the images that it was trained on and evaluated with.
+
+    Args:
+      workdir: of a run, finished or not.
+      checkpoint: "newest" or "best".
+
+    Raises:
+      UserError: there is no run or no checkpoint, or its images have changed since.
+    """
+
+    def __init__(self, workdir: Path, checkpoint: str = "newest"):
+        self.workdir = workdir
+        self.classifier: Classifier = load(workdir, checkpoint=checkpoint)
+        self.config = self.classifier.config
+        self.class_names = self.classifier.class_names
+        self.architecture = Architecture.from_fields(self.config.model.to_dict())
+        self.data: Prepared = prepare(**self.config.data)
+        workdirs.check_data(workdir, self.data)
+
+    @property
+    def layers(self) -> list[str]:
+        return [*self.architecture.convs, *self.architecture.dense]
+
+    def read(self, split: str, indices: np.ndarray) -> Examples:
+        """Some examples, by their indices (N,)."""
+        encoded, labels = self.data.records(split).read(indices)
+        return Examples(indices, np.stack([images.decode(one) for one in encoded]), labels)
+
+    def batches(self, split: str, indices: np.ndarray, doing: str) -> Iterator[Examples]:
+        """The same, a batch at a time, with a progress bar."""
+        records = self.data.records(split)
+        with (
+            ThreadPoolExecutor() as pool,
+            tqdm(total=len(indices), desc=doing, unit=" images", mininterval=1) as bar,
+        ):
+            for start in range(0, len(indices), MOST_AT_ONCE):
+                some = indices[start : start + MOST_AT_ONCE]
+                encoded, labels = records.read(some)
+                yield Examples(some, np.stack(list(pool.map(images.decode, encoded))), labels)
+                bar.update(len(some))
+
+    def draw(self, split: str, count: int) -> Examples:
+        """Examples drawn at random, of as many classes as possible."""
+        order = np.random.default_rng(RANDOM).permutation(self.data.num_examples[split])
+        order = order[: 50 * count]
+        _, labels = self.data.records(split).read(order)
+        _, firsts = np.unique(labels, return_index=True)
+        is_first = np.isin(np.arange(len(order)), firsts)
+        return self.read(split, np.concatenate([order[is_first], order[~is_first]])[:count])
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """The outcome in numbers, for the head of the page."""
+    config, data, result = run.config, run.data, workdirs.read_result(run.workdir)
+    evaluations = [line for line in read_lines(run.workdir) if line["split"] != "train"]
+    numbers: dict[str, Any] = result or (evaluations[-1] if evaluations else {})
+    return {
+        "name": run.workdir.resolve().name,
+        "dataset": config.data.dataset.rpartition("/")[2].removeprefix("folder:"),
+        "classes": len(run.class_names),
+        "examples": {split: data.num_examples[split] for split in (data.train_split, data.eval_split)},
+        "eval_split": data.eval_split,
+        "finished": result is not None,
+        "top1_error": numbers.get("top1_error"),
+        "top5_error": numbers.get("top5_error"),
+        "views": numbers.get("views", 1),
+        "epochs": numbers.get("epochs", numbers.get("epoch")),
+        "duration": config.duration,
+        "seconds": numbers.get("seconds"),
+        "batch_size": config.batch_size,
+        "image_size": run.architecture.image_size,
+    }

@@ -1,0 +1,69 @@
+"""Figures of matplotlib as SVG in the page, in the page's own colours and font."""
+
+import hashlib
+import io
+import re
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+SERIES = 6  # colours to tell runs or towers apart
+
+# matplotlib draws with colours of which each stands for one that the page sets, light or dark.
+INK, QUIET, LINE, ACCENT, PAPER = "#010203", "#020304", "#030405", "#040506", "#050607"
+_VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", ACCENT: "accent", PAPER: "paper"}
+_VARIABLES |= {f"#0607{i:02x}": f"series-{i}" for i in range(SERIES)}
+
+STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": QUIET,
+    "ytick.labelcolor": QUIET,
+    "legend.frameon": False,
+}
+
+
+def series(number: int) -> str:
+    """The colour of a run or a tower."""
+    return f"#0607{number % SERIES:02x}"
+
+
+def figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
+    """A figure of so many pixels, if it is shown as large as it is."""
+    return Figure(figsize=(width / 72, height / 72), layout=layout)
+
+
+def inline(drawn: Figure, says: str, **attributes: str) -> Markup:
+    """The figure as an SVG element, as wide as its place in the page.
+
+    Args:
+      says: what it shows, for those who can't see it.
+      attributes: more of the element's, such as `class_`.
+    """
+    text = io.StringIO()
+    salt = hashlib.sha256(says.encode()).hexdigest()[:8]  # its ids must be no other figure's
+    with matplotlib.rc_context({"svg.hashsalt": salt}):
+        drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    body = text.getvalue()
+    body = body[body.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", body, flags=re.S)
+    body = re.sub(r'<g id="[^"]*">', "<g>", body)  # counted anew in each figure
+    body = re.sub(r"font(-family)?: [^;\"]*?(, sans-serif)", "font-family: inherit", body)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, f"var(--{variable})")
+    extra = "".join(Markup(' {}="{}"').format(k.rstrip("_"), v) for k, v in attributes.items())
+    size = r'<svg [^>]*?viewBox="([^"]*)"[^>]*>'
+    opening = Markup('<svg role="img" aria-label="{}"{}').format(says, Markup(extra))
+    return Markup(re.sub(size, lambda m: f'{opening} viewBox="{m[1]}">', body, count=1))
