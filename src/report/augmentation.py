@@ -31,7 +31,9 @@ def show(run: Run) -> dict[str, Any]:
         )
         part = whole[row : row + crop, column : column + crop]
         words = f"row {row}, column {column}{', mirrored' * bool(flip)}"
-        crops.append({"image": photo(part[:, ::-1] if flip else part), "words": words})
+        frame = f"left: {column / run.data.size:.2%}; top: {row / run.data.size:.2%}"
+        image = photo(part[:, ::-1] if flip else part)
+        crops.append({"image": image, "words": words, "frame": frame})
 
     keys = jax.random.split(jax.random.key(run.config.seed), SHOWN)
     start = slack // 2
@@ -42,7 +44,9 @@ def show(run: Run) -> dict[str, Any]:
     noisy = augment.colour_noise(
         less.repeat(SHOWN, axis=0), keys, statistics.deviations, statistics.directions, config.colour
     )
-    seen = np.clip(np.asarray(noisy - less) + centre, 0, 255).round().astype(np.uint8)
+    added = np.asarray(noisy - less)
+    seen = np.clip(added + centre, 0, 255).round().astype(np.uint8)
+    words = ["red {:+.0f}, green {:+.0f}, blue {:+.0f}".format(*a) for a in added.mean(axis=(1, 2))]
     return {
         "image": photo(whole),
         "size": run.data.size,
@@ -51,6 +55,10 @@ def show(run: Run) -> dict[str, Any]:
         "shift": config.shift and slack > 0,
         "mirror": config.mirror,
         "colour": config.colour,
-        "colours": [photo(one) for one in seen] if config.colour != "none" else [],
+        "colours": [
+            {"image": photo(one), "words": said} for one, said in zip(seen, words, strict=True)
+        ]
+        if config.colour != "none"
+        else [],
         "deviations": [float(d) for d in statistics.deviations],
     }

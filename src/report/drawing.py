@@ -19,7 +19,7 @@ Point = tuple[float, float]
 HEIGHT, LENGTH = 76.0, 50.0  # of the largest box
 SLANT = (0.30, 0.22)  # how far its back is to the right and up, of its height
 BESIDE = 138.0  # for the words about a layer, where they are beside it
-LINE = 12.5  # of words
+LINE, PITCH = 13.0, 124.0  # from one line of words, and one layer, to the next
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,21 @@ class _Sheet:
         words = max(len(_words(layer)) for layer in network.layers) * LINE + 12
         if standing:
             self.width = max(360.0, BESIDE + 112 * towers)
-            self.height = 112.0 * (count + 1) + 24
+            self.height = PITCH * (count + 1)
             self.middle = (BESIDE + self.width) / 2
         else:
-            self.width = 118.0 * (count + 1) - 6
+            self.width = PITCH * (count + 1) - 6
             self.height = 126.0 * towers + words + 8
             self.middle = self.height - 8 - 63.0 * towers
+            self.words = self.height - 16 - 126.0 * towers
         self._towers, self._tallest = towers, network.image[0]
         self._longest = max(layer.makes[-1] for layer in network.layers if layer.size)
 
     def place(self, layer: int, tower: float) -> Point:
         beside = tower - (self._towers - 1) / 2
         if self.standing:
-            return self.middle - 8 + 112 * beside, self.height - 64 - 112 * layer
-        return 52.0 + 118 * layer, self.middle - 126 * beside
+            return self.middle - 8 + 112 * beside, self.height - 60 - PITCH * layer
+        return 54.0 + PITCH * layer, self.middle - 126 * beside
 
     def box(self, layer: int, tower: float, shape: Shape) -> _Box:
         x, y = self.place(layer, tower)
@@ -118,7 +119,7 @@ def draw(network: Network, *, standing: bool) -> Markup:
             box.draw(axes, svg.series(tower))
             _label(axes, box, layer.makes)
         before = boxes
-        _write(axes, sheet, number, layer, lowest=min(box.bottom for box in boxes))
+        _write(axes, sheet, number, layer)
     if network.towers > 1:
         for tower in range(network.towers):
             x, y = sheet.place(1, tower)
@@ -148,8 +149,8 @@ def _connect(
 def _label(axes: Axes, box: _Box, shape: Shape) -> None:
     text = " × ".join(f"{n:,}" for n in shape)
     behind = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 0.8}
-    place = (box.x + box.height * SLANT[0] / 2, box.bottom - 11)
-    axes.text(*place, text, ha="center", size=9, zorder=5, bbox=behind)
+    place = (box.x + box.height * SLANT[0] / 2, box.bottom - 12)
+    axes.text(*place, text, ha="center", size=10, zorder=5, bbox=behind)
 
 
 def _words(layer: Layer) -> list[tuple[str, str]]:
@@ -163,15 +164,13 @@ def _words(layer: Layer) -> list[tuple[str, str]]:
     return lines
 
 
-def _write(axes: Axes, sheet: _Sheet, number: int, layer: Layer, lowest: float) -> None:
+def _write(axes: Axes, sheet: _Sheet, number: int, layer: Layer) -> None:
     lines = _words(layer)
     x, y = sheet.place(number, 0)
-    top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.standing else sheet.height - 24
-    if not sheet.standing:
-        top -= 2 * (sheet.height - 8 - sheet.middle)
-        top += 8
+    top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.standing else sheet.words
     for line, (text, colour) in enumerate(lines):
-        at = (6 if sheet.standing else x + 6, top - LINE * line)
-        ha = "left" if sheet.standing else "center"
-        weight = "bold" if line == 0 else "normal"
-        axes.text(*at, text, ha=ha, color=colour, size=9.5 if line else 11, weight=weight)
+        at = (4 if sheet.standing else x + 6, top - LINE * line)
+        style = {"ha": "left", "size": 10.5} if sheet.standing else {"ha": "center", "size": 9.8}
+        if line == 0:
+            style |= {"size": 12, "weight": "bold"}
+        axes.text(*at, text, color=colour, **style)

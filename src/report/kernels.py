@@ -67,5 +67,6 @@ def _histogram(measured: list[np.ndarray]) -> Markup:
         axes.hist(colours, bins=20, range=(0, 1), color=svg.series(number), alpha=0.8)
         axes.axvline(RANDOM_KERNEL, color=svg.QUIET, linestyle=":")
         axes.set_ylabel("kernels" if len(measured) == 1 else f"tower {number + 1}")
+    rows[-1].set_xlim(0, 1)
     rows[-1].set_xlabel("colourfulness (dotted: expected of random weights)")
     return svg.inline(drawn, "How many kernels are how colourful", style="max-width: 520px")

@@ -10,7 +10,7 @@ from src.report.run import Run
 
 MAPS = 16  # of each tower, the strongest
 SIDE = 56  # pixels that a map is at least shown with, about
-UNITS_A_ROW = 64
+UNITS_A_ROW = 128
 
 
 def show(run: Run) -> dict[str, Any]:
@@ -19,6 +19,8 @@ def show(run: Run) -> dict[str, Any]:
     layers = []
     for name in run.layers[:-1]:
         activations = run.classifier.features(example.pixels, name)[0]
+        if activations.shape[:-1] == (1, 1):  # maps of one place are like units
+            activations = activations[0, 0]
         towers = np.split(activations, run.architecture.towers, axis=-1)
         low, high = min(activations.min(), 0), max(np.quantile(activations, 0.999), 1e-30)
         shown = [png(_picture((tower - low) / (high - low))) for tower in towers]
@@ -44,5 +46,5 @@ def _picture(tower: np.ndarray) -> np.ndarray:
         strongest = np.sort(np.argsort(-tower.mean(axis=(0, 1)), kind="stable")[:MAPS])
         tiles, columns, gap = np.moveaxis(tower[..., strongest], -1, 0), 8, 4
     colours = matplotlib.colormaps["magma"](tiles, bytes=True)[..., :3]
-    scale = max(1, round(SIDE / tiles.shape[1])) if tower.ndim == 3 else 8
+    scale = max(1, round(SIDE / tiles.shape[1])) if tower.ndim == 3 else 6
     return mosaic(colours, columns, scale, gap)

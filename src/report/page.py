@@ -88,5 +88,5 @@ def duration(seconds: float) -> str:
     """In the largest unit that there are two of."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
+            return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} seconds"
