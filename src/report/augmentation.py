@@ -42,11 +42,16 @@ def show(run: Run) -> dict[str, Any]:
     places = np.full((1, 2), start, np.int32), np.zeros(1, bool)
     less = augment.subtract_mean(centre[None], statistics.mean, *places, config.mean)
     noisy = augment.colour_noise(
-        less.repeat(SHOWN, axis=0), keys, statistics.deviations, statistics.directions, config.colour
+        less.repeat(SHOWN, axis=0),
+        keys,
+        statistics.deviations,
+        statistics.directions,
+        config.colour,
     )
     added = np.asarray(noisy - less)
     seen = np.clip(added + centre, 0, 255).round().astype(np.uint8)
-    words = ["red {:+.0f}, green {:+.0f}, blue {:+.0f}".format(*a) for a in added.mean(axis=(1, 2))]
+    means = added.mean(axis=(1, 2)).round().astype(int)
+    shifts = ["red {:+d}, green {:+d}, blue {:+d}".format(*mean) for mean in means]
     return {
         "image": photo(whole),
         "size": run.data.size,
@@ -56,7 +61,7 @@ def show(run: Run) -> dict[str, Any]:
         "mirror": config.mirror,
         "colour": config.colour,
         "colours": [
-            {"image": photo(one), "words": said} for one, said in zip(seen, words, strict=True)
+            {"image": photo(one), "words": said} for one, said in zip(seen, shifts, strict=True)
         ]
         if config.colour != "none"
         else [],

@@ -52,7 +52,7 @@ def _curve(axes: Axes, lines: Lines, what: str, colour: str, scale: float) -> No
         if is_train:
             axes.plot(*thinned(x, y), color=colour, alpha=0.45, linewidth=1)
         else:
-            marker = {"marker": "o", "markersize": 3} if len(x) <= 40 else {}
+            marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(x) <= 40 else {}
             axes.plot(x, y, color=colour, linewidth=2, **marker)
 
 
@@ -65,7 +65,7 @@ def _rates(runs: Sequence[Lines]) -> Markup:
         if not train:
             continue
         x, y = (np.array([line[what] for line in train]) for what in ("epoch", "learning_rate"))
-        in_steps &= len(set(y.tolist())) < 10
+        in_steps &= 1 < len(set(y.tolist())) <= len(y) / 2
         kept = np.unique(np.linspace(0, len(x) - 1, POINTS).round().astype(int))
         axes.plot(x[kept], y[kept], color=svg.series(number), linewidth=2)
     if in_steps:

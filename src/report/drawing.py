@@ -6,6 +6,7 @@ ones can be seen.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -100,7 +101,7 @@ class _Sheet:
 def draw(network: Network, *, standing: bool) -> Markup:
     """The network as SVG: for a screen, or standing for a phone."""
     sheet = _Sheet(network, standing)
-    drawn = svg.figure(sheet.width, sheet.height, layout=None)
+    drawn = svg.figure(sheet.width, sheet.height, constrained=False)
     axes = drawn.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, sheet.width), ylim=(0, sheet.height))
     axes.axis("off")
@@ -123,7 +124,7 @@ def draw(network: Network, *, standing: bool) -> Markup:
     if network.towers > 1:
         for tower in range(network.towers):
             x, y = sheet.place(1, tower)
-            words = {"color": svg.series(tower), "ha": "center", "weight": "bold"}
+            words: dict[str, Any] = {"color": svg.series(tower), "ha": "center", "weight": "bold"}
             axes.text(x, y + 47, f"tower {tower + 1}", **words)
     says = f"{len(network.layers)} layers in {network.towers} towers"
     return svg.inline(drawn, says, style=f"max-width: {1.3 * sheet.width:.0f}px")
@@ -170,7 +171,9 @@ def _write(axes: Axes, sheet: _Sheet, number: int, layer: Layer) -> None:
     top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.standing else sheet.words
     for line, (text, colour) in enumerate(lines):
         at = (4 if sheet.standing else x + 6, top - LINE * line)
-        style = {"ha": "left", "size": 10.5} if sheet.standing else {"ha": "center", "size": 9.8}
+        style: dict[str, Any] = (
+            {"ha": "left", "size": 10.5} if sheet.standing else {"ha": "center", "size": 9.8}
+        )
         if line == 0:
             style |= {"size": 12, "weight": "bold"}
         axes.text(*at, text, color=colour, **style)

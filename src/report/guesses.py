@@ -124,7 +124,7 @@ def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str]) -> Markup:
             square = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, alpha=share)
             axes.add_patch(square)
             ink = svg.PAPER if share > 0.6 else svg.INK
-            text = {"ha": "center", "va": "center", "color": ink, "size": 8}
+            text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "size": 8}
             axes.text(column, row, f"{counts[a, b]}", **text)
     labels = [name if len(name) <= 16 else f"{name[:15]}…" for name in (names[i] for i in chosen)]
     axes.set_xticks(range(side), labels, rotation=90, fontsize=9)
@@ -133,4 +133,6 @@ def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str]) -> Markup:
     axes.set(xlabel="taken for", ylabel="true class")
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    return svg.inline(drawn, "Confusion matrix", style=f"max-width: {1.4 * cell * side + 140:.0f}px")
+    return svg.inline(
+        drawn, "Confusion matrix", style=f"max-width: {1.4 * cell * side + 140:.0f}px"
+    )

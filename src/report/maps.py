@@ -1,5 +1,6 @@
 """What the network makes of one image, layer by layer and tower by tower."""
 
+import math
 from typing import Any
 
 import matplotlib
@@ -10,7 +11,6 @@ from src.report.run import Run
 
 MAPS = 16  # of each tower, the strongest
 SIDE = 56  # pixels that a map is at least shown with, about
-UNITS_A_ROW = 128
 
 
 def show(run: Run) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def show(run: Run) -> dict[str, Any]:
 def _picture(tower: np.ndarray) -> np.ndarray:
     """A tower's strongest maps (H, W, maps) side by side, or its units (units,) row by row."""
     if tower.ndim == 1:
-        rows = -(-len(tower) // UNITS_A_ROW)
-        padded = np.pad(tower, (0, rows * UNITS_A_ROW - len(tower)))
-        tiles, columns, gap = padded.reshape(1, rows, UNITS_A_ROW), 1, 0
+        width = math.ceil(math.sqrt(8 * len(tower)))
+        padded = np.pad(tower, (0, -len(tower) % width))
+        tiles, columns, gap = padded.reshape(1, -1, width), 1, 0
     else:
         strongest = np.sort(np.argsort(-tower.mean(axis=(0, 1)), kind="stable")[:MAPS])
         tiles, columns, gap = np.moveaxis(tower[..., strongest], -1, 0), 8, 4

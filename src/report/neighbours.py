@@ -47,7 +47,8 @@ def show(run: Run, among: int) -> dict[str, Any]:
         for number, (pixels, label) in enumerate(zip(queries.pixels, queries.labels, strict=True))
     ]
     same = {
-        kind: sum(one["same"] for row in rows for one in row[kind]) for kind in ("features", "pixels")
+        kind: sum(one["same"] for row in rows for one in row[kind])
+        for kind in ("features", "pixels")
     }
     return {
         "rows": rows,

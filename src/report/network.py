@@ -59,45 +59,44 @@ def read(architecture: Architecture, num_classes: int) -> Network:
     names = [*architecture.convs, *architecture.dense]
     image = (architecture.image_size, architecture.image_size, 3)
 
-    def trace(params: nnx.State, images: jax.Array) -> list[tuple[jax.Array, ...]]:
-        """Of each layer in turn, what a tower sees, makes and hands on."""
+    def trace(params: nnx.State, images: jax.Array) -> list[dict[str, jax.Array]]:
+        """Of each layer in turn, what its first tower sees, makes and hands on."""
         model = nnx.merge(graph, params)
         activations = model.activations(images)
         found = []
         h = [images] * architecture.towers
         for name in names:
-            if name in architecture.dense and h[0].ndim > 2:
+            if name in architecture.dense:
                 h = [x.reshape(len(x), -1) for x in h]
             if name in architecture.exchange_before:
                 h = model_layers.exchange(h, architecture.towers)
-            found.append((h[0], getattr(model, name)(h)[0], activations[name][0]))
+            made = getattr(model, name)(h)
+            found.append({"sees": h[0], "makes": made[0], "hands_on": activations[name][0]})
             h = activations[name]
         return found
 
     traced = jax.eval_shape(trace, params, jax.ShapeDtypeStruct((1, *image), jnp.float32))
-    return Network(
-        architecture.towers,
-        image,
-        [
-            Layer(
-                name,
-                name in architecture.exchange_before and architecture.towers > 1,
-                *(tuple(x.shape[1:]) for x in shapes),
-                sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params[name])),
-                *_kernel(architecture, name),
-                _follows(architecture, name),
-            )
-            for name, shapes in zip(names, traced, strict=True)
-        ],
-    )
+    layers = [
+        Layer(
+            name=name,
+            exchanged=name in architecture.exchange_before and architecture.towers > 1,
+            parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params[name])),
+            kernel=_kernel(architecture, name),
+            size=architecture.convs[name].size if name in architecture.convs else 0,
+            then=_follows(architecture, name),
+            **{what: tuple(x.shape[1:]) for what, x in shapes.items()},
+        )
+        for name, shapes in zip(names, traced, strict=True)
+    ]
+    return Network(architecture.towers, image, layers)
 
 
-def _kernel(architecture: Architecture, name: str) -> tuple[str, int]:
+def _kernel(architecture: Architecture, name: str) -> str:
     if name not in architecture.convs:
-        return "", 0
+        return ""
     spec = architecture.convs[name]
     stride = f", stride {spec.stride}" if spec.stride > 1 else ""
-    return f"{spec.size}×{spec.size}{stride}{', local' * spec.local}", spec.size
+    return f"{spec.size}×{spec.size}{stride}{', local' * spec.local}"
 
 
 def _follows(architecture: Architecture, name: str) -> tuple[str, ...]:

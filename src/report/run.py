@@ -87,7 +87,9 @@ def facts(run: Run) -> dict[str, Any]:
         "name": run.workdir.resolve().name,
         "dataset": config.data.dataset.rpartition("/")[2].removeprefix("folder:"),
         "classes": len(run.class_names),
-        "examples": {split: data.num_examples[split] for split in (data.train_split, data.eval_split)},
+        "examples": {
+            split: data.num_examples[split] for split in (data.train_split, data.eval_split)
+        },
         "eval_split": data.eval_split,
         "finished": result is not None,
         "top1_error": numbers.get("top1_error"),

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -15,7 +16,7 @@ INK, QUIET, LINE, ACCENT, PAPER = "#010203", "#020304", "#030405", "#040506", "#
 _VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", ACCENT: "accent", PAPER: "paper"}
 _VARIABLES |= {f"#0607{i:02x}": f"series-{i}" for i in range(SERIES)}
 
-STYLE = {
+STYLE: Any = {  # matplotlib's types want each key's name
     "svg.fonttype": "none",
     "font.size": 10,
     "text.color": INK,
@@ -40,9 +41,9 @@ def series(number: int) -> str:
     return f"#0607{number % SERIES:02x}"
 
 
-def figure(width: float, height: float, layout: str | None = "constrained") -> Figure:
+def figure(width: float, height: float, constrained: bool = True) -> Figure:
     """A figure of so many pixels, if it is shown as large as it is."""
-    return Figure(figsize=(width / 72, height / 72), layout=layout)
+    return Figure(figsize=(width / 72, height / 72), layout="constrained" if constrained else None)
 
 
 def inline(drawn: Figure, says: str, **attributes: str) -> Markup:
