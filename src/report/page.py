@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 
 from src import machine
+from src.errors import UserError
 from src.metrics import read_lines
 from src.report import (
     augmentation,
@@ -41,6 +42,11 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
     """
     for workdir in workdirs:
         read_config(workdir)  # a mistake in the last one need not wait
+    path = workdirs[0] / "report" / "index.html"
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"workdir {workdirs[0]}: {error.strerror}; copy it elsewhere") from None
     with matplotlib.rc_context(svg.STYLE):
         sections = _sections(Run(workdirs[0], checkpoint), workdirs, among)
     environment = jinja2.Environment(
@@ -52,12 +58,18 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
     )
     environment.globals["duration"] = duration
     page = environment.get_template("page.html").render(sections)
-    path = workdirs[0] / "report" / "index.html"
-    path.parent.mkdir(exist_ok=True)
     incomplete = path.with_suffix(".incomplete")
     incomplete.write_text(page, encoding="utf-8")
     incomplete.rename(path)
     return path
+
+
+def _names(workdirs: Sequence[Path]) -> list[str]:
+    """What tells the runs apart: their folders' names, with the parents' where needed."""
+    names = [workdir.resolve().name for workdir in workdirs]
+    if len(set(names)) < len(names):
+        names = ["/".join(workdir.resolve().parts[-2:]) for workdir in workdirs]
+    return names
 
 
 def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
@@ -68,7 +80,7 @@ def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
         "facts": facts(run),
         "machine": machine.describe(),
         "settings": json.dumps(run.config.to_dict(), indent=2, ensure_ascii=False),
-        "runs": [workdir.resolve().name for workdir in workdirs],
+        "runs": _names(workdirs),
         "curves": curves.draw([read_lines(workdir) for workdir in workdirs]),
         "network": net,
         "drawings": [drawing.draw(net, standing=standing) for standing in (False, True)],

@@ -84,7 +84,6 @@ def facts(run: Run) -> dict[str, Any]:
     evaluations = [line for line in read_lines(run.workdir) if line["split"] != "train"]
     numbers: dict[str, Any] = result or (evaluations[-1] if evaluations else {})
     return {
-        "name": run.workdir.resolve().name,
         "dataset": config.data.dataset.rpartition("/")[2].removeprefix("folder:"),
         "classes": len(run.class_names),
         "examples": {

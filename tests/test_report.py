@@ -1,0 +1,447 @@
+"""The page about a run: its numbers, and how browsers show it."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import matplotlib
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+import tiny
+from commands import ROOT, run
+from configs import cifar
+from src import retrieval
+from src.classifier import load
+from src.errors import UserError
+from src.metrics import read_lines
+from src.models.alexnet import AlexNet
+from src.models.cifar import PRESETS as CIFAR
+from src.models.presets import PRESETS, Architecture
+from src.place import place
+from src.processes import Team
+from src.report import __main__ as command
+from src.report import curves, drawing, guesses, kernels, network, page, pictures, svg
+from src.train import train
+
+RANDOM = np.random.default_rng(0)
+SECTIONS = ("curves", "network", "kernels", "examples", "neighbours", "maps", "confusion")
+SECTIONS += ("augmentation", "settings")
+
+
+@pytest.fixture(autouse=True)
+def style() -> Iterator[None]:
+    with matplotlib.rc_context(svg.STYLE):
+        yield
+
+
+# Nearest neighbours
+
+
+def by_numpy(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    differences = queries[:, None].astype(np.float64) - index[None]
+    distances = np.sqrt(np.square(differences).sum(axis=-1))
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, order, axis=1), order
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 1000])
+def test_neighbours_are_those_of_numpy_whatever_the_chunks(rows, monkeypatch):
+    index = RANDOM.normal(size=(300, 12)).astype(np.float32)
+    queries = np.concatenate([index[[17, 299]], RANDOM.normal(size=(5, 12)).astype(np.float32)])
+    monkeypatch.setattr(retrieval, "CHUNK_BYTES", rows * 4 * 12)
+    distances, indices = retrieval.nearest(queries, index, 9)
+    expected_distances, expected = by_numpy(queries, index, 9)
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_allclose(distances, expected_distances, rtol=1e-5, atol=1e-7)
+    assert distances[:2, 0].tolist() == [0, 0]
+
+
+def test_distances_of_images_are_exact_however_bright_they_are():
+    index = RANDOM.integers(240, 256, (50, 8, 8, 3), dtype=np.uint8)
+    queries = index[:3].copy()
+    queries[:, 0, 0, 0] ^= 1  # nearly a copy: one apart
+    found = retrieval.Nearest(queries, 4)
+    for start in range(0, 50, 20):
+        found.add(index[start : start + 20])
+    flat = [x.reshape(len(x), -1) for x in (queries, index)]
+    distances, indices = by_numpy(*flat, 4)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-6)
+    assert found.distances[:, 0].tolist() == [1, 1, 1]
+
+
+def test_more_neighbours_than_vectors_are_none():
+    found = retrieval.Nearest(np.zeros((1, 2)), 3)
+    found.add(np.array([[3.0, 4.0]]))
+    assert found.indices.tolist() == [[0, -1, -1]]
+    assert found.distances.tolist() == [[5, math.inf, math.inf]]
+
+
+# Kernels
+
+
+def test_colourfulness_of_known_kernels():
+    grey, red = np.ones((11, 11, 3)), np.array([1.0, 0, 0]) * np.ones((11, 11, 1))
+    opponent = np.array([1.0, -1, 0]) * RANDOM.normal(size=(11, 11, 1))
+    together = np.stack([grey, red, opponent, np.zeros((11, 11, 3))], axis=-1)
+    np.testing.assert_allclose(kernels.colourfulness(together), [0, 2 / 3, 1, 0], atol=1e-12)
+
+
+def test_colourfulness_is_the_energy_of_the_projection():
+    weights = RANDOM.normal(size=(5, 5, 3, 2000)) * np.array([1, 2, 3]).reshape(3, 1)
+    project = np.eye(3) - np.full((3, 3), 1 / 3)
+    orthogonal = np.einsum("cd,hwdm->hwcm", project, weights)
+    expected = (orthogonal**2).sum((0, 1, 2)) / (weights**2).sum((0, 1, 2))
+    np.testing.assert_allclose(kernels.colourfulness(weights), expected)
+    independent = kernels.colourfulness(RANDOM.normal(size=(5, 5, 3, 2000)))
+    assert independent.mean() == pytest.approx(kernels.RANDOM_KERNEL, abs=0.01)
+
+
+def test_chance_of_more_is_the_area_under_the_curve():
+    one, other = RANDOM.integers(0, 20, 48) / 20, RANDOM.integers(5, 25, 40) / 20
+    area = roc_auc_score([0] * 48 + [1] * 40, [*one, *other])
+    assert kernels.chance_of_more(one, other) == pytest.approx(area)
+
+
+def test_a_first_layer_without_shared_kernels_has_no_figure():
+    assert kernels.show(np.ones((1, 6, 6, 75, 8))) is None
+    shown = kernels.show(RANDOM.normal(size=(2, 5, 5, 3, 8)))
+    assert shown is not None
+    assert [len(tower["images"]) for tower in shown["towers"]] == [8, 8]
+
+
+# The network
+
+PARAMETERS = {"paper": 60_965_224, "chm145": 60_965_224, "one_gpu": 59_798_312}
+PARAMETERS |= {"torchvision": 61_100_840, "80sec": 145_578, "19pct": 89_578}
+PARAMETERS |= {"conv-local-13pct": 1_116_490, "conv-local-11pct": 2_112_970}
+ALL = {**PRESETS, **CIFAR}
+
+
+def layers_of(name: str) -> network.Network:
+    return network.read(ALL[name], 1000 if name in PRESETS else 10)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_drawing_has_every_layer_and_its_parameters(name: str):
+    net = layers_of(name)
+    assert net.parameters == PARAMETERS[name]
+    assert [layer.name for layer in net.layers] == [*ALL[name].convs, *ALL[name].dense]
+    for standing in (False, True):
+        drawn = drawing.draw(net, standing=standing)
+        for layer in net.layers:
+            assert f">{layer.name}</text>" in drawn
+            assert f">{layer.parameters:,} parameters</text>" in drawn
+        exchanges = sum(layer.exchanged for layer in net.layers)
+        assert drawn.count("sees all towers") == exchanges
+        assert ("var(--accent)" in drawn) == (exchanges > 0)
+        assert ("tower 2" in drawn) == (net.towers > 1)
+
+
+def test_the_papers_network_is_that_of_its_figure():
+    layers = {layer.name: layer for layer in layers_of("paper").layers}
+    assert {name: layer.parameters for name, layer in layers.items()} == {
+        "conv1": 34_944,
+        "conv2": 307_456,
+        "conv3": 885_120,
+        "conv4": 663_936,
+        "conv5": 442_624,
+        "fc6": 37_752_832,
+        "fc7": 16_781_312,
+        "fc8": 4_097_000,
+    }
+    assert layers["conv1"].makes == (55, 55, 48)
+    assert layers["conv1"].hands_on == layers["conv2"].sees == (27, 27, 48)
+    assert layers["conv3"].sees == (13, 13, 256)
+    assert layers["conv5"].hands_on == (6, 6, 128)
+    assert layers["fc6"].sees == (9216,)
+    assert layers["fc8"].makes == (500,)
+    assert [name for name, layer in layers.items() if layer.exchanged] == [
+        *("conv3", "fc6", "fc7", "fc8")
+    ]
+    assert layers_of("paper").sent == 30_336
+    assert layers_of("one_gpu").sent == 0
+
+
+@pytest.mark.parametrize("name", ["chm145", "conv-local-11pct"])
+def test_shapes_are_those_that_are_computed(name: str):
+    fields = ALL[name]
+    small = Architecture(
+        **{
+            **{field: getattr(fields, field) for field in fields.__dataclass_fields__},
+            "image_size": fields.image_size if fields.towers == 1 else 99,
+        }
+    )
+    model = AlexNet(10, small, rngs=nnx.Rngs(0))
+    images = np.zeros((1, small.image_size, small.image_size, 3), np.float32)
+    computed = {name: x[0].shape[1:] for name, x in model.activations(images).items()}
+    found = network.read(small, 10)
+    assert {layer.name: layer.hands_on for layer in found.layers} == computed
+    assert found.parameters == sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+# Guesses
+
+
+def test_confusion_counts_pairs():
+    labels, guessed = RANDOM.integers(0, 7, (2, 500)).astype(np.int32)
+    counts = guesses.confusion(labels, guessed, 7)
+    np.testing.assert_array_equal(counts, confusion_matrix(labels, guessed, labels=range(7)))
+
+
+def test_of_many_classes_the_most_confused_are_shown():
+    counts = np.diag(np.full(1000, 50))
+    counts[3, 900], counts[900, 3], counts[500, 501] = 9, 2, 12
+    assert guesses.mistaken(counts) == [(500, 501), (3, 900), (900, 3)]
+    assert guesses.most_confused(counts).tolist() == [3, 500, 501, 900]
+    assert guesses.most_confused(counts, most=3).tolist() == [500, 501]
+    assert guesses.most_confused(counts[:20, :20]).tolist() == list(range(20))
+    assert len(guesses.most_confused(RANDOM.integers(0, 9, (50, 50)))) == 20
+
+
+# Curves and pictures
+
+
+def test_curves_are_thinned_to_means():
+    x, y = curves.thinned(np.arange(3000.0), np.arange(3000.0) ** 2)
+    assert len(x) == curves.POINTS
+    np.testing.assert_allclose(x, np.arange(4.5, 3000, 10))
+    np.testing.assert_allclose(y, [(np.arange(i, i + 10) ** 2).mean() for i in range(0, 3000, 10)])
+
+
+def lines(splits: str, rates: list[float]) -> list[dict[str, Any]]:
+    found = []
+    for epoch, rate in enumerate(rates, 1):
+        line = {"epoch": epoch, "loss": 2.0, "top1_error": 0.5, "learning_rate": rate}
+        found += [{**line, "split": split} for split in splits.split()]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("runs", "decades"),
+    [
+        ([[]], False),
+        ([lines("train", [0.1])], False),
+        ([lines("train test", [0.1] * 3 + [0.01] * 3)], True),
+        ([lines("train", [0.3, 0.2, 0.1, 0.0])], False),
+    ],
+)
+def test_curves_of_runs_that_have_just_begun_and_of_rates_that_drop(runs, decades):
+    loss, error, rate = curves.draw(runs)
+    assert loss.count("<svg") == error.count("<svg") == 1
+    assert "loss, nats" in loss
+    assert "10^{-2}" in rate or "−2" in rate if decades else "0.0" in rate
+
+
+def test_metrics_that_are_being_written_are_read_up_to_there(tmp_path: Path):
+    assert read_lines(tmp_path) == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert read_lines(tmp_path) == [{"step": 1}, {"step": 2}]
+
+
+def test_a_mosaic_has_each_tile_in_its_place():
+    tiles = RANDOM.integers(0, 256, (5, 2, 3, 3), dtype=np.uint8)
+    whole = pictures.mosaic(tiles, columns=3, scale=2, gap=1)
+    assert whole.shape == (9, 20, 4)
+    np.testing.assert_array_equal(whole[5:9:2, 7:13:2, :3], tiles[4])
+    assert (whole[4, :, 3] == 0).all()
+    assert (whole[5:9, 14:, 3] == 0).all()
+
+
+# The page
+
+
+def trained(root: Path, name: str, config: ConfigDict) -> Path:
+    config.data.root = str(root / "prepared")
+    config.mesh.data, config.mesh.model = "8", "1"
+    assert train(config, root / name, Team(place({}), **config.processes)) == 0
+    return root / name
+
+
+@pytest.fixture(scope="module")
+def workdir(cache: Path) -> Path:
+    return trained(cache, "report", tiny.get_config())
+
+
+@pytest.fixture(scope="module")
+def written(workdir: Path, cache: Path) -> tuple[Path, str]:
+    """The page and what the command said."""
+    done = run("src.report", f"--workdir={workdir},{workdir}", cache=cache)
+    assert done.returncode == 0, done.stderr
+    return workdir / "report" / "index.html", done.stdout
+
+
+def test_the_command_says_where_the_page_is_and_how_large(written):
+    path, said = written
+    assert re.fullmatch(rf"{re.escape(str(path))}: \d\.\d MB\n", said)
+    assert path.stat().st_size < 4e6
+
+
+def test_the_page_has_the_runs_numbers(written, workdir: Path):
+    text = " ".join(written[0].read_text().split())
+    result = json.loads((workdir / "result.json").read_text())
+    assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
+    # The page counts for itself, and the result is of one view too.
+    assert f"<p>{100 * result['top1_error']:.1f}% of test is taken for another class" in text
+    assert "Errors are of 360 images (test), 1 view of each." in text
+    assert "exact, among all 1,437 training images" in text
+    parameters = sum(x.size for x in jax.tree.leaves(load(workdir).params))
+    assert f"<b>{parameters:,}</b><span>parameters" in text
+    named = {colour for colour in svg._VARIABLES if colour in text}
+    assert not named
+
+
+def chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not chromium():
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def look(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
+    """What a browser finds on the page."""
+    shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    complaints, requests = [], []
+    shown.on("console", lambda message: complaints.append(message.text))
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+    shown.on("request", lambda request: requests.append(request.url))
+    shown.goto(path.as_uri())
+    shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = shown.evaluate(
+        """async () => {
+          await Promise.all([...document.images].map(i => i.decode().catch(() => null)));
+          return {
+            images: [...document.images].map(i => i.naturalWidth),
+            sections: [...document.querySelectorAll('section')].map(s => s.id),
+            empty: [...document.querySelectorAll('section')].filter(
+              s => s.getBoundingClientRect().height < 60).map(s => s.id),
+            width: document.documentElement.scrollWidth,
+            wide: [...document.body.querySelectorAll('*')].filter(e => !e.closest('svg') &&
+              e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML),
+            drawings: [...document.querySelectorAll('svg')].filter(
+              s => s.getBoundingClientRect().width > 0).map(s => s.getBoundingClientRect().width),
+            background: getComputedStyle(document.body).backgroundColor,
+            ink: getComputedStyle(document.querySelector('svg text')).fill,
+            ids: [...document.querySelectorAll('[id]')].map(e => e.id),
+          }
+        }"""
+    )
+    shown.close()
+    beyond = [url for url in requests if not url.startswith(("data:", path.as_uri()))]
+    return {**found, "complaints": complaints, "requests": beyond}
+
+
+def assert_presentable(found: dict[str, Any], width: int, sections: tuple[str, ...]) -> None:
+    assert found["complaints"] == []
+    assert found["requests"] == []
+    assert found["width"] <= width
+    assert found["wide"] == []
+    assert tuple(found["sections"]) == sections
+    assert found["empty"] == []
+    assert len(found["images"]) > 20
+    assert min(found["images"]) > 0
+    assert len(found["ids"]) == len(set(found["ids"]))
+
+
+def brightness(colour: str) -> float:
+    return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390, 360])
+def test_browsers_show_the_page(written, browser, width: int, scheme: str):
+    found = look(browser, written[0], width, scheme)
+    assert_presentable(found, width, SECTIONS)
+    assert len(found["drawings"]) == 6  # curves, the network once, a histogram, a matrix
+    assert min(found["drawings"]) > 250
+    background, ink = brightness(found["background"]), brightness(found["ink"])
+    assert (background > 0.9, ink < 0.5) == ((True, True) if scheme == "light" else (False, False))
+
+
+def one_tower() -> ConfigDict:
+    config = tiny.get_config()
+    config.model.towers = 1
+    return config
+
+
+def four_towers_of_their_own_first_kernels() -> ConfigDict:
+    config = tiny.get_config()
+    config.model.towers = 4  # which don't divide the ten classes
+    config.model.convs.conv1.update(local=True, size=3)
+    return config
+
+
+def locally_connected() -> ConfigDict:
+    config = cifar.get_config("conv-local-13pct", "digits")
+    config.batch_size = 32
+    return config
+
+
+def without_hidden_dense_layer() -> ConfigDict:
+    config = cifar.get_config("19pct", "digits")
+    config.batch_size = 32
+    return config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [
+        one_tower,
+        four_towers_of_their_own_first_kernels,
+        locally_connected,
+        without_hidden_dense_layer,
+    ],
+)
+def test_any_network_has_a_page(make, cache: Path, browser):
+    config = make()
+    config.duration = config.evaluate_every = "2 steps"
+    workdir = trained(cache, make.__name__, config)
+    path = page.write([workdir], among=100)
+    sections = SECTIONS
+    if make is four_towers_of_their_own_first_kernels:
+        sections = tuple(name for name in SECTIONS if name != "kernels")
+    assert_presentable(look(browser, path, 360, "light"), 360, sections)
+    text = " ".join(path.read_text().split())
+    assert "among 100 of the 1,437 training images, drawn at random" in text
+    layer = [*config.model.convs, *config.model.dense][-2]
+    assert f"nearest by the {layer} features" in text
+
+
+def test_folders_without_a_run_or_a_checkpoint_are_mistakes(workdir: Path, tmp_path: Path, cache):
+    done = run("src.report", f"--workdir={workdir},{tmp_path / 'none'}", cache=cache)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: workdir \S+none: no config.json .*\n", done.stderr)
+    for name in ("config.json", "preprocessing.npz"):
+        shutil.copy(workdir / name, tmp_path / name)
+    with pytest.raises(UserError, match="checkpoint"):
+        page.write([tmp_path])
+
+
+def test_without_the_extra_the_command_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(command, "EXTRA", ("jinja2", "no_such_package"))
+    with pytest.raises(UserError, match=r"^no_such_package not installed: .*\.\[report\]"):
+        command.check_extra()
+    look_at = (
+        "import sys, src.report.__main__ as m; sys.exit(any(p in sys.modules for p in m.EXTRA))"
+    )
+    assert subprocess.run([sys.executable, "-c", look_at], cwd=ROOT).returncode == 0
