@@ -21,6 +21,7 @@ HEIGHT, LENGTH = 76.0, 50.0  # of the largest box
 SLANT = (0.30, 0.22)  # how far its back is to the right and up, of its height
 BESIDE = 138.0  # for the words about a layer, where they are beside it
 LINE, PITCH = 13.0, 124.0  # from one line of words, and one layer, to the next
+BEHIND = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 0.8}  # words that lines may cross
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def draw(network: Network, *, standing: bool) -> Markup:
     if network.towers > 1:
         for tower in range(network.towers):
             x, y = sheet.place(1, tower)
-            words: dict[str, Any] = {"color": svg.series(tower), "ha": "center", "weight": "bold"}
+            words: dict[str, Any] = {"color": svg.series(tower), "weight": "bold"}
+            words |= {"ha": "center", "bbox": BEHIND, "zorder": 5}
             axes.text(x, y + 47, f"tower {tower + 1}", **words)
     says = f"{len(network.layers)} layers in {network.towers} towers"
     return svg.inline(drawn, says, style=f"max-width: {1.3 * sheet.width:.0f}px")
@@ -149,9 +151,8 @@ def _connect(
 
 def _label(axes: Axes, box: _Box, shape: Shape) -> None:
     text = " × ".join(f"{n:,}" for n in shape)
-    behind = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 0.8}
     place = (box.x + box.height * SLANT[0] / 2, box.bottom - 12)
-    axes.text(*place, text, ha="center", size=10, zorder=5, bbox=behind)
+    axes.text(*place, text, ha="center", size=10, zorder=5, bbox=BEHIND)
 
 
 def _words(layer: Layer) -> list[tuple[str, str]]:
