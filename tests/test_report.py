@@ -212,6 +212,13 @@ def test_of_many_classes_the_most_confused_are_shown():
     assert len(guesses.most_confused(RANDOM.integers(0, 9, (50, 50)))) == 20
 
 
+def test_classes_may_be_called_anything():
+    names = ["$a$ & <b>", "数字", "a name that is rather long"]
+    drawn = guesses._heat(np.diag([3, 2, 1]), np.arange(3), names)
+    for shown in ("$a$ &amp; &lt;b&gt;", "数字", "a name that is …"):
+        assert drawn.count(f">{shown}</text>") == 2
+
+
 # Curves and pictures
 
 
@@ -418,6 +425,7 @@ def test_any_network_has_a_page(make, cache: Path, browser):
     config = make()
     config.duration = config.evaluate_every = "2 steps"
     workdir = trained(cache, make.__name__, config)
+    (workdir / "result.json").unlink()
     path = page.write([workdir], among=100)
     sections = SECTIONS
     if make is four_towers_of_their_own_first_kernels:
@@ -427,6 +435,8 @@ def test_any_network_has_a_page(make, cache: Path, browser):
     assert "among 100 of the 1,437 training images, drawn at random" in text
     layer = [*config.model.convs, *config.model.dense][-2]
     assert f"nearest by the {layer} features" in text
+    assert "The run is not finished" in text
+    assert "epochs of 2 steps" in text
 
 
 def test_folders_without_a_run_or_a_checkpoint_are_mistakes(workdir: Path, tmp_path: Path, cache):

@@ -129,7 +129,7 @@ def draw(network: Network, *, standing: bool) -> Markup:
             words |= {"ha": "center", "bbox": BEHIND, "zorder": 5}
             axes.text(x, y + 47, f"tower {tower + 1}", **words)
     says = f"{len(network.layers)} layers in {network.towers} towers"
-    return svg.inline(drawn, says, style=f"max-width: {1.3 * sheet.width:.0f}px")
+    return svg.inline(drawn, says, widest=1.3 * sheet.width)
 
 
 def _connect(

@@ -127,12 +127,11 @@ def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str]) -> Markup:
             text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "size": 8}
             axes.text(column, row, f"{counts[a, b]}", **text)
     labels = [name if len(name) <= 16 else f"{name[:15]}…" for name in (names[i] for i in chosen)]
-    axes.set_xticks(range(side), labels, rotation=90, fontsize=9)
-    axes.set_yticks(range(side), labels, fontsize=9)
+    words: dict[str, Any] = {"fontsize": 9, "parse_math": False}  # a dollar is a dollar
+    axes.set_xticks(range(side), labels, rotation=90, **words)
+    axes.set_yticks(range(side), labels, **words)
     axes.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="taken for", ylabel="true class")
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    return svg.inline(
-        drawn, "Confusion matrix", style=f"max-width: {1.4 * cell * side + 140:.0f}px"
-    )
+    return svg.inline(drawn, "Confusion matrix", widest=1.4 * cell * side + 140)

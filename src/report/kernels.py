@@ -69,4 +69,4 @@ def _histogram(measured: list[np.ndarray]) -> Markup:
         axes.set_ylabel("kernels" if len(measured) == 1 else f"tower {number + 1}")
     rows[-1].set_xlim(0, 1)
     rows[-1].set_xlabel("colourfulness (dotted: expected of random weights)")
-    return svg.inline(drawn, "How many kernels are how colourful", style="max-width: 520px")
+    return svg.inline(drawn, "How many kernels are how colourful", widest=520)

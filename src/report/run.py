@@ -83,8 +83,10 @@ def facts(run: Run) -> dict[str, Any]:
     config, data, result = run.config, run.data, workdirs.read_result(run.workdir)
     evaluations = [line for line in read_lines(run.workdir) if line["split"] != "train"]
     numbers: dict[str, Any] = result or (evaluations[-1] if evaluations else {})
+    dataset: str = config.data.dataset
+    is_folder = dataset.startswith("folder:")
     return {
-        "dataset": config.data.dataset.rpartition("/")[2].removeprefix("folder:"),
+        "dataset": Path(dataset.removeprefix("folder:")).name if is_folder else dataset,
         "classes": len(run.class_names),
         "examples": {
             split: data.num_examples[split] for split in (data.train_split, data.eval_split)

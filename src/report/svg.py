@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import warnings
 from typing import Any
 
 import matplotlib
@@ -32,7 +33,6 @@ STYLE: Any = {  # matplotlib's types want each key's name
     "ytick.color": LINE,
     "xtick.labelcolor": QUIET,
     "ytick.labelcolor": QUIET,
-    "legend.frameon": False,
 }
 
 
@@ -46,16 +46,17 @@ def figure(width: float, height: float, constrained: bool = True) -> Figure:
     return Figure(figsize=(width / 72, height / 72), layout="constrained" if constrained else None)
 
 
-def inline(drawn: Figure, says: str, **attributes: str) -> Markup:
+def inline(drawn: Figure, says: str, widest: float | None = None) -> Markup:
     """The figure as an SVG element, as wide as its place in the page.
 
     Args:
       says: what it shows, for those who can't see it.
-      attributes: more of the element's, such as `class_`.
+      widest: pixels beyond which it does not grow; none by default.
     """
     text = io.StringIO()
     salt = hashlib.sha256(says.encode()).hexdigest()[:8]  # its ids must be no other figure's
-    with matplotlib.rc_context({"svg.hashsalt": salt}):
+    with matplotlib.rc_context({"svg.hashsalt": salt}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing")  # the browser's fonts will have it
         drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     body = text.getvalue()
     body = body[body.index("<svg") :]
@@ -64,7 +65,7 @@ def inline(drawn: Figure, says: str, **attributes: str) -> Markup:
     body = re.sub(r"font(-family)?: [^;\"]*?(, sans-serif)", "font-family: inherit", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
-    extra = "".join(Markup(' {}="{}"').format(k.rstrip("_"), v) for k, v in attributes.items())
+    width = f"max-width: {widest:.0f}px" if widest else ""
+    opening = Markup('<svg role="img" aria-label="{}" style="{}"').format(says, width)
     size = r'<svg [^>]*?viewBox="([^"]*)"[^>]*>'
-    opening = Markup('<svg role="img" aria-label="{}"{}').format(says, Markup(extra))
     return Markup(re.sub(size, lambda m: f'{opening} viewBox="{m[1]}">', body, count=1))
