@@ -1,6 +1,5 @@
 """What came out of an experiment: numbers over seeds, a table, sentences, a figure."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from src.machine import describe
+from src.metrics import read_lines
 from src.workdir import read_result
 
 
 def lines(folder: Path, split: str) -> list[dict[str, float]]:
     """The lines of a run's metrics.jsonl: of "train", or of "evaluation", whatever its split."""
-    found = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    found = read_lines(folder)
     return [line for line in found if (line["split"] == "train") == (split == "train")]
 
 
