@@ -83,7 +83,7 @@ class Team:
             local_device_ids=own_gpus(os.environ),
             cluster_detection_method="deactivate",  # launch/run.sh has looked already
             heartbeat_timeout_seconds=int(2 * self._lost_after) + 30,
-            shutdown_timeout_seconds=int(self._lost_after) + 1,
+            shutdown_timeout_seconds=int(self._stuck_after),  # the watch notices a lost one sooner
         )
         return self
 
