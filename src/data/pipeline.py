@@ -5,6 +5,7 @@ resumes starts at its step, and needs nothing else to see what it would have see
 """
 
 import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Mapping
@@ -151,9 +152,12 @@ def _in_parallel(load: Callable[[int], Batch], steps: range, types: Mapping[str,
 
     dataset = (
         tf.data.Dataset.range(steps.start, steps.stop)
-        .map(load_tensors, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(load_tensors, num_parallel_calls=os.cpu_count(), deterministic=True)
         .prefetch(2)
     )
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread may sleep on for many seconds when all shall end
+    dataset = dataset.with_options(options)
 
     def iterate() -> Batches:
         try:
