@@ -45,6 +45,8 @@ def paper(dataset: str) -> ConfigDict:
     config.log_every = 20  # steps that a line of metrics is the mean of
     config.views = 10  # of each image in the final evaluation: 1, 9 or 10
 
+    config.init_from = ""  # a workdir whose network to begin with: fine-tuning
+
     config.data = ConfigDict()
     config.data.dataset = dataset
     config.data.size = 256  # height and width of the prepared images
@@ -68,6 +70,7 @@ def paper(dataset: str) -> ConfigDict:
     config.optimizer.weight_decays = ConfigDict()  # of single layers, by name, where it differs
     config.optimizer.decay_biases = True
     config.optimizer.bias_rate = 1.0  # the biases' rate, in units of the weights'
+    config.optimizer.frozen = ""  # layers that stay as they are, by patterns: "conv*,fc6"
 
     config.schedule = ConfigDict()
     config.schedule.name = "plateau"  # or "steps", "constant", "cosine"

@@ -1,11 +1,15 @@
 """A trained network, ready to look at images."""
 
 import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import psutil
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -13,11 +17,12 @@ from src import workdir as workdirs
 from src.checkpoint import Checkpoints
 from src.data import images as images_
 from src.errors import UserError
-from src.inference import make_classify, make_features
+from src.inference import Forward, make_classify, make_features
 from src.mesh import DATA_AXIS, make_mesh, replicate, to_devices
+from src.models.presets import Architecture
 from src.step import abstract_state
 
-MOST_AT_ONCE = 64  # images a batch
+MOST_AT_ONCE = 64  # images a batch, for each shard of the data
 
 
 def load(
@@ -41,6 +46,14 @@ def load(
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         params = checkpoints.restore_params(like, checkpoint)
     return Classifier(config, preprocessing, params, mesh)
+
+
+class OfFile(NamedTuple):
+    """What a network makes of a file."""
+
+    file: images_.Original
+    output: np.ndarray | None  # probabilities or features; None where the file can't be read
+    error: str = ""  # and why not
 
 
 class Classifier:
@@ -78,7 +91,23 @@ class Classifier:
         Raises:
           UserError: the images are of another type or shape.
         """
-        return np.exp(self._map(self.classify(views or self.config.views), images))
+        return np.exp(self._of_images(self.classify(views or self.config.views), images))
+
+    def predict_files(
+        self, files: Iterable[images_.Original], views: int | None = None
+    ) -> Iterator[OfFile]:
+        """The probabilities (classes,) of one image file after the other, in their order.
+
+        While a batch is computed, the next is read. A file that can't be read has an `error` and
+        does not stop the others.
+
+        Args:
+          files: paths, or what else `images.Original` lists; as many as there are, also endlessly.
+          views: as for images.
+        """
+        for of_file in self._of_files(self.classify(views or self.config.views), files):
+            log_p = of_file.output
+            yield of_file if log_p is None else of_file._replace(output=np.exp(log_p))
 
     def features(self, images: np.ndarray, layer: str = "fc7") -> np.ndarray:
         """What a layer makes of the images' centres: float32 (N, units) or (N, H, W, maps).
@@ -88,31 +117,110 @@ class Classifier:
           layer: conv1 … conv5, fc6 … fc8.
 
         Raises:
+          UserError: there is no such layer, or as for the probabilities.
+        """
+        return self._of_images(self._features_of(layer), images)
+
+    def file_features(
+        self, files: Iterable[images_.Original], layer: str = "fc7"
+    ) -> Iterator[OfFile]:
+        """What a layer makes of one image file after the other, as `predict_files` does it.
+
+        Raises:
           UserError: there is no such layer.
         """
+        return self._of_files(self._features_of(layer), files)
+
+    def _features_of(self, layer: str) -> Forward:
         layers = [*self.config.model.convs, *self.config.model.dense]
         if layer not in layers:
             raise UserError(f"layer: {layer!r} is none of {', '.join(layers)}")
-        features = self._map(self._featurise(layer), images)
-        return features[:, : len(self.class_names)] if layer == layers[-1] else features
+        return self._featurise(layer)
 
-    def _map(self, forward: Any, images: np.ndarray) -> np.ndarray:
+    @functools.cached_property
+    def at_once(self) -> int:
+        """How many images a batch has at most: as many as half of the memory is enough for."""
+        shards = self._mesh.shape[DATA_AXIS]
+        own = self._mesh.local_devices
+        limits = [device.memory_stats() for device in own]
+        free = min(
+            limit["bytes_limit"] - limit["bytes_in_use"]
+            if limit
+            else psutil.virtual_memory().available // len(own)
+            for limit in limits
+        )
+        architecture = Architecture.from_fields(self.config.model.to_dict())
+        fit = max(1, free // 2 // _bytes_per_image(architecture, self.config.data.size))
+        return shards * min(MOST_AT_ONCE, 1 << (fit.bit_length() - 1))
+
+    def _of_images(self, forward: Forward, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] != 3 or not len(images):
             raise UserError(
                 f"images: {images.dtype} {images.shape}, where uint8 (N, H, W, 3) is needed"
             )
-        size, shards = self.config.data.size, self._mesh.shape[DATA_AXIS]
-        if images.shape[1:3] != (size, size):
-            images = np.stack([images_.decode(images_.prepare(i, size)) for i in images])
-        # Few sizes of batches, and so few compilations.
-        at_once = min(MOST_AT_ONCE, 1 << (len(images) - 1).bit_length())
-        at_once = -(-at_once // shards) * shards
-        outputs = []
-        for start in range(0, len(images), at_once):
-            batch = images[start : start + at_once]
-            filling = [(0, at_once - len(batch)), (0, 0), (0, 0), (0, 0)]
-            on_devices = to_devices(self._mesh, {"image": np.pad(batch, filling)}, at_once)
-            output = forward(self.params, on_devices["image"], self.statistics)
-            outputs.append(np.asarray(output)[: len(batch)])
-        return np.concatenate(outputs)
+        images = np.stack([self._read(image) for image in images])
+        rows = self._rows(len(images))
+        starts = range(0, len(images), rows)
+        outputs = [self._start(forward, images[at : at + rows], rows) for at in starts]
+        return np.concatenate([np.asarray(output) for output in outputs])[: len(images)]
+
+    def _of_files(self, forward: Forward, files: Iterable[images_.Original]) -> Iterator[OfFile]:
+        remaining = iter(files)
+        with ThreadPoolExecutor() as pool:
+
+            def start_reading() -> Reading:
+                some = itertools.islice(remaining, self.at_once)
+                return [(file, pool.submit(self._read, file)) for file in some]
+
+            reading, computing = start_reading(), None
+            rows = self._rows(len(reading))
+            while reading:
+                ahead = start_reading()
+                pixels = [f.result() for _, f in reading if f.exception() is None]
+                output = self._start(forward, np.stack(pixels), rows) if pixels else None
+                if computing:
+                    yield from _finish(*computing)
+                reading, computing = ahead, (reading, output)
+            if computing:
+                yield from _finish(*computing)
+
+    def _read(self, original: images_.Original) -> np.ndarray:
+        """An image as evaluation sees it, to the bit: uint8 (size, size, 3)."""
+        size = self.config.data.size
+        if isinstance(original, np.ndarray) and original.shape == (size, size, 3):
+            return original  # is prepared already
+        return images_.decode(images_.prepare(original, size))
+
+    def _rows(self, count: int) -> int:
+        """The size of batches for so many images: one of few, so that few are compiled."""
+        shards = self._mesh.shape[DATA_AXIS]
+        power = 1 << max(0, count - 1).bit_length()
+        return min(self.at_once, -(-power // shards) * shards)
+
+    def _start(self, forward: Forward, images: np.ndarray, rows: int) -> jax.Array:
+        """Has a batch computed, (rows, …), without waiting for it."""
+        filling = [(0, rows - len(images)), (0, 0), (0, 0), (0, 0)]
+        on_devices = to_devices(self._mesh, {"image": np.pad(images, filling)}, rows)
+        return forward(self.params, on_devices["image"], self.statistics)
+
+
+Reading = list[tuple[images_.Original, Future[np.ndarray]]]
+
+
+def _finish(reading: Reading, output: jax.Array | None) -> Iterator[OfFile]:
+    outputs = iter([] if output is None else np.asarray(output))
+    for file, future in reading:
+        if error := future.exception():
+            if not isinstance(error, images_.UnreadableImage):
+                raise error
+            yield OfFile(file, None, str(error))
+        else:
+            yield OfFile(file, next(outputs))
+
+
+def _bytes_per_image(architecture: Architecture, size: int) -> int:
+    """About what a forward pass needs: four times each layer's maps before pooling."""
+    sides = architecture.sides()
+    maps = sum(spec.maps * sides[name][0] ** 2 for name, spec in architecture.convs.items())
+    return 4 * 4 * maps + 3 * size**2

@@ -49,10 +49,16 @@ def run(
     if values.cpu_devices is not None:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _share(values.cpu_devices))
+        # Devices that share busy cores may wait long for one another; XLA aborts after 40 seconds.
+        patience = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
+        os.environ["XLA_FLAGS"] = f"{patience} {os.environ.get('XLA_FLAGS', '')}"
     try:
         sys.exit(main(arguments))
     except (UserError, DivergedError, JoinError, LostProcessError) as error:
         _fail(error, error.exit_status)
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _exit(1)
     except Exception:
         traceback.print_exc()
         _exit(1)
@@ -69,7 +75,7 @@ def _share(cpu_devices: int) -> int:
 
 def _parse(values: flags.FlagValues) -> list[str]:
     try:
-        arguments = values(sys.argv)[1:]
+        arguments = values([_with_underscores(argument) for argument in sys.argv])[1:]
         if "config" in values:
             _ = values.config.keys  # a file that can't be loaded is told of at the first look
     except AttributeError as missing:  # ml_collections says no more than the field's name
@@ -83,6 +89,14 @@ def _parse(values: flags.FlagValues) -> list[str]:
     ) as mistake:  # a file or a value
         _fail(mistake, 2)
     return arguments
+
+
+def _with_underscores(argument: str) -> str:
+    """--save-features=FILE is --save_features=FILE."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{value}"
 
 
 def _fail(error: Exception | str, status: int) -> NoReturn:

@@ -14,6 +14,7 @@ from src.data import augment
 from src.data.augment import Statistics
 from src.mesh import BATCH, DATA_AXIS, PARAMETERS
 from src.models.layers import TOWER_AXIS
+from src.models.presets import depth
 from src.step import graph_of
 
 Forward = Callable[[Any, jax.Array, Statistics], jax.Array]
@@ -58,7 +59,10 @@ def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) 
         towers = nnx.merge(graph, params).activations(crops)[layer]
         return jnp.concatenate(towers, axis=-1).astype(jnp.float32)
 
-    return jax.jit(_over_mesh(of_shard, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS)))
+    featurise = _over_mesh(of_shard, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS))
+    is_last = layer == max(config.model.dense, key=depth)
+    made = num_classes if is_last else None  # what stands for no class is left out
+    return jax.jit(lambda *arguments: featurise(*arguments)[..., :made])
 
 
 def _view(

@@ -1,5 +1,6 @@
 """Stochastic gradient descent with momentum, in the paper's form."""
 
+import fnmatch
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+
+
+def is_frozen(layer: str, patterns: str) -> bool:
+    """Whether a layer's name is like one of some patterns, such as "conv*,fc6"."""
+    return any(fnmatch.fnmatchcase(layer, pattern) for pattern in patterns.split(","))
 
 
 def momentum(
@@ -17,6 +23,7 @@ def momentum(
     weight_decays: Mapping[str, float],
     decay_biases: bool,
     bias_rate: float,
+    frozen: str = "",
 ) -> optax.GradientTransformation:
     """v ← decay·v − weight_decay·rate·w − rate·g; w ← w + v (the paper's section 5).
 
@@ -30,10 +37,13 @@ def momentum(
       weight_decays: of layers that have one of their own, by name.
       decay_biases: whether it applies to the biases as well; in the authors' code it does not.
       bias_rate: the biases' rate, in units of `rate`: 1 in the paper, 2 in the authors' code.
+      frozen: which layers stay as they are: see `is_frozen`.
     """
 
     def step(path: tuple[Any, ...], gradient: jax.Array, w: jax.Array) -> jax.Array:
         layer, is_bias = path[0].key, path[-1].key == "bias"
+        if is_frozen(layer, frozen):
+            return jnp.zeros_like(w)
         decayed = 0 if is_bias and not decay_biases else weight_decays.get(layer, weight_decay)
         own_rate = jnp.multiply(rate, bias_rate if is_bias else 1)
         return -own_rate * (gradient + decayed * w)

@@ -1,26 +1,31 @@
 """What is on images.
 
-python -m src.predict --workdir=DIR [--views=1|9|10] [--top=5] [--json] IMAGE|FOLDER…
+python -m src.predict --workdir=DIR[,DIR…] [--views=1|9|10] [--top=5] [--json] IMAGE…
+python -m src.predict --workdir=DIR --save_features=FILE.npz [--layer=fc7] IMAGE…
+
+IMAGE is a file, a folder, a pattern like 'photos/**/*.jpg', or - for an image on standard input.
+Several runs are an ensemble, whose probabilities are averaged.
 """
 
-import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import flags
+from tqdm import tqdm
 
-from src.classifier import MOST_AT_ONCE, load
+from src import files
+from src.classifier import MOST_AT_ONCE, Classifier, OfFile, load
 from src.cli import new_flags, run
-from src.data import images
 from src.data.augment import VIEWS as KNOWN_VIEWS
+from src.data.images import Original
 from src.errors import UserError
 
 FLAGS = new_flags()
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run whose network is asked.", required=True, flag_values=FLAGS
+WORKDIR = flags.DEFINE_list(
+    "workdir", None, "The run whose network is asked; or several.", required=True, flag_values=FLAGS
 )
 VIEWS = flags.DEFINE_enum(
     "views",
@@ -34,52 +39,115 @@ CHECKPOINT = flags.DEFINE_enum(
 )
 TOP = flags.DEFINE_integer("top", 5, "How many classes to show.", lower_bound=1, flag_values=FLAGS)
 JSON = flags.DEFINE_bool("json", False, "Print a JSON object an image.", flag_values=FLAGS)
+FILES_FROM = flags.DEFINE_string(
+    "files_from",
+    None,
+    "A file that names images, one a line; - for standard input.",
+    flag_values=FLAGS,
+)
+SAVE_FEATURES = flags.DEFINE_string(
+    "save_features",
+    None,
+    "Write what a layer makes of the images to this .npz instead.",
+    flag_values=FLAGS,
+)
+LAYER = flags.DEFINE_string("layer", "fc7", "Which layer.", flag_values=FLAGS)
+
+BAR = 24  # characters of a probability of 1
+EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Shows the predictions; 1 if a file could not be read, which does not stop the others."""
-    if not arguments:
-        raise UserError("arguments: no image is given; name image files or folders of them")
-    classifier = load(WORKDIR.value, checkpoint=CHECKPOINT.value)
-    views = int(VIEWS.value) if VIEWS.value else None
-    paths = find_files(arguments)
-    all_readable = True
-    while some := list(itertools.islice(paths, MOST_AT_ONCE)):
-        pixels = {}
-        for path in some:
-            try:
-                pixels[path] = images.decode(images.prepare(path, classifier.config.data.size))
-            except images.UnreadableImage as reason:
-                all_readable = False
-                print(f"error: {path}: {reason}", file=sys.stderr)
-        if pixels:
-            probabilities = classifier(np.stack(list(pixels.values())), views)
-            for path, of_image in zip(pixels, probabilities, strict=True):
-                show(path, of_image, classifier.class_names)
-    return 0 if all_readable else 1
+    if SAVE_FEATURES.value is not None:
+        _check_writable(Path(SAVE_FEATURES.value))
+        if len(WORKDIR.value) > 1:
+            raise UserError(f"--workdir={','.join(WORKDIR.value)}: features are of one network")
+    images = files.find(arguments, FILES_FROM.value)
+    members = [load(workdir, checkpoint=CHECKPOINT.value) for workdir in WORKDIR.value]
+    originals = [image.original for image in images]
+    if SAVE_FEATURES.value is not None:
+        of_files = members[0].file_features(originals, LAYER.value)
+    else:
+        of_files = ensemble(members, originals, int(VIEWS.value) if VIEWS.value else None)
 
-
-def find_files(arguments: Sequence[str]) -> Iterator[Path]:
-    """The arguments, and instead of folders the files in them, however deep."""
-    for path in map(Path, arguments):
-        if path.is_dir():
-            yield from sorted(file for file in path.rglob("[!.]*") if file.is_file())
+    names, outputs = [], []
+    for image, of_file in zip(images, _with_progress(of_files, len(images)), strict=True):
+        if of_file.output is None:
+            tqdm.write(f"error: {files.printable(image.name)}: {of_file.error}", file=sys.stderr)
+            continue
+        names.append(image.name)
+        if SAVE_FEATURES.value is not None:
+            outputs.append(of_file.output)
         else:
-            yield path
+            show(image.name, of_file.output, members[0].class_names)
+    if SAVE_FEATURES.value is not None and outputs:
+        save(Path(SAVE_FEATURES.value), names, np.stack(outputs))
+    return 0 if len(names) == len(images) else 1
 
 
-def show(path: Path, probabilities: np.ndarray, class_names: Sequence[str]) -> None:
+def ensemble(
+    members: Sequence[Classifier], originals: Sequence[Original], views: int | None
+) -> Iterator[OfFile]:
+    """The mean of the members' probabilities (classes,) of one file after the other.
+
+    Raises:
+      UserError: the members have different classes.
+    """
+    for workdir, member in zip(WORKDIR.value, members, strict=True):
+        if member.class_names != members[0].class_names:
+            raise UserError(f"--workdir: {workdir} has other classes than {WORKDIR.value[0]}")
+    for of_members in zip(*(m.predict_files(originals, views) for m in members), strict=True):
+        first = of_members[0]
+        if first.output is None:
+            yield first
+        else:
+            mean = np.mean([of_member.output for of_member in of_members], axis=0)
+            yield first._replace(output=mean)
+
+
+def show(name: str, probabilities: np.ndarray, class_names: Sequence[str]) -> None:
     """Prints the most probable classes, as a table or as a line of JSON."""
     top = [
         (class_names[i], float(probabilities[i])) for i in np.argsort(-probabilities)[: TOP.value]
     ]
     if JSON.value:
         predictions = [{"class": name, "probability": p} for name, p in top]
-        print(json.dumps({"file": str(path), "predictions": predictions}))
+        print(json.dumps({"file": name, "predictions": predictions}))
     else:
-        print(str(path).encode(errors="backslashreplace").decode())  # a name may be no text
-        for name, p in top:
-            print(f"  {p:6.1%}  {name}")
+        print(files.printable(name))
+        for class_name, p in top:
+            print(f"  {p:6.1%}  {_bar(p)}{class_name}")
+
+
+def save(path: Path, names: Sequence[str], features: np.ndarray) -> None:
+    """Writes `features` (N, …) and `files` (N,), which are their names."""
+    incomplete = path.with_name(f"{path.name}.incomplete")
+    with incomplete.open("wb") as file:
+        np.savez(file, features=features, files=np.array(names))
+    incomplete.rename(path)
+    print(f"{LAYER.value} of {len(names)} images, {features.shape}, is in {path}")
+
+
+def _with_progress(of_files: Iterable[OfFile], count: int) -> Iterable[OfFile]:
+    # What is printed to a terminal is progress enough.
+    is_seen = sys.stdout.isatty() and SAVE_FEATURES.value is None
+    is_short = count <= MOST_AT_ONCE
+    return tqdm(of_files, "predict", count, unit=" images", disable=is_seen or is_short)
+
+
+def _check_writable(path: Path) -> None:
+    if path.suffix != ".npz":
+        raise UserError(f"--save_features={path}: name it .npz, which NumPy reads")
+    if not path.parent.is_dir():
+        raise UserError(f"--save_features={path}: there is no folder {path.parent}")
+
+
+def _bar(p: float) -> str:
+    if not sys.stdout.isatty():
+        return ""
+    whole, eighths = divmod(round(p * BAR * 8), 8)
+    return f"{'█' * whole}{EIGHTHS[eighths] if eighths else ''}".ljust(BAR) + "  "
 
 
 if __name__ == "__main__":

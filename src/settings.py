@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from src.data.augment import COLOUR_FORMS, MEAN_FORMS, VIEWS
 from src.errors import UserError
 from src.models.presets import Architecture
+from src.optimizer import is_frozen
 from src.schedules import in_steps, make_schedule
 
 
@@ -48,6 +49,15 @@ def check(config: ConfigDict) -> None:
             raise UserError(
                 f"config.optimizer.weight_decays: {layer!r} is none of {', '.join(layers)}"
             )
+    for pattern in filter(None, config.optimizer.frozen.split(",")):
+        if not any(is_frozen(layer, pattern) for layer in layers):
+            raise UserError(
+                f"config.optimizer.frozen: {pattern!r} is like none of {', '.join(layers)}"
+            )
+    if all(is_frozen(layer, config.optimizer.frozen) for layer in layers):
+        raise UserError(
+            f"config.optimizer.frozen: {config.optimizer.frozen!r} leaves nothing to be trained"
+        )
     for field in ("duration", "evaluate_every", "checkpoint_every"):
         in_steps(f"config.{field}", config[field], Fraction(1))
     make_schedule(config, total_steps=1, steps_per_epoch=Fraction(1))

@@ -19,7 +19,7 @@ from src.mesh import BATCH, DATA_AXIS, PARAMETERS
 from src.models.alexnet import AlexNet
 from src.models.layers import TOWER_AXIS
 from src.models.presets import Architecture
-from src.optimizer import momentum
+from src.optimizer import is_frozen, momentum
 
 Batch = dict[str, jax.Array]  # image, label, offset, flip: what src.data.pipeline yields
 Metrics = dict[str, jax.Array]
@@ -125,6 +125,12 @@ def make_train_step(
         step_key = jax.random.fold_in(training_key, state.step)
 
         def loss(params: Any) -> tuple[jax.Array, Metrics]:
+            params = {
+                layer: lax.stop_gradient(of_layer)
+                if is_frozen(layer, config.optimizer.frozen)
+                else of_layer
+                for layer, of_layer in params.items()
+            }
             metrics = sharded_metrics(params, batch, statistics, step_key)
             return metrics["loss"], metrics
 

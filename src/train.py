@@ -18,11 +18,12 @@ from src.data import pipeline
 from src.data.prepare import Prepared, prepare
 from src.evaluate import Member, describe, evaluate
 from src.inference import make_classify
+from src.initial import initial_state
 from src.mesh import local_rows, make_mesh, replicate, to_devices
 from src.metrics import RunLog
 from src.processes import Team
 from src.schedules import in_steps, is_due, make_schedule
-from src.step import TrainState, abstract_state, create_state, make_train_step
+from src.step import TrainState, abstract_state, make_train_step
 from src.stopping import SAVED, StopRequest
 
 
@@ -89,7 +90,7 @@ def _train(
     with StopRequest() as stop, Checkpoints(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(abstract_state(config, classes, mesh))
         state, progress = restored or (
-            create_state(config, classes, mesh),
+            initial_state(config, data.class_names, mesh),
             Progress(schedule=schedule.state()),
         )
         schedule.restore(progress.schedule)

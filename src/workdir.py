@@ -49,11 +49,10 @@ def check(workdir: Path, config: ConfigDict) -> None:
         raise UserError(f"workdir {workdir}: {error.strerror}; give another --workdir") from None
     if not _has_begun(workdir):
         return
-    before, now = _flat(read_config(workdir)), _flat(config)
     differing = [
-        f"config.{name} was {before.get(name, 'absent')!r} and is {now.get(name, 'absent')!r}"
-        for name in sorted(before.keys() | now.keys())
-        if not name.startswith(FREE_TO_CHANGE) and before.get(name) != now.get(name)
+        f"config.{name} was {before!r} and is {now!r}"
+        for name, before, now in differences(read_config(workdir), config)
+        if not name.startswith(FREE_TO_CHANGE)
     ]
     if differing:
         raise UserError(
@@ -108,7 +107,7 @@ def seen_claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) 
             f"workdir {workdir}: on {socket.gethostname()} it has not what process 0 has just "
             "written to it; give a folder that all hosts share"
         )
-    if _flat(read_config(workdir)) != _flat(config):
+    if differences(read_config(workdir), config):
         raise UserError(
             f"workdir {workdir}: the settings are others on {socket.gethostname()} than those of "
             "process 0; give all the same"
@@ -193,6 +192,13 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())  # else a power failure may leave an empty file of that name
     incomplete.rename(path)
+
+
+def differences(one: ConfigDict, other: ConfigDict) -> list[tuple[str, Any, Any]]:
+    """The fields that differ, by their full names, and what they are in each; or "absent"."""
+    a, b = _flat(one), _flat(other)
+    pairs = [(name, a.get(name, "absent"), b.get(name, "absent")) for name in sorted(a | b)]
+    return [(name, before, now) for name, before, now in pairs if before != now]
 
 
 def _flat(config: ConfigDict) -> dict[str, Any]:

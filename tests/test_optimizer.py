@@ -108,3 +108,19 @@ def test_the_state_does_not_depend_on_the_rate():
     states = [paper_momentum(decay_biases=True)(rate).init(params) for rate in (0.0, 0.1)]
     assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
     assert not any(jnp.any(leaf) for leaf in jax.tree.leaves(states))
+
+
+def test_frozen_layers_have_no_update_whatever_the_decay() -> None:
+    params, gradients = tree(0), tree(1)
+    optimizer = momentum(
+        0.1,
+        decay=DECAY,
+        weight_decay=WEIGHT_DECAY,
+        weight_decays={"conv1": 1.0},
+        decay_biases=True,
+        bias_rate=1.0,
+        frozen="conv*",
+    )
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    assert not any(update.any() for update in updates["conv1"].values())
+    assert all(update.all() for update in updates["fc8"].values())

@@ -1,15 +1,20 @@
 """Evaluation and prediction with a trained network, as commands and from Python."""
 
+import functools
+import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import src.classifier
 import tiny
-from commands import run
-from src.classifier import Classifier, load
+from commands import ROOT, environment, run
+from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data import pipeline
 from src.data.prepare import Prepared, prepare
 from src.data.sources import source
@@ -24,6 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("predict")
 
 
+@functools.cache
 def trained(root: Path, seed: int) -> Path:
     config = tiny.get_config()
     config.seed = seed
@@ -141,6 +147,93 @@ def test_a_file_that_is_no_image_does_not_stop_the_others(
     assert errors[1].startswith(f"error: {root / 'missing.jpg'}: ")
     assert done.stdout.count("%") == 10
     assert str(digit_files[1]) in done.stdout
+
+
+def test_files_are_predicted_in_order_whatever_the_batches(
+    classifier: Classifier,
+    root: Path,
+    examples: tuple[np.ndarray, np.ndarray],
+    digit_files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(classifier, "at_once", 8)
+    files = [*digit_files, root / "missing.png"] * 4
+    answers = list(classifier.predict_files(files))
+    assert [answer.file for answer in answers] == files
+    assert [answer.error for answer in answers if answer.error] == ["No such file or directory"] * 4
+    probabilities = np.stack([a.output for a in answers if a.output is not None])
+    np.testing.assert_allclose(
+        probabilities, np.tile(classifier(examples[0][:5]), (4, 1)), rtol=1e-5, atol=1e-9
+    )
+    features = [answer.output for answer in classifier.file_features(digit_files, "conv5")]
+    np.testing.assert_allclose(
+        features, classifier.features(examples[0][:5], "conv5"), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_files_are_read_ahead_but_not_without_end(
+    classifier: Classifier, digit_files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "at_once", 8)
+    asked = []
+    endless = (asked.append(i) or digit_files[0] for i in itertools.count())
+    answers = classifier.predict_files(endless)
+    next(answers)
+    assert len(asked) == 24  # a batch that is answered, one that is computed, one that is read
+    answers.close()
+
+
+def test_batches_are_as_small_as_memory_demands(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = classifier.at_once // MOST_AT_ONCE
+    assert classifier.at_once == MOST_AT_ONCE * shards
+    monkeypatch.setattr(src.classifier, "_bytes_per_image", lambda *_: 1 << 50)
+    del classifier.at_once
+    assert classifier.at_once == shards
+    del classifier.at_once
+
+
+def test_features_are_saved_with_the_files_names(
+    workdir: Path,
+    root: Path,
+    classifier: Classifier,
+    examples: tuple[np.ndarray, np.ndarray],
+    digit_files: list[Path],
+) -> None:
+    target = root / "features.npz"
+    pattern = root / "files" / "[0-9].png"
+    done = run(
+        "src.predict", f"--workdir={workdir}", "--save-features", target, pattern, cache=root
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(target) as saved:
+        assert saved["files"].tolist() == [str(file) for file in digit_files]
+        expected = classifier.features(examples[0][:5])
+        np.testing.assert_allclose(saved["features"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_image_on_standard_input_by_an_ensemble(
+    workdir: Path,
+    root: Path,
+    classifier: Classifier,
+    examples: tuple[np.ndarray, np.ndarray],
+    digit_files: list[Path],
+) -> None:
+    other = trained(root, 1)
+    command = [sys.executable, "-m", "src.predict", f"--workdir={workdir},{other}", "--json", "-"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(root),
+        input=digit_files[0].read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    image = examples[0][:1]
+    (mean,) = (classifier(image) + load(other)(image)) / 2
+    predictions = json.loads(done.stdout)["predictions"]
+    assert [p["probability"] for p in predictions] == pytest.approx(np.sort(mean)[:-6:-1], rel=1e-4)
 
 
 def test_evaluation_repeats_the_result_on_another_mesh(workdir: Path, root: Path) -> None:

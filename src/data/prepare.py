@@ -4,16 +4,12 @@ The authors too "down-sampled the images to a fixed resolution of 256x256" befor
 The outcome is an ordinary TFDS data set in ArrayRecord form, which allows random access.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
 import os
 import re
-import shutil
 import sys
-import uuid
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +24,7 @@ from tqdm import tqdm
 from src.data import images, sources
 from src.data.augment import Statistics
 from src.errors import UserError
+from src.once import make_once
 
 FORMAT = 2  # raise it when the same source would be prepared into something else than before
 EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
@@ -49,12 +46,17 @@ class Records:
         """The encoded images and the labels, int32 (N,), of the examples at `indices`, (N,)."""
         # One by one, and not by TFDS's `__getitems__`: that starts a thread for each shard. Parsed
         # here, since TFDS takes four times as long over it.
-        examples = [
-            tf_example_pb2.Example.FromString(self._source[i]).features.feature for i in indices
-        ]
+        examples = [self._features(i) for i in indices]
         encoded = [example["image"].bytes_list.value[0] for example in examples]
         labels = [example["label"].int64_list.value[0] for example in examples]
         return encoded, np.array(labels, np.int32)
+
+    def file(self, index: int) -> str:
+        """What an example was called in the source: a file's path, or what TFDS calls it."""
+        return os.fsdecode(self._features(index)["file"].bytes_list.value[0])
+
+    def _features(self, index: int) -> Any:
+        return tf_example_pb2.Example.FromString(self._source[index]).features.feature
 
 
 class Prepared:
@@ -117,41 +119,8 @@ def prepare(
     name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
     digest = hashlib.sha256(f"{FORMAT} {source.identity}".encode()).hexdigest()[:8]
     directory = Path(root).expanduser() / f"{name}-{size}px-{digest}"
-    if not directory.exists():
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(directory.parent / f".{directory.name}.lock"):
-            if not directory.exists():
-                with _complete_or_absent(directory) as incomplete:
-                    _fill(incomplete, name, dataset, size, source.load())
+    make_once(directory, lambda folder: _fill(folder, name, dataset, size, source.load()))
     return Prepared(directory)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lets one process in at a time. The lock of one that dies is opened by the system."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("another process is preparing the data: waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _complete_or_absent(directory: Path) -> Iterator[Path]:
-    """Gives a folder to fill, which gets the directory's name only once it is full."""
-    for left_by_a_killed_run in directory.parent.glob(f"{directory.name}.incomplete-*"):
-        shutil.rmtree(left_by_a_killed_run)
-    # Names of their own keep processes apart even where a network file system ignores locks.
-    incomplete = directory.with_name(f"{directory.name}.incomplete-{uuid.uuid4().hex[:8]}")
-    incomplete.mkdir()
-    try:
-        yield incomplete
-        incomplete.rename(directory)
-    except BaseException:
-        shutil.rmtree(incomplete)
-        raise
 
 
 class _Sums:

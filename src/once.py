@@ -1,0 +1,55 @@
+"""Folders that take long to make: made by one process, once, and complete or absent."""
+
+import contextlib
+import fcntl
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def make_once(directory: Path, fill: Callable[[Path], None]) -> None:
+    """Has a folder filled, unless it is there.
+
+    Of several processes that ask for the same one, the first fills it while the others wait. One
+    that is killed leaves nothing that looks finished.
+
+    Args:
+      fill: is given an empty folder, which then gets the directory's name.
+    """
+    if directory.exists():
+        return
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(directory.parent / f".{directory.name}.lock", directory.name):
+        if not directory.exists():
+            with _complete_or_absent(directory) as incomplete:
+                fill(incomplete)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, what: str) -> Iterator[None]:
+    """Lets one process in at a time. The lock of one that dies is opened by the system."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process is preparing {what}: waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _complete_or_absent(directory: Path) -> Iterator[Path]:
+    """Gives a folder to fill, which gets the directory's name only once it is full."""
+    for left_by_a_killed_run in directory.parent.glob(f"{directory.name}.incomplete-*"):
+        shutil.rmtree(left_by_a_killed_run)
+    # Names of their own keep processes apart even where a network file system ignores locks.
+    incomplete = directory.with_name(f"{directory.name}.incomplete-{uuid.uuid4().hex[:8]}")
+    incomplete.mkdir()
+    try:
+        yield incomplete
+        incomplete.rename(directory)
+    except BaseException:
+        shutil.rmtree(incomplete)
+        raise

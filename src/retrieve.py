@@ -1,0 +1,193 @@
+"""The images nearest to others, by the features that a network has of them.
+
+python -m src.retrieve --workdir=DIR --index=FOLDER|SPLIT [--nearest=6] [--json] QUERY…
+
+FOLDER is one of images, however deep; SPLIT one of the run's data, such as train. Their features
+are computed once and kept in DIR/index. QUERY is an image as for src.predict.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from src import files
+from src.checkpoint import fingerprint
+from src.classifier import Classifier, load
+from src.cli import new_flags, run
+from src.data.images import Original, decode
+from src.data.prepare import prepare
+from src.errors import UserError
+from src.once import make_once
+from src.retrieval import nearest
+from src.workdir import check_data
+
+FLAGS = new_flags()
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run whose network is asked.", required=True, flag_values=FLAGS
+)
+INDEX = flags.DEFINE_string(
+    "index", None, "Where to look: a folder, or a split's name.", required=True, flag_values=FLAGS
+)
+CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
+)
+LAYER = flags.DEFINE_string("layer", "fc7", "Whose features.", flag_values=FLAGS)
+NEAREST = flags.DEFINE_integer("nearest", 6, "How many to show.", lower_bound=1, flag_values=FLAGS)
+FILES_FROM = flags.DEFINE_string(
+    "files_from",
+    None,
+    "A file that names queries, one a line; - for standard input.",
+    flag_values=FLAGS,
+)
+JSON = flags.DEFINE_bool("json", False, "Print a JSON object a query.", flag_values=FLAGS)
+
+
+class Index(NamedTuple):
+    """Images, and what a layer makes of each."""
+
+    entries: list[dict[str, str]]  # of each image its "file" and, in a split, its "class"
+    features: np.ndarray  # float32 (N, …), a memory map
+
+
+class Images(NamedTuple):
+    """What an index is made of."""
+
+    identity: str  # changes when the images do
+    entries: list[dict[str, str]]
+    originals: Iterable[Original]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Shows the nearest images; 1 if a query can't be read, which does not stop the others."""
+    workdir = Path(WORKDIR.value)
+    queries = files.find(arguments, FILES_FROM.value)
+    classifier = load(workdir, checkpoint=CHECKPOINT.value)
+    index = open_index(workdir, classifier, INDEX.value, LAYER.value)
+    of_files = classifier.file_features([query.original for query in queries], LAYER.value)
+    readable, features = [], []
+    for query, of_file in zip(queries, of_files, strict=True):
+        if of_file.output is None:
+            print(f"error: {files.printable(query.name)}: {of_file.error}", file=sys.stderr)
+        else:
+            readable.append(query.name)
+            features.append(of_file.output)
+    if readable:
+        count = min(NEAREST.value, len(index.entries))
+        found = nearest(np.stack(features), index.features, count)
+        for query_name, distances, places in zip(readable, *found, strict=True):
+            show(query_name, distances, [index.entries[place] for place in places])
+    return 0 if len(readable) == len(queries) else 1
+
+
+def open_index(workdir: Path, classifier: Classifier, where: str, layer: str) -> Index:
+    """The features of all images in a folder or a split; computed, with progress, the first time.
+
+    They are computed anew when the network or the images have changed.
+
+    Args:
+      workdir: the classifier's, which keeps them.
+      where: a folder, or the name of a split of the data that the network was trained on.
+      layer: whose features.
+
+    Raises:
+      UserError: there is no such folder, split or layer, or it has no image that can be read.
+    """
+    folder = Path(where)
+    images = _of_folder(folder) if folder.is_dir() else _of_split(workdir, classifier, where)
+    identity = f"{layer} {fingerprint(classifier.params)} {images.identity}"
+    digest = hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
+    directory = workdir / "index" / f"{layer}-{digest}"
+    try:
+        make_once(directory, lambda into: _fill(into, classifier, images, layer))
+    except PermissionError as error:
+        raise UserError(f"workdir {workdir}: the index can't be kept there: {error}") from None
+    made = json.loads((directory / "entries.json").read_text())
+    shape = (len(made["entries"]), *made["shape"])
+    features = np.memmap(directory / "features.float32", np.float32, "r", shape=shape)
+    return Index(made["entries"], features)
+
+
+def _of_folder(folder: Path) -> Images:
+    found = files.find([str(folder)])
+    stats = [os.stat(image.name) for image in found]
+    listing = [
+        (image.name, stat.st_size, stat.st_mtime_ns)
+        for image, stat in zip(found, stats, strict=True)
+    ]
+    entries = [{"file": image.name} for image in found]
+    return Images(repr(listing), entries, [image.original for image in found])
+
+
+def _of_split(workdir: Path, classifier: Classifier, split: str) -> Images:
+    data = prepare(**classifier.config.data)
+    check_data(workdir, data)
+    if split not in data.num_examples:
+        raise UserError(
+            f"--index={split}: neither a folder nor a split, which are "
+            f"{' and '.join(data.num_examples)}"
+        )
+    records = data.records(split)
+    indices = range(data.num_examples[split])
+
+    def entry(index: int) -> dict[str, str]:
+        _, (label,) = records.read(np.array([index]))
+        return {"file": records.file(index), "class": data.class_names[label]}
+
+    def pixels() -> Iterator[np.ndarray]:
+        for index in indices:
+            (encoded,), _ = records.read(np.array([index]))
+            yield decode(encoded)
+
+    return Images(f"{data.directory.name} {split}", [entry(i) for i in indices], pixels())
+
+
+def _fill(directory: Path, classifier: Classifier, images: Images, layer: str) -> None:
+    of_files = classifier.file_features(images.originals, layer)
+    bar = tqdm(of_files, "index", len(images.entries), unit=" images", mininterval=1)
+    readable, unreadable, shape = [], [], ()
+    with (directory / "features.float32").open("wb") as file:
+        for entry, of_file in zip(images.entries, bar, strict=True):
+            if of_file.output is None:
+                unreadable.append(f"{files.printable(entry['file'])} ({of_file.error})")
+            else:
+                readable.append(entry)
+                shape = of_file.output.shape
+                file.write(of_file.output.tobytes())
+    left_out = "; ".join(unreadable[:3])
+    if not readable:
+        raise UserError(
+            f"--index={INDEX.value}: none of the {len(unreadable)} files there can be read: "
+            f"{left_out}"
+        )
+    if unreadable:
+        print(
+            f"left out {len(unreadable)} of {len(images.entries)} files, which cannot be read: "
+            f"{left_out}",
+            file=sys.stderr,
+        )
+    (directory / "entries.json").write_text(json.dumps({"shape": shape, "entries": readable}))
+
+
+def show(query: str, distances: np.ndarray, entries: Sequence[dict[str, str]]) -> None:
+    """Prints what is nearest to a query, as a table or as a line of JSON."""
+    if JSON.value:
+        found = [
+            {**entry, "distance": float(d)} for entry, d in zip(entries, distances, strict=True)
+        ]
+        print(json.dumps({"query": query, "nearest": found}))
+    else:
+        print(files.printable(query))
+        for entry, distance in zip(entries, distances, strict=True):
+            print(f"  {distance:9.2f}  {'  '.join(map(files.printable, reversed(entry.values())))}")
+
+
+if __name__ == "__main__":
+    run(main, FLAGS, __doc__)

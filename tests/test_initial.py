@@ -1,0 +1,136 @@
+"""Fine-tuning: a run that begins with another's network, and layers that stay as they are."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+import tiny
+from src import settings
+from src.classifier import load
+from src.errors import UserError
+from src.mesh import replicate, to_devices
+from src.place import place
+from src.processes import Team
+from src.step import create_state, make_train_step
+from src.train import train
+from tests import miniature
+
+
+def recipe(root: Path, **changes: str) -> ConfigDict:
+    config = tiny.get_config()
+    config.data.root = str(root / "prepared")
+    config.duration = "3 steps"
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def run(config: ConfigDict, workdir: Path) -> dict:
+    settings.check(config)
+    assert train(config, workdir, Team(place({}), **config.processes)) == 0
+    return jax.tree.map(np.asarray, load(workdir).params)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("initial")
+
+
+@pytest.fixture(scope="module")
+def before(root: Path) -> dict:
+    return run(recipe(root), root / "before")
+
+
+@pytest.fixture(scope="module")
+def three_classes(root: Path) -> str:
+    folder = root / "three"
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in ("a", "b", "c"):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(16):
+                pixels = random.integers(0, 256, (80, 80, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
+    return f"folder:{folder}"
+
+
+def test_frozen_layers_stay_as_they_were_and_the_others_learn(root: Path, before: dict) -> None:
+    config = recipe(root, init_from=str(root / "before"))
+    config.optimizer.frozen = "conv*,fc6"
+    after = run(config, root / "frozen")
+    for layer in before:
+        is_same = jax.tree.map(np.array_equal, before[layer], after[layer])
+        assert all(is_same.values()) == (layer not in ("fc7", "fc8")), layer
+
+
+def test_other_classes_get_a_last_layer_of_their_own(
+    root: Path, before: dict, three_classes: str
+) -> None:
+    config = recipe(root, init_from=str(root / "before"))
+    config.data.dataset = three_classes
+    config.optimizer.frozen = "conv*,fc6,fc7"
+    config.seed = 1  # by which all layers would be others
+    after = run(config, root / "classes")
+    for layer in before.keys() - {"fc8"}:
+        jax.tree.map(np.testing.assert_array_equal, after[layer], before[layer])
+    assert after["fc8"]["kernel"].shape == (2, tiny.UNITS["fc7"], 2)
+
+
+def test_a_run_goes_on_with_its_own_weights_when_the_first_ones_are_gone(
+    root: Path, before: dict
+) -> None:
+    (root / "gone").symlink_to(root / "before")
+    config = recipe(root, init_from=str(root / "gone"))
+    whole = run(config, root / "whole")
+    config.duration = "2 steps"
+    # A run of two steps, whose recipe then says three: the former has no other trace.
+    run(config, root / "resumed")
+    (root / "resumed" / "result.json").unlink()
+    text = (root / "resumed" / "config.json").read_text()
+    (root / "resumed" / "config.json").write_text(text.replace("2 steps", "3 steps"))
+    (root / "gone").unlink()
+    config.duration = "3 steps"
+    jax.tree.map(np.testing.assert_array_equal, run(config, root / "resumed"), whole)
+
+
+def test_another_network_is_refused(root: Path, before: dict) -> None:
+    config = recipe(root, init_from=str(root / "before"))
+    config.model.convs.conv3.maps = 32
+    config.model.dropout = 0.25  # may differ
+    with pytest.raises(UserError, match=r"convs\.conv3\.maps is 24 there and 32 h"):
+        run(config, root / "refused")
+    config = recipe(root, init_from=str(root / "nowhere"))
+    with pytest.raises(UserError, match=r"nowhere: no config\.json"):
+        run(config, root / "refused")
+
+
+@pytest.mark.parametrize(
+    ("frozen", "message"),
+    [("conv*,fc9", "'fc9' is like none of conv1"), ("*", "leaves nothing to be trained")],
+)
+def test_patterns_that_make_no_sense(root: Path, frozen: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        settings.check(recipe(root, **{"optimizer.frozen": frozen}))
+
+
+def test_the_backward_pass_ends_at_the_last_frozen_layer() -> None:
+    """As many convolutions and products as the layers that learn need."""
+
+    def count(frozen: str) -> int:
+        config = miniature.config()
+        config.optimizer.frozen = frozen
+        mesh = miniature.mesh(1, 1)
+        state = create_state(config, miniature.NUM_CLASSES, mesh)
+        batch = to_devices(mesh, miniature.batch(config), config.batch_size)
+        statistics = replicate(mesh, miniature.statistics())
+        step = make_train_step(config, miniature.NUM_CLASSES, mesh)
+        text = step.lower(state, batch, statistics, jnp.float32(0.1)).as_text()
+        return text.count("stablehlo.convolution")
+
+    forward = 2 * 5  # convolutions, one a tower and layer
+    assert count("") == 3 * forward - 2  # but none for the gradient to the image
+    assert count("conv*") == forward
