@@ -1,8 +1,8 @@
 """Measures what this project promises about speed and memory, and prints one table.
 
-    python -m benchmarks.run [--only=step,memory,pipeline,digits] [--photos=FOLDER] [--json=FILE]
+    python -m benchmarks.run [--only=PART,PART…] [--photos=FOLDER] [--json=FILE]
 
-It takes a quarter of an hour, in which nothing else should be running. Each measurement is a
+The parts are step, memory, pipeline, prediction and digits. It takes a quarter of an hour, in which nothing else should be running. Each measurement is a
 process of its own on two cores, one after another. What is compared takes turns, round by round and
 every other round in reverse, so that a machine that slows down does so for all. A ratio is of two
 measurements of the same round. The table has the medians over the rounds and the extremes.
@@ -22,7 +22,7 @@ from benchmarks.table import AT_LEAST, AT_MOST, Row, ratio, render
 from benchmarks.worker import CORES, alone
 from src.machine import describe
 
-PARTS = ("step", "memory", "pipeline", "digits")
+PARTS = ("step", "memory", "pipeline", "prediction", "digits")
 
 FULL = {"rounds": 3, "batch": 128, "seconds": 10, "photos": 1000, "steps": 60}
 TOY = {"rounds": 1, "batch": 2, "seconds": 0, "photos": 10, "steps": 4}  # only shows that it runs
@@ -49,8 +49,13 @@ def main() -> None:
     if "step" in parts or "memory" in parts:
         sections |= training(parts, sizes)
     with tempfile.TemporaryDirectory() as folder:
+        photos = flags.photos or f"{folder}/photos"
+        if not flags.photos and {"pipeline", "prediction"} & set(parts):
+            alone("photos", folder=photos, count=sizes["photos"])
         if "pipeline" in parts:
-            sections |= pipeline(flags.photos, folder, sizes)
+            sections |= pipeline(photos, folder, sizes)
+        if "prediction" in parts:
+            sections |= prediction(photos, folder, sizes)
         if "digits" in parts:
             sections |= digits(folder, sizes)
     about["measured"] = (
@@ -111,11 +116,8 @@ def training(parts: list[str], sizes: Sizes) -> Sections:
     return sections
 
 
-def pipeline(photos: str | None, folder: str, sizes: Sizes) -> Sections:
+def pipeline(photos: str, folder: str, sizes: Sizes) -> Sections:
     """Loading photographs: prepared by this project, beside tf.data with the originals."""
-    if photos is None:
-        photos = f"{folder}/photos"
-        alone("photos", folder=photos, count=sizes["photos"])
     flags = {
         "photos": photos,
         "root": f"{folder}/prepared",
@@ -135,6 +137,27 @@ def pipeline(photos: str | None, folder: str, sizes: Sizes) -> Sections:
             ratio("prepared ÷ originals", speed["ours"], speed["tfdata"], (AT_LEAST, 3.0)),
             Row("an original", results("ours", "original_bytes", 1e-3), "kB"),
             Row("a prepared image", results("ours", "prepared_bytes", 1e-3), "kB"),
+        ]
+    }
+
+
+def prediction(photos: str, folder: str, sizes: Sizes) -> Sections:
+    """Predicting photographs in files, beside the same network with images in memory."""
+    flags = {"photos": photos, "root": f"{folder}/prepared"}
+    results = InTurns(sizes["rounds"], {"prediction": ("prediction", flags)})
+    speed = results("prediction", "files_per_second")
+    forward = results("prediction", "forward_per_second")
+    return {
+        "Predicting photographs, the paper's network, one view": [
+            Row("from files", speed, "images/s"),
+            Row("from memory", forward, "images/s"),
+            ratio("from files ÷ from memory", speed, forward, (AT_LEAST, 0.8)),
+            Row(
+                "from the command to its first answer",
+                results("prediction", "first_answer_seconds"),
+                "s",
+                (AT_MOST, 8),
+            ),
         ]
     }
 
