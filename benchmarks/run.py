@@ -2,10 +2,11 @@
 
     python -m benchmarks.run [--only=PART,PART…] [--photos=FOLDER] [--json=FILE]
 
-The parts are step, memory, pipeline, prediction and digits. It takes a quarter of an hour, in which nothing else should be running. Each measurement is a
-process of its own on two cores, one after another. What is compared takes turns, round by round and
-every other round in reverse, so that a machine that slows down does so for all. A ratio is of two
-measurements of the same round. The table has the medians over the rounds and the extremes.
+The parts are step, memory, pipeline, prediction and digits. All take half an hour, in which nothing
+else should be running. Each measurement is a process of its own on two cores, one after another.
+What is compared takes turns, round by round and every other round in reverse, so that a machine
+that slows down does so for all. A ratio is of two measurements of the same round. The table has the
+medians over the rounds and the extremes.
 
 `--photos` has photographs as they come, in train/CLASS/* and val/CLASS/*. The default is a thousand
 that benchmarks/photos.py makes.
