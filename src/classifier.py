@@ -161,9 +161,9 @@ class Classifier:
             )
         images = np.stack([self._read(image) for image in images])
         rows = self._rows(len(images))
-        starts = range(0, len(images), rows)
-        outputs = [self._start(forward, images[at : at + rows], rows) for at in starts]
-        return np.concatenate([np.asarray(output) for output in outputs])[: len(images)]
+        batches = [images[start : start + rows] for start in range(0, len(images), rows)]
+        outputs = [np.asarray(self._start(forward, batch, rows)) for batch in batches]
+        return np.concatenate(outputs)[: len(images)]
 
     def _of_files(self, forward: Forward, files: Iterable[images_.Original]) -> Iterator[OfFile]:
         remaining = iter(files)
@@ -173,17 +173,18 @@ class Classifier:
                 some = itertools.islice(remaining, self.at_once)
                 return [(file, pool.submit(self._read, file)) for file in some]
 
-            reading, computing = start_reading(), None
-            rows = self._rows(len(reading))
+            reading, rows = start_reading(), 0
+            computing: Reading = []
+            output = None
             while reading:
+                rows = rows or self._rows(len(reading))
                 ahead = start_reading()
                 pixels = [f.result() for _, f in reading if f.exception() is None]
+                before = jax.block_until_ready(output)  # one at a time: see `evaluate`
                 output = self._start(forward, np.stack(pixels), rows) if pixels else None
-                if computing:
-                    yield from _finish(*computing)
-                reading, computing = ahead, (reading, output)
-            if computing:
-                yield from _finish(*computing)
+                yield from _finish(computing, before)
+                reading, computing = ahead, reading
+            yield from _finish(computing, output)
 
     def _read(self, original: images_.Original) -> np.ndarray:
         """An image as evaluation sees it, to the bit: uint8 (size, size, 3)."""

@@ -49,9 +49,6 @@ def run(
     if values.cpu_devices is not None:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _share(values.cpu_devices))
-        # Devices that share busy cores may wait long for one another; XLA aborts after 40 seconds.
-        patience = "--xla_cpu_collective_call_terminate_timeout_seconds=600"
-        os.environ["XLA_FLAGS"] = f"{patience} {os.environ.get('XLA_FLAGS', '')}"
     try:
         sys.exit(main(arguments))
     except (UserError, DivergedError, JoinError, LostProcessError) as error:

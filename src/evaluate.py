@@ -77,7 +77,11 @@ def evaluate(
     for batches in zip(*(member.batches() for member in members), strict=True):
         if stop():
             return None
+        before = totals
         totals = add(totals, networks, [to_devices(mesh, b, global_batch) for b in batches])
+        # At most two under way: the CPU's devices have few threads, and those that many waiting
+        # batches take are missing for the one that all wait for.
+        jax.block_until_ready(before)
     values = {name: float(value) for name, value in jax.device_get(totals).items()}
     examples = values.pop("examples")
     means = {name: value / examples for name, value in values.items()}
@@ -116,7 +120,7 @@ def _adder(classify: tuple[Forward, ...]) -> Callable[..., dict[str, jax.Array]]
         }
         return jax.tree.map(jnp.add, totals, sums)
 
-    return jax.jit(add, donate_argnums=0)
+    return jax.jit(add)
 
 
 def describe(result: dict[str, Any]) -> str:

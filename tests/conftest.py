@@ -11,10 +11,13 @@ take_cpu_beside_compiler()
 jax.config.update("jax_num_cpu_devices", 8)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prepared data and compiled programs, made once."""
-    return tmp_path_factory.mktemp("cache")
+    cache = tmp_path_factory.mktemp("cache")
+    jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    return cache
 
 
 @pytest.fixture(scope="session")

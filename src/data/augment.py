@@ -168,6 +168,6 @@ def view(images: Array, mean: Array, offset: Array, flip: Array, *, crop: int, f
       float32 (N, crop, crop, 3).
     """
     corner = (0, offset[0], offset[1], 0)
-    crops = jax.lax.dynamic_slice(images, corner, (len(images), crop, crop, 3))
+    crops = jax.lax.dynamic_slice(images, corner, (images.shape[0], crop, crop, 3))
     crops = jnp.where(flip, crops[:, :, ::-1], crops)
     return subtract_mean(crops, mean, offset[None], flip[None], form)

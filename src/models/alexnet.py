@@ -145,7 +145,7 @@ class AlexNet(nnx.Module):
                     h = [self._apply(operation, x) for x in h]
             handed_on[name] = h
 
-        h = [x.reshape(len(x), -1) for x in h]
+        h = [x.reshape(x.shape[0], -1) for x in h]
         hidden = list(net.dense)[:-1]
         for index, name in enumerate(net.dense):
             with jax.named_scope(name):
