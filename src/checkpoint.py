@@ -121,8 +121,8 @@ class Checkpoints:
         self._manager.reload()
         return state, progress
 
-    def restore_params(self, like: Any, which: str) -> Any:
-        """The parameters alone of the "newest" undamaged checkpoint, or of the "best".
+    def restore_params(self, like: Any, which: str) -> tuple[Any, int]:
+        """The parameters alone of the "newest" undamaged checkpoint, or of the "best"; its step.
 
         Raises:
           UserError: there is none.
@@ -131,10 +131,10 @@ class Checkpoints:
             raise UserError(f"workdir: no checkpoint in {self.directory}; train first")
         if which == "best":
             progress, _ = self._first_undamaged(self._progress)
-            if progress["best_step"]:
-                return self._restore_params(progress["best_step"], like)
-        params, _ = self._first_undamaged(lambda step: self._restore_params(step, like))
-        return params
+            if step := progress["best_step"]:
+                return self._restore_params(step, like), step
+        found, _ = self._first_undamaged(lambda step: (self._restore_params(step, like), step))
+        return found
 
     def _first_undamaged(self, restore: Callable[[int], Restored]) -> tuple[Restored, list[int]]:
         """What is restored of the newest checkpoint that can be, and the steps of newer ones."""

@@ -44,8 +44,8 @@ def load(
     mesh = mesh or make_mesh(config.model.towers, jax.device_count())
     like = abstract_state(config, len(preprocessing.class_names), mesh).params
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        params = checkpoints.restore_params(like, checkpoint)
-    return Classifier(config, preprocessing, params, mesh)
+        params, step = checkpoints.restore_params(like, checkpoint)
+    return Classifier(config, preprocessing, params, mesh, step)
 
 
 class OfFile(NamedTuple):
@@ -62,6 +62,9 @@ class Classifier:
     Attributes:
       class_names: what the classes are called, in the order of the probabilities.
       config: the recipe that it was trained with.
+      params: {layer: {"kernel": (towers, …), "bias": (towers, out)}}, on the mesh.
+      statistics: of the data that it was trained on.
+      step: so many steps it was trained for.
     """
 
     def __init__(
@@ -70,10 +73,12 @@ class Classifier:
         preprocessing: workdirs.Preprocessing,
         params: Any,
         mesh: Mesh,
+        step: int,
     ):
         self.config = config
         self.class_names = preprocessing.class_names
         self.params = params
+        self.step = step
         self.statistics = replicate(mesh, preprocessing.statistics)
         self._mesh = mesh
         parts = (config, len(self.class_names), mesh)

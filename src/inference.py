@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -44,6 +45,45 @@ def make_classify(config: ConfigDict, num_classes: int, mesh: Mesh, views: int) 
     return jax.jit(lambda *arguments: classify(*arguments)[:, :num_classes])
 
 
+def make_portable(
+    config: ConfigDict, num_classes: int, params: Any, statistics: Statistics, views: int
+) -> Callable[[jax.Array], jax.Array]:
+    """The network for one device, with all that it needs inside.
+
+    Written with the plainest operations, for it is to be translated for other programs: each view
+    is cut out by a slice, and its part of the mean image is a constant.
+
+    Args:
+      params: as NumPy arrays, all towers.
+      statistics: as NumPy arrays.
+      views: of each image, whose probabilities are averaged.
+
+    Returns:
+      A function from uint8 images (N, size, size, 3) to probabilities, float32 (N, classes). N may
+      be a symbolic dimension.
+    """
+    graph = graph_of(config, num_classes)
+    crop = config.model.image_size
+    places = augment.view_places(views, config.data.size - crop)
+    offsets, flips = (np.asarray(numbers) for numbers in places)
+    black = np.zeros((1, *statistics.mean.shape), np.uint8)
+    means = [
+        -np.asarray(_view(config, black, statistics, place))
+        for place in zip(offsets, flips, strict=True)
+    ]
+
+    def probabilities(images: jax.Array) -> jax.Array:
+        model = nnx.merge(graph, params)
+        crops = []
+        for (row, column), flip, mean in zip(offsets.tolist(), flips.tolist(), means, strict=True):
+            part = images[:, row : row + crop, column : column + crop]
+            crops.append((part[:, :, ::-1] if flip else part).astype(jnp.float32) - mean)
+        of_views = jax.lax.map(lambda x: jax.nn.softmax(model.logits(x)), jnp.stack(crops))
+        return of_views.mean(axis=0)[:, :num_classes]
+
+    return probabilities
+
+
 def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) -> Forward:
     """Compiles what a layer hands on of the central view, its towers' maps or units side by side.
 
@@ -67,7 +107,7 @@ def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) 
 
 def _view(
     config: ConfigDict,
-    images: jax.Array,
+    images: augment.Array,
     statistics: Statistics,
     place: tuple[augment.Array, augment.Array],
 ) -> augment.Array:

@@ -40,7 +40,7 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
         )
     like = abstract_state(before, len(their_names.class_names), mesh).params
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        params = checkpoints.restore_params(like, "newest")
+        params, _ = checkpoints.restore_params(like, "newest")
     if their_names.class_names != class_names:
         last = max(config.model.dense, key=depth)
         params = {**params, last: state.params[last]}

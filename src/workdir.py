@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from src.data.augment import Statistics
 from src.data.prepare import Prepared
 from src.errors import UserError
+from src.metrics import read_lines
 
 # What may differ when a run goes on, since the trained network does not depend on it.
 FREE_TO_CHANGE = (
@@ -180,9 +181,28 @@ def read_result(workdir: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def result_at(workdir: Path, step: int) -> dict[str, Any] | None:
+    """What was found of the network after so many steps, at the end or on the way; None if nothing.
+
+    Its `examples` are how many images it was evaluated on, where that is known.
+    """
+    result = read_result(workdir)
+    if result and result["step"] == step:
+        return result
+    lines = read_lines(workdir)
+    on_the_way = [line for line in lines if line["step"] == step and line["split"] != "train"]
+    return {**on_the_way[-1], "views": 1} if on_the_way else None
+
+
 def write_result(workdir: Path, result: dict[str, Any]) -> None:
     """Marks the run as finished."""
     _write(workdir / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def read_provenance(workdir: Path) -> dict[str, str] | None:
+    """Where weights that were not trained here come from: their `kind`, `file` and `sha256`."""
+    path = workdir / "provenance.json"
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _write(path: Path, text: str) -> None:

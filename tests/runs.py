@@ -6,8 +6,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from src import workdir as workdirs
+from src.checkpoint import Checkpoints, Progress
 from src.classifier import load
+from src.data.prepare import prepare
+from src.step import create_state
+from tests import miniature
 
 
 def arguments(workdir: Path, cache: Path, *more: str) -> list[str]:
@@ -43,3 +49,16 @@ def assert_same_run(one: Path, other: Path, tolerance: float = 0) -> None:
     for a, b in zip(*metrics, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=tolerance)
         assert a["top1_error"] == pytest.approx(b["top1_error"], abs=10 * tolerance)
+
+
+def untrained(config: ConfigDict, workdir: Path) -> Path:
+    """A run that has only its initial weights, for tests that need no better ones."""
+    data = prepare(**config.data)
+    workdirs.check(workdir, config)
+    state = create_state(config, len(data.class_names), miniature.mesh(1, 1))
+    with (
+        workdirs.claimed(workdir, config, data, "token"),
+        Checkpoints(workdir / "checkpoints") as checkpoints,
+    ):
+        checkpoints.save(state, Progress(schedule={}))
+    return workdir

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import tiny
+from runs import untrained
 from src import settings
 from src.classifier import load
 from src.errors import UserError
@@ -43,7 +44,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def before(root: Path) -> dict:
-    return run(recipe(root), root / "before")
+    workdir = untrained(recipe(root), root / "before")
+    return jax.tree.map(np.asarray, load(workdir, mesh=miniature.mesh(1, 1)).params)
 
 
 @pytest.fixture(scope="module")

@@ -10,29 +10,26 @@ from PIL import Image
 
 import tiny
 from commands import run
+from runs import untrained
 from src import retrieve
 from src.classifier import Classifier, load
 from src.data.prepare import prepare
 from src.data.sources import source
 from src.errors import UserError
-from src.place import place
-from src.processes import Team
-from src.train import train
+from tests import miniature
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("retrieve")
     config = tiny.get_config()
-    config.duration = "8 steps"
     config.data.root = str(root / "prepared")
-    assert train(config, root / "run", Team(place({}), **config.processes)) == 0
-    return root / "run"
+    return untrained(config, root / "run")
 
 
 @pytest.fixture(scope="module")
 def classifier(workdir: Path) -> Classifier:
-    return load(workdir)
+    return load(workdir, mesh=miniature.mesh(1, 1))
 
 
 @pytest.fixture

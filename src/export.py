@@ -1,0 +1,199 @@
+"""A trained network as a file that runs without this project.
+
+python -m src.export --workdir=DIR --out=FOLDER/FILE [--format=jax|savedmodel|onnx]
+
+It takes uint8 images (N, size, size, 3), RGB, of the size that the training images were prepared
+at, and gives their classes' probabilities (N, classes). FILE.json beside it has the classes' names
+and where the network comes from, README.md is its model card.
+"""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from src import card, machine
+from src import workdir as workdirs
+from src.classifier import Classifier, load
+from src.cli import new_flags, run
+from src.data.augment import VIEWS as KNOWN_VIEWS
+from src.errors import UserError
+from src.inference import make_portable
+
+Network = Callable[[jax.Array], jax.Array]
+
+BATCH = "batch"  # the dimension of any size
+
+
+def to_jax(network: Network, size: int, path: Path) -> None:
+    """StableHLO for CPUs and NVIDIA's GPUs, which `jax.export.deserialize` reads."""
+    images = jax.ShapeDtypeStruct(
+        jax.export.symbolic_shape(f"{BATCH}, {size}, {size}, 3"), jnp.uint8
+    )
+    exported = jax.export.export(jax.jit(network), platforms=("cpu", "cuda"))(images)
+    path.write_bytes(exported.serialize())
+
+
+def to_savedmodel(network: Network, size: int, path: Path) -> None:
+    """TensorFlow's SavedModel, a folder, whose default signature takes `images`."""
+    import tensorflow as tf  # takes seconds
+    from jax.experimental import jax2tf
+
+    shape = f"({BATCH}, {size}, {size}, 3)"
+    converted = jax2tf.convert(network, polymorphic_shapes=[shape], with_gradient=False)
+    images = tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")
+    module = tf.Module()
+    module.probabilities = tf.function(
+        lambda images: {"probabilities": converted(images)},
+        input_signature=[images],
+        autograph=False,
+    )
+    tf.saved_model.save(module, str(path), signatures=module.probabilities)
+
+
+def to_onnx(network: Network, size: int, path: Path) -> None:
+    """ONNX, from `images` to `probabilities`."""
+    import jax2onnx
+
+    images = jax.ShapeDtypeStruct(
+        jax.export.symbolic_shape(f"{BATCH}, {size}, {size}, 3"), jnp.uint8
+    )
+    jax2onnx.to_onnx(
+        network,
+        [images],
+        model_name="alexnet",
+        input_names=["images"],
+        output_names=["probabilities"],
+        return_mode="file",
+        output_path=str(path),
+    )
+
+
+FORMATS = {"jax": to_jax, "savedmodel": to_savedmodel, "onnx": to_onnx}
+
+FLAGS = new_flags()
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run whose network it is.", required=True, flag_values=FLAGS
+)
+OUT = flags.DEFINE_string(
+    "out", None, "The file, in a folder of its own.", required=True, flag_values=FLAGS
+)
+FORMAT = flags.DEFINE_enum("format", "jax", list(FORMATS), "Of the file.", flag_values=FLAGS)
+VIEWS = flags.DEFINE_enum(
+    "views",
+    None,
+    [str(views) for views in KNOWN_VIEWS],
+    "Of each image, averaged. Default: the recipe's.",
+    flag_values=FLAGS,
+)
+CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
+)
+
+
+def export(workdir: Path, out: Path, form: str, checkpoint: str, views: int | None) -> None:
+    """Writes the network, `out`.json and the model card beside it.
+
+    Args:
+      form: one of FORMATS.
+      checkpoint: "newest" or "best".
+      views: of each image; None for the recipe's.
+
+    Raises:
+      UserError: there is no run in `workdir`, or `out` can't be written.
+    """
+    _check(out)
+    classifier = load(workdir, checkpoint=checkpoint)
+    config = classifier.config
+    views = views or config.views
+    params, statistics = jax.tree.map(np.asarray, (classifier.params, classifier.statistics))
+    network = make_portable(config, len(classifier.class_names), params, statistics, views)
+    # What is there under its own name is whole.
+    incomplete = out.with_name(f"{out.name}.incomplete")
+    FORMATS[form](network, config.data.size, incomplete)
+    about = _about(workdir, classifier, form, views, _digest(incomplete))
+    incomplete.rename(out)
+    out.with_name(f"{out.name}.json").write_text(
+        json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+    )
+    (out.parent / card.NAME).write_text(card.render(out.name, about))
+
+
+def _check(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        incomplete = out.with_name(f"{out.name}.incomplete")
+        shutil.rmtree(incomplete, ignore_errors=True)  # of a run that was killed
+        incomplete.touch()
+        incomplete.unlink()
+    except OSError as error:
+        raise UserError(f"--out={out}: {error.strerror}; give a file in another folder") from None
+    if out.exists():
+        raise UserError(f"--out={out}: it is there already; remove it, or give another name")
+    if not card.may_be_written(out.parent):
+        raise UserError(
+            f"--out={out}: {out.parent} has a {card.NAME} of its own, where the model card would "
+            "be; give a file in another folder"
+        )
+
+
+def _about(
+    workdir: Path, classifier: Classifier, form: str, views: int, digest: str
+) -> dict[str, Any]:
+    size = classifier.config.data.size
+    return {
+        "format": form,
+        "sha256": digest,
+        "input": {
+            "name": "images",
+            "type": "uint8",
+            "shape": [BATCH, size, size, 3],
+            "meaning": "RGB, 0 to 255, short side scaled to the size, centre kept",
+        },
+        "output": {
+            "name": "probabilities",
+            "type": "float32",
+            "shape": [BATCH, len(classifier.class_names)],
+        },
+        "views": views,
+        "class_names": classifier.class_names,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(classifier.params)),
+        "step": classifier.step,
+        "result": workdirs.result_at(workdir, classifier.step),
+        "weights_from": workdirs.read_provenance(workdir),
+        "recipe": classifier.config.to_dict(),
+        "made_with": machine.describe(),
+    }
+
+
+def _digest(path: Path) -> str:
+    """Of a file, or of all files in a folder, in the order of their names."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments:
+        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+    if FORMAT.value == "onnx" and importlib.util.find_spec("jax2onnx") is None:
+        raise UserError('--format=onnx: jax2onnx is missing: pip install -e ".[onnx]"')
+    out = Path(OUT.value)
+    views = int(VIEWS.value) if VIEWS.value else None
+    export(Path(WORKDIR.value), out, FORMAT.value, CHECKPOINT.value, views)
+    print(f"{out}, with {out.name}.json and the model card {card.NAME} beside it")
+
+
+if __name__ == "__main__":
+    run(main, FLAGS, __doc__)
