@@ -36,7 +36,7 @@ CLAIM = "claim"  # locked by the process that trains
 class Preprocessing(NamedTuple):
     """What prediction must know of the training data."""
 
-    data: str  # the prepared data set's name
+    data: str  # the prepared data set's name; empty where the weights are from elsewhere
     class_names: list[str]
     statistics: Statistics
 
@@ -50,6 +50,11 @@ def check(workdir: Path, config: ConfigDict) -> None:
         raise UserError(f"workdir {workdir}: {error.strerror}; give another --workdir") from None
     if not _has_begun(workdir):
         return
+    if read_provenance(workdir):
+        raise UserError(
+            f"workdir {workdir}: it has weights from elsewhere; train on from them with "
+            f"--config.init_from={workdir} and another --workdir"
+        )
     differing = [
         f"config.{name} was {before!r} and is {now!r}"
         for name, before, now in differences(read_config(workdir), config)
@@ -86,13 +91,27 @@ def claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) -> It
             pass
         if _has_begun(workdir):
             check_data(workdir, data)
-        _write_preprocessing(workdir, data)
+        known = Preprocessing(data.directory.name, data.class_names, data.statistics)
+        _write_preprocessing(workdir, known)
         _write(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         file.truncate(0)
         file.write(token)
         file.flush()
         os.fsync(file.fileno())
         yield
+
+
+def write_imported(
+    workdir: Path, config: ConfigDict, preprocessing: Preprocessing, provenance: dict[str, str]
+) -> None:
+    """Makes the folder that of weights from elsewhere, which are to be saved in it.
+
+    Args:
+      provenance: what `read_provenance` returns.
+    """
+    _write_preprocessing(workdir, preprocessing)
+    _write(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+    _write(workdir / "provenance.json", json.dumps(provenance, indent=2) + "\n")
 
 
 @contextlib.contextmanager
@@ -118,13 +137,27 @@ def seen_claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) 
 
 
 def check_data(workdir: Path, data: Prepared) -> None:
-    """Raises UserError if the images are not those that the run was trained on."""
-    before = read_preprocessing(workdir).data
-    if before != data.directory.name:
+    """Raises UserError if the images are not those that the run was trained on.
+
+    Of weights from elsewhere it is not known which those were; then the classes must be the same.
+    """
+    before, class_names, _ = read_preprocessing(workdir)
+    if not before:
+        if class_names != data.class_names:
+            raise UserError(
+                f"workdir {workdir}: its classes are {_few(class_names)}, those of "
+                f"{data.directory.name} are {_few(data.class_names)}; give --class_names when "
+                "converting"
+            )
+    elif before != data.directory.name:
         raise UserError(
             f"workdir {workdir}: its images were {before} and are {data.directory.name}; they or "
             "their source have changed since; give another --workdir"
         )
+
+
+def _few(names: list[str]) -> str:
+    return f"{len(names)}, {', '.join(names[:3])}…"
 
 
 def _has_begun(workdir: Path) -> bool:
@@ -151,15 +184,11 @@ def read_config(workdir: Path) -> ConfigDict:
         raise UserError(f"workdir {workdir}: config.json is damaged: {error}") from None
 
 
-def _write_preprocessing(workdir: Path, data: Prepared) -> None:
+def _write_preprocessing(workdir: Path, preprocessing: Preprocessing) -> None:
+    data, class_names, statistics = preprocessing
     incomplete = workdir / "preprocessing.incomplete"
     with incomplete.open("wb") as file:
-        np.savez(
-            file,
-            data=data.directory.name,
-            class_names=data.class_names,
-            **data.statistics._asdict(),
-        )
+        np.savez(file, data=data, class_names=class_names, **statistics._asdict())
     incomplete.rename(workdir / "preprocessing.npz")
 
 

@@ -50,6 +50,7 @@ class Source:
 
     name: str
     identity: str  # differs when the images or the splits do
+    class_names: Callable[[], list[str]]  # without the images
     load: Callable[[], Originals]
 
 
@@ -106,7 +107,7 @@ def _digits(train_split: str, eval_split: str) -> Source:
         class_names = [str(name) for name in digits.target_names]
         return Originals(class_names, split("train", train), split("test", test))
 
-    return Source("digits", "digits", load)
+    return Source("digits", "digits", lambda: load().class_names, load)
 
 
 def _folder(path: Path, train_split: str, eval_split: str) -> Source:
@@ -153,7 +154,9 @@ def _folder(path: Path, train_split: str, eval_split: str) -> Source:
                     size = 0
                 digest.update(os.fsencode(f"{file} {size}\n"))
     originals = Originals(list(train), split(train_name, train), split(eval_name, evaluation))
-    return Source(path.resolve().name, digest.hexdigest(), lambda: originals)
+    return Source(
+        path.resolve().name, digest.hexdigest(), lambda: originals.class_names, lambda: originals
+    )
 
 
 def _listing(root: Path, split: str) -> dict[str, list[str]]:
@@ -188,6 +191,9 @@ def _tfds(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source
         close = " or ".join(difflib.get_close_matches(name, known)) or "digits or folder:PATH"
         raise UserError(f"{field}: TFDS has no such data set; perhaps {close}") from None
 
+    def class_names() -> list[str]:
+        return builder.info.features[_supervised(builder, tfds.features.ClassLabel)].names
+
     def load() -> Originals:
         try:
             builder.download_and_prepare()
@@ -207,7 +213,6 @@ def _tfds(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source
             )
         image = _supervised(builder, tfds.features.Image)
         label = _supervised(builder, tfds.features.ClassLabel)
-        class_names = builder.info.features[label].names
         texts = _features(builder, tfds.features.Text)
         file = next((text for text in texts if "file" in text or text == "id"), None)
 
@@ -230,12 +235,13 @@ def _tfds(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source
         train_part, eval_part = train_split or "train", eval_split or evaluations[0]
         eval_name = re.split(r"\W", eval_part)[0]  # "test[:100]" is a part of "test"
         return Originals(
-            class_names,
+            class_names(),
             split("train", "train_split", train_part),
             split("validation" if eval_name == "train" else eval_name, "eval_split", eval_part),
         )
 
-    return Source(name, f"{builder.info.full_name} {train_split} {eval_split}", load)
+    identity = f"{builder.info.full_name} {train_split} {eval_split}"
+    return Source(name, identity, class_names, load)
 
 
 def _features(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:

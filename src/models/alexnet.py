@@ -1,5 +1,6 @@
 """AlexNet (Krizhevsky, Sutskever and Hinton, 2012), its feature maps split over towers."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -142,7 +143,7 @@ class AlexNet(nnx.Module):
                     h = layers.exchange(h, net.towers)
                 h = getattr(self, name)(h)
                 for operation in spec.then:
-                    h = [self._apply(operation, x) for x in h]
+                    h = self._apply(operation, h)
             handed_on[name] = h
 
         h = [x.reshape(x.shape[0], -1) for x in h]
@@ -163,15 +164,21 @@ class AlexNet(nnx.Module):
         first = next(iter(self.architecture.convs))
         return getattr(self, first).kernel.shape[0]
 
-    def _apply(self, operation: str, x: jax.Array) -> jax.Array:
+    def _apply(self, operation: str, xs: Towers) -> Towers:
         net = self.architecture
         if operation == "activation":
-            return ACTIVATIONS[net.activation](x)
+            return [ACTIVATIONS[net.activation](x) for x in xs]
         if operation in net.pools:
             pool = net.pools[operation]
-            return POOLS[pool.kind](x, pool.window, pool.stride)
+            return [POOLS[pool.kind](x, pool.window, pool.stride) for x in xs]
         norm = net.norms[operation]
         if not norm.on:
-            return x
-        window = (1, 1, 1, norm.n) if norm.across == "maps" else (1, norm.n, norm.n, 1)
-        return layers.response_norm(x, window, norm.k, norm.alpha, norm.beta)
+            return xs
+        window = (1, norm.n, norm.n, 1) if norm.across == "places" else (1, 1, 1, norm.n)
+        normalise = functools.partial(
+            layers.response_norm, window=window, k=norm.k, alpha=norm.alpha, beta=norm.beta
+        )
+        if norm.across == "towers":
+            of_all, *_ = layers.exchange(xs, net.towers)
+            return layers.own_maps(normalise(of_all), len(xs), net.towers)
+        return [normalise(x) for x in xs]

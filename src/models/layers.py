@@ -30,6 +30,15 @@ def exchange(xs: Towers, towers: int) -> Towers:
     return [x] * len(xs)
 
 
+def own_maps(x: jax.Array, local: int, towers: int) -> Towers:
+    """The local towers' parts of (N, H, W, maps of all towers)."""
+    maps = x.shape[-1] // towers
+    return [
+        lax.dynamic_slice_in_dim(x, tower * maps, maps, axis=-1)
+        for tower in tower_indices(local, towers)
+    ]
+
+
 def tower_indices(local: int, towers: int) -> list[jax.Array | int]:
     """Which towers this device holds."""
     first = lax.axis_index(TOWER_AXIS) * local if local < towers else 0

@@ -5,6 +5,8 @@ PAPER         the network of the paper's text, split over two GPUs     60,965,22
 CHM145        the one that the authors' released code ran (run #145)   60,965,224
 ONE_GPU       the paper's one-GPU comparator (run #145-half)           59,798,312
 TORCHVISION   the one column of "One weird trick", as in torchvision   61,100,840
+BVLC          Caffe's bvlc_alexnet                                     60,965,224
+CAFFENET      Caffe's bvlc_reference_caffenet                          60,965,224
 
 Those that the same authors' cuda-convnet came with for CIFAR-10 are in src.models.cifar.
 """
@@ -67,7 +69,7 @@ class NormSpec:
     k: float = 2.0
     alpha: float = 1e-4
     beta: float = 0.75
-    across: str = "maps"  # or "places"
+    across: str = "maps"  # of the tower, or "places", or "towers": the maps of all
     on: bool = True
 
 
@@ -140,7 +142,7 @@ class Architecture:
                 for operation in spec.then
             ),
             *(
-                (f"norms.{name}.across", norm.across, ("maps", "places"))
+                (f"norms.{name}.across", norm.across, ("maps", "places", "towers"))
                 for name, norm in self.norms.items()
             ),
             *(
@@ -255,4 +257,44 @@ TORCHVISION = replace(
     init="he",
 )
 
-PRESETS = {"paper": PAPER, "chm145": CHM145, "one_gpu": ONE_GPU, "torchvision": TORCHVISION}
+# Caffe's windows reach from one group's maps into the other's; it divides alpha by their size.
+BVLC = replace(
+    PAPER,
+    image_size=227,
+    convs=_with_convs(
+        PAPER,
+        conv1={"padding": (0, 0)},
+        conv2={"bias": 0.1},
+        conv4={"bias": 0.1},
+        conv5={"bias": 0.1},
+    ),
+    dense={
+        "fc6": DenseSpec(4096, sigma=0.005, bias=0.1),
+        "fc7": DenseSpec(4096, sigma=0.005, bias=0.1),
+        "fc8": DenseSpec(),
+    },
+    norms={"lrn": NormSpec(k=1.0, alpha=1e-4 / 5, across="towers")},
+)
+
+CAFFENET = replace(
+    BVLC,
+    convs=_with_convs(
+        PAPER,
+        conv1={"padding": (0, 0), "then": ("activation", "pool", "lrn")},
+        conv2={"then": ("activation", "pool", "lrn")},
+    ),
+    dense={
+        "fc6": DenseSpec(4096, sigma=0.005, bias=1.0),
+        "fc7": DenseSpec(4096, sigma=0.005, bias=1.0),
+        "fc8": DenseSpec(),
+    },
+)
+
+PRESETS = {
+    "paper": PAPER,
+    "chm145": CHM145,
+    "one_gpu": ONE_GPU,
+    "torchvision": TORCHVISION,
+    "bvlc": BVLC,
+    "caffenet": CAFFENET,
+}

@@ -42,6 +42,8 @@ def count(module: nnx.Module) -> int:
         ("chm145", 60_965_224),
         ("one_gpu", 59_798_312),
         ("torchvision", 61_100_840),
+        ("bvlc", 60_965_224),
+        ("caffenet", 60_965_224),
     ],
 )
 def test_number_of_parameters(preset, parameters):

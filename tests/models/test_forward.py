@@ -23,11 +23,11 @@ def conv(x, layer, tower, stride=1, padding=(1, 1)):
     return np.einsum("nijcab,abco->nijo", windows, kernel, optimize=True) + layer["bias"][tower]
 
 
-def lrn(x, alpha):
+def lrn(x, alpha, k=2):
     out = np.empty_like(x)
     for i in range(x.shape[-1]):
         around = x[..., max(0, i - 2) : i + 3]
-        out[..., i] = x[..., i] / (2 + alpha * (around**2).sum(axis=-1)) ** 0.75
+        out[..., i] = x[..., i] / (k + alpha * (around**2).sum(axis=-1)) ** 0.75
     return out
 
 
@@ -97,7 +97,29 @@ def numpy_torchvision(p, x):
     return numpy_dense_layers(p, np.split(pool(h), 2, axis=-1))
 
 
+def numpy_caffe(p, x, pool_and_norm):
+    """Its normalisation does not know of groups."""
+
+    def both(h, name, *geometry):
+        return [relu(conv(part, p[name], t, *geometry)) for t, part in enumerate(h)]
+
+    h = pool_and_norm(np.concatenate(both((x, x), "conv1", 4, (0, 0)), axis=-1))
+    h = pool_and_norm(np.concatenate(both(np.split(h, 2, axis=-1), "conv2", 1, (2, 2)), axis=-1))
+    a, b = both(both((h, h), "conv3"), "conv4")
+    return numpy_dense_layers(p, [pool(part) for part in both((a, b), "conv5")])
+
+
+def numpy_bvlc(p, x):
+    return numpy_caffe(p, x, lambda h: pool(lrn(h, 2e-5, k=1)))
+
+
+def numpy_caffenet(p, x):
+    return numpy_caffe(p, x, lambda h: lrn(pool(h), 2e-5, k=1))
+
+
 NUMPY = {
+    "bvlc": numpy_bvlc,
+    "caffenet": numpy_caffenet,
     "paper": numpy_paper,
     "chm145": numpy_chm145,
     "one_gpu": numpy_one_gpu,
@@ -117,10 +139,10 @@ def _torch() -> SimpleNamespace:
         bias = torch.tensor(layer["bias"]).flatten()
         return functional.conv2d(x, kernel, bias, stride, groups=groups)
 
-    def lrn(x, alpha, towers):
+    def lrn(x, alpha, towers, k=2):
         # PyTorch divides alpha by the size of the window.
         norm = functools.partial(
-            functional.local_response_norm, size=5, alpha=5 * alpha, beta=0.75, k=2
+            functional.local_response_norm, size=5, alpha=5 * alpha, beta=0.75, k=k
         )
         return torch.cat([norm(maps) for maps in x.chunk(towers, dim=1)], dim=1)
 
@@ -189,7 +211,25 @@ def torch_torchvision(t, p, x):
     return t.dense_layers(p, t.pool(h))
 
 
+def torch_caffe(t, p, x, pool_and_norm):
+    h = pool_and_norm(t.relu(t.conv(x, p["conv1"], 4, (0, 0))))
+    h = pool_and_norm(t.relu(t.conv(h, p["conv2"], 1, (2, 2), groups=2)))
+    h = t.relu(t.conv(h, p["conv3"]))
+    h = t.relu(t.conv(h, p["conv4"], groups=2))
+    return t.dense_layers(p, t.pool(t.relu(t.conv(h, p["conv5"], groups=2))))
+
+
+def torch_bvlc(t, p, x):
+    return torch_caffe(t, p, x, lambda h: t.pool(t.lrn(h, 2e-5, 1, k=1)))
+
+
+def torch_caffenet(t, p, x):
+    return torch_caffe(t, p, x, lambda h: t.lrn(t.pool(h), 2e-5, 1, k=1))
+
+
 TORCH = {
+    "bvlc": torch_bvlc,
+    "caffenet": torch_caffenet,
     "paper": torch_paper,
     "chm145": torch_chm145,
     "one_gpu": torch_one_gpu,

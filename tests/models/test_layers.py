@@ -317,3 +317,33 @@ def test_exchange_gives_each_tower_the_maps_of_all_in_order(shape):
     )
     everything = np.concatenate(list(x), axis=-1)
     np.testing.assert_array_equal(on_mesh(x), np.stack([everything] * towers))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 4)])
+def test_normalisation_over_all_towers_does_not_depend_on_the_mesh(shape):
+    towers = 4
+    x = 30 * normal(towers, 2, 3, 3, 4)
+
+    def normalised(x: jax.Array) -> jax.Array:
+        of_all, *_ = layers.exchange(list(x), towers)
+        of_all = layers.response_norm(of_all, (1, 1, 1, 5), 1.0, 1e-3, 0.75)
+        return jnp.stack(layers.own_maps(of_all, len(x), towers))
+
+    by_tower = jax.P(layers.TOWER_AXIS)
+    on_mesh = jax.shard_map(
+        normalised, mesh=miniature.mesh(*shape), in_specs=by_tower, out_specs=by_tower
+    )
+    together = np.concatenate(list(x), axis=-1)
+    alone = functools.partial(
+        layers.response_norm, window=(1, 1, 1, 5), k=1.0, alpha=1e-3, beta=0.75
+    )
+    value, pull = jax.vjp(alone, together)
+    weights = normal(*together.shape)
+    np.testing.assert_allclose(
+        np.concatenate(list(on_mesh(x)), axis=-1), value, rtol=1e-5, atol=1e-5
+    )
+    _, pull_on_mesh = jax.vjp(jax.jit(on_mesh), x)
+    (gradient,) = pull_on_mesh(jnp.stack(np.split(weights, towers, axis=-1)))
+    np.testing.assert_allclose(
+        np.concatenate(list(gradient), axis=-1), pull(weights)[0], rtol=1e-4, atol=1e-5
+    )

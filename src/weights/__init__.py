@@ -1,0 +1,1 @@
+"""Weights from other programs' files, and for them."""
