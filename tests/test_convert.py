@@ -249,10 +249,13 @@ def as_npy(layers: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> Path
         else:
             weights = weights.T
         made[name] = [weights, biases]
-    content = io.BytesIO()
-    np.save(content, np.array(made, dtype=object), allow_pickle=True)
-    # From Python 2, which had NumPy's former names.
-    path.write_bytes(content.getvalue().replace(b"numpy._core", b"numpy.core"))
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|O", "fortran_order": False, "shape": ()}
+    )
+    # As in the days of Python 2, when NumPy's modules had other names.
+    content = pickle.dumps(np.array(made, dtype=object), 2).replace(b"numpy._core", b"numpy.core")
+    path.write_bytes(header.getvalue() + content)
     return path
 
 
@@ -398,20 +401,17 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(3).standard_normal((10, 24)).astype(np.float32)
     layers["fc8"] = (random, np.zeros(10, np.float32))
     (root / "net.caffemodel").write_bytes(caffemodel(layers, "new"))
-    (root / "recipe.py").write_text(
-        f"""
-from tests.test_convert import bvlc_alexnet, recipe
-
-
-def get_config(dataset="digits"):
-    config = recipe(bvlc_alexnet, dataset)
-    config.data.root = {str(root / "prepared")!r}
-    return config
-"""
-    )
+    maps = [f"--config.model.convs.{name}.maps={n}" for name, n in miniature.MAPS.items()]
+    units = [f"--config.model.dense.{name}.units={n}" for name, n in miniature.UNITS.items() if n]
     done = run(
         "src.convert",
-        f"--config={root / 'recipe.py'}",
+        "--config=configs/bvlc_alexnet.py:digits",
+        *maps,
+        *units,
+        f"--config.model.image_size={CROP}",
+        f"--config.data.size={SIZE}",
+        f"--config.data.root={root / 'prepared'}",
+        "--config.views=1",
         f"--weights={root / 'net.caffemodel'}",
         f"--workdir={root / 'run'}",
         cache=root,
