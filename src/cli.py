@@ -73,7 +73,7 @@ def _share(cpu_devices: int) -> int:
 def _parse(values: flags.FlagValues) -> list[str]:
     try:
         arguments = values([_with_underscores(argument) for argument in sys.argv])[1:]
-        if "config" in values:
+        if "config" in values and values["config"].present:
             _ = values.config.keys  # a file that can't be loaded is told of at the first look
     except AttributeError as missing:  # ml_collections says no more than the field's name
         _fail(f"--config: the recipe has no field {str(missing).strip(QUOTES)!r}", 2)

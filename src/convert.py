@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from src import settings
 from src import workdir as workdirs
@@ -92,9 +92,9 @@ def bring_in(
     Raises:
       UserError: the file is not as it should be, or the workdir has a run.
     """
-    workdirs.check(workdir, config)
     if (workdir / "config.json").exists():
-        raise UserError(f"workdir {workdir}: it has a run; give another --workdir")
+        raise UserError(f"workdir {workdir}: it has a network already; give another --workdir")
+    workdirs.check(workdir, config)
     weights = files.read(path)
     architecture = Architecture.from_fields(config.model.to_dict())
     params = to_towers(weights.layers, architecture, len(class_names))
@@ -145,7 +145,7 @@ def write_out(workdir: Path, path: Path, checkpoint: str) -> None:
         "class_names": json.dumps(classifier.class_names),
     }
     incomplete = path.with_name(f"{path.name}.incomplete")
-    save_file(tensors, incomplete, header)
+    incomplete.write_bytes(save(tensors, header))
     incomplete.rename(path)
 
 

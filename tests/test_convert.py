@@ -17,7 +17,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 from numpy.lib.stride_tricks import sliding_window_view
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from commands import ROOT, run
 from configs import bvlc_alexnet, caffenet, torchvision
@@ -33,6 +33,7 @@ from src.place import place
 from src.processes import Team
 from src.step import create_state
 from src.train import train
+from src.weights import files
 from src.weights.layout import shapes
 from tests import miniature
 
@@ -424,6 +425,18 @@ def test_it_is_evaluated_on_data_of_its_classes(imported: Path) -> None:
     done = run("src.evaluate", f"--workdir={imported / 'run'}", "--cpu_devices=2", cache=imported)
     assert done.returncode == 0, done.stderr
     assert "(360 images, 1 view)" in done.stdout
+
+
+def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
+    target = imported / "again.safetensors"
+    done = run("src.convert", f"--workdir={imported / 'run'}", f"--to={target}", cache=imported)
+    assert done.returncode == 0, done.stderr
+    written = load_file(target)
+    layers = files.read(imported / "net.caffemodel").layers
+    assert written.keys() == {f"{n}.{k}" for n in layers for k in ("weight", "bias")} | {"mean"}
+    for name, (weights, biases) in layers.items():
+        np.testing.assert_array_equal(written[f"{name}.weight"], weights)
+        np.testing.assert_array_equal(written[f"{name}.bias"], biases)
 
 
 def test_it_is_not_trained_in_place(imported: Path) -> None:

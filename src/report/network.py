@@ -27,6 +27,7 @@ class Layer:
     kernel: str  # in words; empty where there is none
     size: int  # of the kernel's side; 0 where there is none
     then: tuple[str, ...]  # what follows
+    normalised: Shape | None  # what is normalised together with the other towers' maps
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,13 @@ class Network:
             return 0
         before = [layer.hands_on for layer in self.layers[:-1]]
         pairs = zip(self.layers[1:], before, strict=True)
-        return sum(math.prod(shape) for layer, shape in pairs if layer.exchanged)
+        exchanged = [shape for layer, shape in pairs if layer.exchanged]
+        normalised = [layer.normalised for layer in self.layers if layer.normalised]
+        return sum(map(math.prod, [*exchanged, *normalised]))
+
+    @property
+    def normalises_together(self) -> bool:
+        return any(layer.normalised for layer in self.layers)
 
 
 def read(architecture: Architecture, num_classes: int) -> Network:
@@ -84,6 +91,7 @@ def read(architecture: Architecture, num_classes: int) -> Network:
             kernel=_kernel(architecture, name),
             size=architecture.convs[name].size if name in architecture.convs else 0,
             then=_follows(architecture, name),
+            normalised=_normalised(architecture, name),
             **{what: tuple(x.shape[1:]) for what, x in shapes.items()},
         )
         for name, shapes in zip(names, traced, strict=True)
@@ -113,6 +121,22 @@ def _follows(architecture: Architecture, name: str) -> tuple[str, ...]:
         elif architecture.norms[operation].on:
             words.append("normalise")
     return tuple(words)
+
+
+def _normalised(architecture: Architecture, name: str) -> Shape | None:
+    if name not in architecture.convs:
+        return None
+    spec = architecture.convs[name]
+    convolved, pooled = architecture.sides()[name]
+    side = convolved
+    for operation in spec.then:
+        if operation in architecture.pools:
+            side = pooled
+        elif operation in architecture.norms:
+            norm = architecture.norms[operation]
+            if norm.on and norm.across == "towers":
+                return side, side, spec.maps // architecture.towers
+    return None
 
 
 def _nonlinearity(architecture: Architecture) -> str:
