@@ -91,7 +91,7 @@ class Classifier:
         Args:
           images: uint8 (N, H, W, 3), RGB. Those that are not of the prepared size are prepared like
             the training images: short side to size, centre kept.
-          views: 1 or 10 of each image; by default as in the recipe's final evaluation.
+          views: 1, 9 or 10 of each image; by default as in the recipe's final evaluation.
 
         Raises:
           UserError: the images are of another type or shape.
@@ -164,10 +164,11 @@ class Classifier:
             raise UserError(
                 f"images: {images.dtype} {images.shape}, where uint8 (N, H, W, 3) is needed"
             )
-        images = np.stack([self._read(image) for image in images])
         rows = self._rows(len(images))
-        batches = [images[start : start + rows] for start in range(0, len(images), rows)]
-        outputs = [np.asarray(self._start(forward, batch, rows)) for batch in batches]
+        outputs = []
+        for start in range(0, len(images), rows):
+            batch = np.stack([self._read(image) for image in images[start : start + rows]])
+            outputs.append(np.asarray(self._start(forward, batch, rows)))
         return np.concatenate(outputs)[: len(images)]
 
     def _of_files(self, forward: Forward, files: Iterable[images_.Original]) -> Iterator[OfFile]:
