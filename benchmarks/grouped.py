@@ -53,13 +53,14 @@ class GroupedAlexNet(AlexNet):
         for name in ("conv2", "conv4", "conv5"):
             setattr(self, name, GroupedConv(getattr(self, name)))
 
-    def _apply(self, operation: str, x: jax.Array) -> jax.Array:
+    def _apply(self, operation: str, xs: layers.Towers) -> layers.Towers:
         if operation != "lrn":
-            return super()._apply(operation, x)
+            return super()._apply(operation, xs)
+        (x,) = xs
         towers = x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)  # each normalises its own maps
         norm = PAPER.norms["lrn"]
         out = layers.response_norm(towers, (1, 1, 1, 1, norm.n), norm.k, norm.alpha, norm.beta)
-        return out.reshape(x.shape)
+        return [out.reshape(x.shape)]
 
 
 def main() -> dict[str, Any]:
