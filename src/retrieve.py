@@ -7,6 +7,7 @@ are computed once and kept in DIR/index. QUERY is an image as for src.predict.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -61,8 +62,8 @@ class Images(NamedTuple):
     """What an index is made of."""
 
     identity: str  # changes when the images do
-    entries: list[dict[str, str]]
-    originals: Iterable[Original]
+    count: int
+    entries: Iterable[tuple[dict[str, str], Original]]  # each beside its image
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -122,8 +123,8 @@ def _of_folder(folder: Path) -> Images:
         (image.name, stat.st_size, stat.st_mtime_ns)
         for image, stat in zip(found, stats, strict=True)
     ]
-    entries = [{"file": image.name} for image in found]
-    return Images(repr(listing), entries, [image.original for image in found])
+    entries = [({"file": image.name}, image.original) for image in found]
+    return Images(repr(listing), len(entries), entries)
 
 
 def _of_split(workdir: Path, classifier: Classifier, split: str) -> Images:
@@ -134,27 +135,24 @@ def _of_split(workdir: Path, classifier: Classifier, split: str) -> Images:
             f"--index={split}: neither a folder nor a split, which are "
             f"{' and '.join(data.num_examples)}"
         )
-    records = data.records(split)
-    indices = range(data.num_examples[split])
+    records, count = data.records(split), data.num_examples[split]
 
-    def entry(index: int) -> dict[str, str]:
-        _, (label,) = records.read(np.array([index]))
-        return {"file": records.file(index), "class": data.class_names[label]}
+    def entries() -> Iterator[tuple[dict[str, str], np.ndarray]]:
+        for index in range(count):
+            (encoded,), (label,) = records.read(np.array([index]))
+            entry = {"file": records.file(index), "class": data.class_names[label]}
+            yield entry, decode(encoded)
 
-    def pixels() -> Iterator[np.ndarray]:
-        for index in indices:
-            (encoded,), _ = records.read(np.array([index]))
-            yield decode(encoded)
-
-    return Images(f"{data.directory.name} {split}", [entry(i) for i in indices], pixels())
+    return Images(f"{data.directory.name} {split}", count, entries())
 
 
 def _fill(directory: Path, classifier: Classifier, images: Images, layer: str) -> None:
-    of_files = classifier.file_features(images.originals, layer)
-    bar = tqdm(of_files, "index", len(images.entries), unit=" images", mininterval=1)
+    entries, again = itertools.tee(images.entries)
+    of_files = classifier.file_features((original for _, original in again), layer)
+    bar = tqdm(of_files, "index", images.count, unit=" images", mininterval=1)
     readable, unreadable, shape = [], [], ()
     with (directory / "features.float32").open("wb") as file:
-        for entry, of_file in zip(images.entries, bar, strict=True):
+        for (entry, _), of_file in zip(entries, bar, strict=True):
             if of_file.output is None:
                 unreadable.append(f"{files.printable(entry['file'])} ({of_file.error})")
             else:
@@ -169,8 +167,7 @@ def _fill(directory: Path, classifier: Classifier, images: Images, layer: str) -
         )
     if unreadable:
         print(
-            f"left out {len(unreadable)} of {len(images.entries)} files, which cannot be read: "
-            f"{left_out}",
+            f"left out {len(unreadable)} of {images.count} files, which cannot be read: {left_out}",
             file=sys.stderr,
         )
     (directory / "entries.json").write_text(json.dumps({"shape": shape, "entries": readable}))
