@@ -62,7 +62,7 @@ class Images(NamedTuple):
     """What an index is made of."""
 
     identity: str  # changes when the images do
-    count: int
+    total: int
     entries: Iterable[tuple[dict[str, str], Original]]  # each beside its image
 
 
@@ -149,7 +149,7 @@ def _of_split(workdir: Path, classifier: Classifier, split: str) -> Images:
 def _fill(directory: Path, classifier: Classifier, images: Images, layer: str) -> None:
     entries, again = itertools.tee(images.entries)
     of_files = classifier.file_features((original for _, original in again), layer)
-    bar = tqdm(of_files, "index", images.count, unit=" images", mininterval=1)
+    bar = tqdm(of_files, "index", images.total, unit=" images", mininterval=1)
     readable, unreadable, shape = [], [], ()
     with (directory / "features.float32").open("wb") as file:
         for (entry, _), of_file in zip(entries, bar, strict=True):
@@ -167,7 +167,7 @@ def _fill(directory: Path, classifier: Classifier, images: Images, layer: str) -
         )
     if unreadable:
         print(
-            f"left out {len(unreadable)} of {images.count} files, which cannot be read: {left_out}",
+            f"left out {len(unreadable)} of {images.total} files, which cannot be read: {left_out}",
             file=sys.stderr,
         )
     (directory / "entries.json").write_text(json.dumps({"shape": shape, "entries": readable}))
