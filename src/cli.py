@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import jax
 from absl import flags, logging
 
+from src.data.augment import VIEWS
 from src.errors import DivergedError, JoinError, LostProcessError, UserError
 from src.plugins import take_cpu_beside_compiler
 
@@ -30,7 +31,38 @@ def new_flags() -> flags.FlagValues:
     return values
 
 
-def run(
+def define_checkpoint(values: flags.FlagValues) -> flags.FlagHolder[str]:
+    """--checkpoint, of the commands that use a trained network."""
+    return flags.DEFINE_enum(
+        "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=values
+    )
+
+
+def define_views(values: flags.FlagValues) -> flags.FlagHolder[int | None]:
+    """--views, of the commands that classify."""
+    words = "Of each image, averaged. Default: the recipe's."
+    holder = flags.DEFINE_integer("views", None, words, flag_values=values)
+    flags.register_validator(
+        holder,
+        lambda views: views is None or views in VIEWS,
+        message=f"it is none of {', '.join(map(str, VIEWS))}",
+        flag_values=values,
+    )
+    return holder
+
+
+def run(main: Callable[[], int | None], values: flags.FlagValues, doc: str | None) -> NoReturn:
+    """`run_on_arguments` of a command that takes flags alone."""
+
+    def without_arguments(arguments: Sequence[str]) -> int | None:
+        if arguments:
+            raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+        return main()
+
+    run_on_arguments(without_arguments, values, doc)
+
+
+def run_on_arguments(
     main: Callable[[Sequence[str]], int | None], values: flags.FlagValues, doc: str | None
 ) -> NoReturn:
     """Parses the flags, calls `main` with the other arguments, and exits.

@@ -11,7 +11,6 @@ network of a workdir for PyTorch: see docs/alexnet_torch.py.
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -25,7 +24,7 @@ from src import settings
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import load
-from src.cli import new_flags, run
+from src.cli import define_checkpoint, new_flags, run
 from src.data.augment import Statistics
 from src.data.sources import source
 from src.errors import UserError
@@ -68,9 +67,7 @@ CLASS_NAMES = flags.DEFINE_string(
     flag_values=FLAGS,
 )
 TO = flags.DEFINE_string("to", None, "The .safetensors file to write.", flag_values=FLAGS)
-CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "newest", ["newest", "best"], "Which to write.", flag_values=FLAGS
-)
+CHECKPOINT = define_checkpoint(FLAGS)
 
 
 def bring_in(
@@ -149,9 +146,7 @@ def write_out(workdir: Path, path: Path, checkpoint: str) -> None:
     incomplete.rename(path)
 
 
-def main(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+def main() -> None:
     workdir = Path(WORKDIR.value)
     if TO.value is not None:
         write_out(workdir, Path(TO.value), CHECKPOINT.value)

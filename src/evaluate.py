@@ -17,9 +17,8 @@ from jax.sharding import Mesh
 
 from src import scores
 from src.classifier import load
-from src.cli import new_flags, run
+from src.cli import define_checkpoint, define_views, new_flags, run
 from src.data import pipeline
-from src.data.augment import VIEWS as KNOWN_VIEWS
 from src.data.augment import Statistics
 from src.data.prepare import prepare
 from src.errors import UserError
@@ -31,16 +30,8 @@ FLAGS = new_flags()
 WORKDIR = flags.DEFINE_list(
     "workdir", None, "The run, or runs to average.", required=True, flag_values=FLAGS
 )
-VIEWS = flags.DEFINE_enum(
-    "views",
-    None,
-    [str(views) for views in KNOWN_VIEWS],
-    "Of each image. Default: the recipe's.",
-    flag_values=FLAGS,
-)
-CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
-)
+VIEWS = define_views(FLAGS)
+CHECKPOINT = define_checkpoint(FLAGS)
 
 
 TOTALS = ("loss", "top1_error", "top5_error", "examples")
@@ -172,11 +163,8 @@ def average(
     return {**result, "views": views, "split": data.eval_split}
 
 
-def main(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
-    views = int(VIEWS.value) if VIEWS.value else None
-    result = average([Path(name) for name in WORKDIR.value], views, CHECKPOINT.value)
+def main() -> None:
+    result = average([Path(name) for name in WORKDIR.value], VIEWS.value, CHECKPOINT.value)
     print(f"{result['split']}: {describe(result)}")
 
 

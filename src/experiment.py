@@ -137,9 +137,7 @@ def _slug(name: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
 
 
-def main(arguments: Sequence[str]) -> int:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+def main() -> int:
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError('matplotlib is missing, which draws the figure: pip install -e ".[report]"')
     leave_when_asked()

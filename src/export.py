@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ from absl import flags
 from src import card, machine
 from src import workdir as workdirs
 from src.classifier import Classifier, load
-from src.cli import new_flags, run
-from src.data.augment import VIEWS as KNOWN_VIEWS
+from src.cli import define_checkpoint, define_views, new_flags, run
 from src.errors import UserError
 from src.inference import make_portable
 
@@ -88,16 +87,8 @@ OUT = flags.DEFINE_string(
     "out", None, "The file, in a folder of its own.", required=True, flag_values=FLAGS
 )
 FORMAT = flags.DEFINE_enum("format", "jax", list(FORMATS), "Of the file.", flag_values=FLAGS)
-VIEWS = flags.DEFINE_enum(
-    "views",
-    None,
-    [str(views) for views in KNOWN_VIEWS],
-    "Of each image, averaged. Default: the recipe's.",
-    flag_values=FLAGS,
-)
-CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
-)
+VIEWS = define_views(FLAGS)
+CHECKPOINT = define_checkpoint(FLAGS)
 
 
 def export(workdir: Path, out: Path, form: str, checkpoint: str, views: int | None) -> None:
@@ -184,14 +175,11 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def main(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+def main() -> None:
     if FORMAT.value == "onnx" and importlib.util.find_spec("jax2onnx") is None:
         raise UserError('--format=onnx: jax2onnx is missing: pip install -e ".[onnx]"')
     out = Path(OUT.value)
-    views = int(VIEWS.value) if VIEWS.value else None
-    export(Path(WORKDIR.value), out, FORMAT.value, CHECKPOINT.value, views)
+    export(Path(WORKDIR.value), out, FORMAT.value, CHECKPOINT.value, VIEWS.value)
     print(f"{out}, with {out.name}.json and the model card {card.NAME} beside it")
 
 

@@ -10,7 +10,6 @@ import signal
 if __name__ == "__main__":  # else Ctrl-C might get lost in a callback of what is imported below
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -33,9 +32,7 @@ WORKDIR = flags.DEFINE_string(
 )
 
 
-def main(arguments: Sequence[str]) -> int:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+def main() -> int:
     if "variants" in CONFIG.value:
         raise UserError("--config: an experiment, no recipe; python -m src.experiment runs it")
     leave_when_asked()

@@ -18,8 +18,7 @@ from tqdm import tqdm
 
 from src import files
 from src.classifier import MOST_AT_ONCE, Classifier, OfFile, load
-from src.cli import new_flags, run
-from src.data.augment import VIEWS as KNOWN_VIEWS
+from src.cli import define_checkpoint, define_views, new_flags, run_on_arguments
 from src.data.images import Original
 from src.errors import UserError
 
@@ -27,16 +26,8 @@ FLAGS = new_flags()
 WORKDIR = flags.DEFINE_list(
     "workdir", None, "The run whose network is asked; or several.", required=True, flag_values=FLAGS
 )
-VIEWS = flags.DEFINE_enum(
-    "views",
-    None,
-    [str(views) for views in KNOWN_VIEWS],
-    "Of each image. Default: the recipe's.",
-    flag_values=FLAGS,
-)
-CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
-)
+VIEWS = define_views(FLAGS)
+CHECKPOINT = define_checkpoint(FLAGS)
 TOP = flags.DEFINE_integer("top", 5, "How many classes to show.", lower_bound=1, flag_values=FLAGS)
 JSON = flags.DEFINE_bool("json", False, "Print a JSON object an image.", flag_values=FLAGS)
 FILES_FROM = flags.DEFINE_string(
@@ -69,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     if SAVE_FEATURES.value is not None:
         of_files = members[0].file_features(originals, LAYER.value)
     else:
-        of_files = ensemble(members, originals, int(VIEWS.value) if VIEWS.value else None)
+        of_files = ensemble(members, originals, VIEWS.value)
 
     names, outputs = [], []
     for image, of_file in zip(images, _with_progress(of_files, len(images)), strict=True):
@@ -151,4 +142,4 @@ def _bar(p: float) -> str:
 
 
 if __name__ == "__main__":
-    run(main, FLAGS, __doc__)
+    run_on_arguments(main, FLAGS, __doc__)

@@ -3,14 +3,11 @@
 python -m src.prepare --config=configs/alexnet.py[:DATASET] [--config.FIELD=VALUE]…
 """
 
-from collections.abc import Sequence
-
 from ml_collections import config_flags
 
 from src import settings
 from src.cli import new_flags, run
 from src.data.prepare import prepare
-from src.errors import UserError
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -18,9 +15,7 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 
 
-def main(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+def main() -> None:
     settings.check(CONFIG.value)
     data = prepare(**CONFIG.value.data)
     examples = ", ".join(f"{count} for {split}" for split, count in data.num_examples.items())

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from src import files
 from src.checkpoint import fingerprint
 from src.classifier import Classifier, load
-from src.cli import new_flags, run
+from src.cli import define_checkpoint, new_flags, run_on_arguments
 from src.data.images import Original, decode
 from src.data.prepare import prepare
 from src.errors import UserError
@@ -37,9 +37,7 @@ WORKDIR = flags.DEFINE_string(
 INDEX = flags.DEFINE_string(
     "index", None, "Where to look: a folder, or a split's name.", required=True, flag_values=FLAGS
 )
-CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
-)
+CHECKPOINT = define_checkpoint(FLAGS)
 LAYER = flags.DEFINE_string("layer", "fc7", "Whose features.", flag_values=FLAGS)
 NEAREST = flags.DEFINE_integer("nearest", 6, "How many to show.", lower_bound=1, flag_values=FLAGS)
 FILES_FROM = flags.DEFINE_string(
@@ -187,4 +185,4 @@ def show(query: str, distances: np.ndarray, entries: Sequence[dict[str, str]]) -
 
 
 if __name__ == "__main__":
-    run(main, FLAGS, __doc__)
+    run_on_arguments(main, FLAGS, __doc__)

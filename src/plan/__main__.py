@@ -6,7 +6,6 @@ python -m src.plan --published
 
 import json
 import sys
-from collections.abc import Sequence
 
 import jax
 import tensorflow_datasets as tfds
@@ -44,9 +43,7 @@ JSON = flags.DEFINE_bool("json", False, "Print a JSON object.", flag_values=FLAG
 EXAMPLES_OF = {"imagenet2012": 1_281_167}  # TFDS counts only what it has prepared
 
 
-def main(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+def main() -> None:
     for flag in (NETWORK, CLASSES, EXAMPLES):
         if flag.value is not None and not flag.value > 0:
             raise UserError(f"--{flag.name}={flag.value}: give a positive number")

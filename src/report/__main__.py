@@ -6,21 +6,18 @@ The page is DIR/report/index.html, of the first DIR; the others' curves are draw
 """
 
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
-from src.cli import new_flags, run
+from src.cli import define_checkpoint, new_flags, run
 from src.errors import UserError
 
 FLAGS = new_flags()
 WORKDIR = flags.DEFINE_list(
     "workdir", None, "The run, and others for its curves.", required=True, flag_values=FLAGS
 )
-CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=FLAGS
-)
+CHECKPOINT = define_checkpoint(FLAGS)
 AMONG = flags.DEFINE_integer(
     "neighbours_among",
     10_000,
@@ -41,9 +38,7 @@ def check_extra() -> None:
         )
 
 
-def main(arguments: Sequence[str]) -> None:
-    if arguments:
-        raise UserError(f"arguments: {arguments[0]!r} is no flag; all are --NAME=VALUE")
+def main() -> None:
     check_extra()
     from src.report import page  # which needs them
 
