@@ -1,7 +1,9 @@
 """Checkpoints of a run: the newest two and the best, written while training goes on."""
 
 import dataclasses
+import logging
 import math
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +23,9 @@ from src.errors import UserError
 from src.step import TrainState
 
 Restored = TypeVar("Restored")
+
+# Orbax warns of the very thing that is asked of it.
+logging.getLogger("absl").addFilter(lambda it: not re.search("read.only", it.getMessage()))
 
 KEPT_NEWEST = 2  # one to fall back on where the newest is damaged
 

@@ -31,6 +31,18 @@ def new_flags() -> flags.FlagValues:
     return values
 
 
+def define_workdirs(values: flags.FlagValues, words: str) -> flags.FlagHolder[list[str]]:
+    """--workdir, of the commands that take one run or several."""
+    holder = flags.DEFINE_list("workdir", None, words, required=True, flag_values=values)
+    flags.register_validator(
+        holder,
+        lambda workdirs: workdirs is None or (workdirs and all(workdirs)),
+        message="name a run's folder, or several with a comma between two",
+        flag_values=values,
+    )
+    return holder
+
+
 def define_checkpoint(values: flags.FlagValues) -> flags.FlagHolder[str]:
     """--checkpoint, of the commands that use a trained network."""
     return flags.DEFINE_enum(

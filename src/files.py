@@ -1,10 +1,12 @@
 """The image files that a command line means."""
 
 import glob
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from src.data.images import Original
 from src.errors import UserError
@@ -45,18 +47,21 @@ def find(arguments: Sequence[str], list_file: str | None = None) -> list[Named]:
 
 
 def printable(name: str) -> str:
-    """A name as text, which the name of a file need not be."""
-    return name.encode(errors="backslashreplace").decode()
+    """A name as text in one line, which the name of a file need not be."""
+    text = name.encode(errors="backslashreplace").decode()
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: repr(control[0])[1:-1], text)
 
 
 def _find(argument: str) -> Iterator[Named]:
     path = Path(argument)
+    if not argument:
+        raise UserError("arguments: '' is no file; leave it out")
     if argument == STANDARD_INPUT:
-        yield Named(argument, sys.stdin.buffer.read())
-    elif path.is_dir():
-        files = (file for file in path.rglob("[!.]*") if file.is_file())
-        yield from (Named(str(file), file) for file in sorted(files))
-    elif glob.has_magic(argument) and not path.exists():
+        yield Named(argument, _standard_input().buffer.read())
+    elif os.path.isdir(argument):
+        files = (file for file in path.rglob("*") if file.is_file())
+        yield from (Named(str(file), file) for file in sorted(files) if not _is_hidden(file, path))
+    elif glob.has_magic(argument) and not os.path.exists(argument):
         matches = sorted(glob.glob(argument, recursive=True))
         if not matches:
             raise UserError(f"arguments: no file is like {argument!r}")
@@ -65,10 +70,22 @@ def _find(argument: str) -> Iterator[Named]:
         yield Named(argument, path)
 
 
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
 def _lines(list_file: str) -> list[str]:
     try:
         if list_file == STANDARD_INPUT:
-            return sys.stdin.read().splitlines()
-        return Path(list_file).read_text(errors="surrogateescape").splitlines()
+            text = _standard_input().read()
+        else:
+            text = Path(list_file).read_text(errors="surrogateescape")
     except OSError as error:
         raise UserError(f"--files_from={list_file}: {error.strerror}") from None
+    return [line for line in text.splitlines() if line]
+
+
+def _standard_input() -> TextIO:
+    if sys.stdin is None:  # the shell has closed it
+        raise UserError("arguments: standard input is closed")
+    return sys.stdin

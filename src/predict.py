@@ -18,14 +18,13 @@ from tqdm import tqdm
 
 from src import files
 from src.classifier import MOST_AT_ONCE, Classifier, OfFile, load
-from src.cli import define_checkpoint, define_views, new_flags, run_on_arguments
+from src.cli import define_checkpoint, define_views, define_workdirs, new_flags, run_on_arguments
 from src.data.images import Original
 from src.errors import UserError
+from src.whole import check_writable, whole
 
 FLAGS = new_flags()
-WORKDIR = flags.DEFINE_list(
-    "workdir", None, "The run whose network is asked; or several.", required=True, flag_values=FLAGS
-)
+WORKDIR = define_workdirs(FLAGS, "The run whose network is asked; or several.")
 VIEWS = define_views(FLAGS)
 CHECKPOINT = define_checkpoint(FLAGS)
 TOP = flags.DEFINE_integer("top", 5, "How many classes to show.", lower_bound=1, flag_values=FLAGS)
@@ -50,8 +49,11 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 def main(arguments: Sequence[str]) -> int:
     """Shows the predictions; 1 if a file could not be read, which does not stop the others."""
+    _check_together()
     if SAVE_FEATURES.value is not None:
-        _check_writable(Path(SAVE_FEATURES.value))
+        if not SAVE_FEATURES.value.endswith(".npz"):
+            raise UserError(f"--save_features={SAVE_FEATURES.value}: name it .npz, for NumPy")
+        check_writable("save_features", Path(SAVE_FEATURES.value))
         if len(WORKDIR.value) > 1:
             raise UserError(f"--workdir={','.join(WORKDIR.value)}: features are of one network")
     images = files.find(arguments, FILES_FROM.value)
@@ -113,10 +115,8 @@ def show(name: str, probabilities: np.ndarray, class_names: Sequence[str]) -> No
 
 def save(path: Path, names: Sequence[str], features: np.ndarray) -> None:
     """Writes `features` (N, …) and `files` (N,), which are their names."""
-    incomplete = path.with_name(f"{path.name}.incomplete")
-    with incomplete.open("wb") as file:
+    with whole(path) as incomplete, incomplete.open("wb") as file:
         np.savez(file, features=features, files=np.array(names))
-    incomplete.rename(path)
     print(f"{LAYER.value} of {len(names)} images, {features.shape}, is in {path}")
 
 
@@ -127,11 +127,11 @@ def _with_progress(of_files: Iterable[OfFile], count: int) -> Iterable[OfFile]:
     return tqdm(of_files, "predict", count, unit=" images", disable=is_seen or is_short)
 
 
-def _check_writable(path: Path) -> None:
-    if path.suffix != ".npz":
-        raise UserError(f"--save_features={path}: name it .npz, which NumPy reads")
-    if not path.parent.is_dir():
-        raise UserError(f"--save_features={path}: there is no folder {path.parent}")
+def _check_together() -> None:
+    saves = SAVE_FEATURES.value is not None
+    for name in ("views", "top", "json") if saves else ("layer",):
+        if FLAGS[name].present:
+            raise UserError(f"--{name}: only {'without' if saves else 'with'} --save_features")
 
 
 def _bar(p: float) -> str:

@@ -65,10 +65,12 @@ def nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray,
 
 @functools.partial(jax.jit, static_argnames="k")
 def _nearest(queries: jax.Array, vectors: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    vectors = vectors.astype(jnp.float32)
     # |q − v|² less |q|², which is the same for all v: one product of matrices. Its rounding only
-    # chooses the candidates; their distances are of differences, so that a copy's is 0.
-    products = jnp.matmul(queries, vectors.T, precision=jax.lax.Precision.HIGHEST)
-    _, indices = jax.lax.top_k(2 * products - jnp.square(vectors).sum(axis=1), k)
+    # chooses the candidates, and is the less the nearer the origin is to the vectors; their
+    # distances are of differences, so that a copy's is 0.
+    origin = vectors.mean(axis=0)
+    q, v = queries - origin, vectors - origin
+    products = jnp.matmul(q, v.T, precision=jax.lax.Precision.HIGHEST)
+    _, indices = jax.lax.top_k(2 * products - jnp.square(v).sum(axis=1), k)
     differences = queries[:, None] - vectors[indices]
     return jnp.sqrt(jnp.square(differences).sum(axis=-1)), indices

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -89,7 +90,8 @@ def main(arguments: Sequence[str]) -> int:
 def open_index(workdir: Path, classifier: Classifier, where: str, layer: str) -> Index:
     """The features of all images in a folder or a split; computed, with progress, the first time.
 
-    They are computed anew when the network or the images have changed.
+    They are computed anew when the network or the images have changed; of the same network and
+    place then only the new ones are kept.
 
     Args:
       workdir: the classifier's, which keeps them.
@@ -101,17 +103,22 @@ def open_index(workdir: Path, classifier: Classifier, where: str, layer: str) ->
     """
     folder = Path(where)
     images = _of_folder(folder) if folder.is_dir() else _of_split(workdir, classifier, where)
-    identity = f"{layer} {fingerprint(classifier.params)} {images.identity}"
-    digest = hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
-    directory = workdir / "index" / f"{layer}-{digest}"
+    of_place = f"{layer}-{_digest(f'{fingerprint(classifier.params)} {where}')}"
+    directory = workdir / "index" / f"{of_place}-{_digest(images.identity)}"
     try:
         make_once(directory, lambda into: _fill(into, classifier, images, layer))
-    except PermissionError as error:
+        for other in set(directory.parent.glob(f"{of_place}-{'?' * 16}")) - {directory}:
+            shutil.rmtree(other)
+    except OSError as error:
         raise UserError(f"workdir {workdir}: the index can't be kept there: {error}") from None
     made = json.loads((directory / "entries.json").read_text())
     shape = (len(made["entries"]), *made["shape"])
     features = np.memmap(directory / "features.float32", np.float32, "r", shape=shape)
     return Index(made["entries"], features)
+
+
+def _digest(identity: str) -> str:
+    return hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
 
 
 def _of_folder(folder: Path) -> Images:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
 from PIL import Image
 
 import src.classifier
 import tiny
 from commands import ROOT, environment, run
+from src import predict
 from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data import pipeline
 from src.data.prepare import Prepared, prepare
@@ -257,6 +259,28 @@ def test_an_ensemble_averages_probabilities(
     done = run("src.evaluate", f"--workdir={workdir},{other}", "--cpu_devices=2", cache=root)
     assert done.returncode == 0, done.stderr
     assert f"top-1 error {error:.2%}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workdir="], "--workdir=[]: name a run's folder"),
+        (["--views=5"], "--views=5: it is none of 1, 9, 10"),
+        (["--layer=fc6"], "--layer: only with --save_features"),
+        (["--save_features=f.npz", "--json"], "--json: only without --save_features"),
+        (["--save_features=f.txt"], "--save_features=f.txt: name it .npz"),
+        (["--save_features=/nowhere/f.npz"], "/nowhere/f.npz: No such file or directory"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_computed(
+    arguments: list[str], message: str, workdir: Path
+) -> None:
+    for name in predict.FLAGS:
+        predict.FLAGS[name].unparse()
+    command = ["predict", f"--workdir={workdir}", *arguments, "image.jpg"]
+    with pytest.raises((UserError, flags.Error)) as error:
+        predict.main(predict.FLAGS(command)[1:])
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("module", ["src.evaluate", "src.predict"])

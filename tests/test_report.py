@@ -81,6 +81,15 @@ def test_distances_of_images_are_exact_however_bright_they_are():
     assert found.distances[:, 0].tolist() == [1, 1, 1]
 
 
+def test_neighbours_are_exact_however_far_away_they_are():
+    index = (10 + 0.01 * RANDOM.normal(size=(2000, 512))).astype(np.float32)
+    queries = (10 + 0.01 * RANDOM.normal(size=(5, 512))).astype(np.float32)
+    distances, indices = retrieval.nearest(queries, index, 6)
+    expected_distances, expected = by_numpy(queries, index, 6)
+    np.testing.assert_array_equal(indices, expected)
+    np.testing.assert_allclose(distances, expected_distances, rtol=1e-4)
+
+
 def test_more_neighbours_than_vectors_are_none():
     found = retrieval.Nearest(np.zeros((1, 2)), 3)
     found.add(np.array([[3.0, 4.0]]))

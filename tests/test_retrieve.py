@@ -81,6 +81,8 @@ def test_an_index_is_made_once_until_its_images_change(
     shutil.copy(photos / "05.png", photos / "20.png")
     changed = retrieve.open_index(workdir, classifier, str(photos), "fc7")
     np.testing.assert_array_equal(changed.features[20], first.features[5])
+    of_folder = {path.name.split("-")[1] for path in (workdir / "index").glob("fc7-*")}
+    assert len(of_folder) == len(list((workdir / "index").glob("fc7-*")))  # the first one is gone
     other_layer = retrieve.open_index(workdir, classifier, str(photos), "conv5")
     assert other_layer.features.shape == (21, 1, 1, tiny.MAPS["conv5"])
 

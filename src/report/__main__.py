@@ -10,13 +10,11 @@ from pathlib import Path
 
 from absl import flags
 
-from src.cli import define_checkpoint, new_flags, run
+from src.cli import define_checkpoint, define_workdirs, new_flags, run
 from src.errors import UserError
 
 FLAGS = new_flags()
-WORKDIR = flags.DEFINE_list(
-    "workdir", None, "The run, and others for its curves.", required=True, flag_values=FLAGS
-)
+WORKDIR = define_workdirs(FLAGS, "The run, and others for its curves.")
 CHECKPOINT = define_checkpoint(FLAGS)
 AMONG = flags.DEFINE_integer(
     "neighbours_among",
