@@ -35,7 +35,7 @@ $(VENV)/dev: $(VENV)/base
 
 # PyTorch is only compared with. Where the index has no build for the CPU alone, install one first.
 $(VENV)/bench: $(VENV)/base
-	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m pip install --quiet --editable ".[torch]"
 	touch $@
 
 clean:
