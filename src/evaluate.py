@@ -1,10 +1,13 @@
 """Top-1 and top-5 error over a whole split, of one network or the average of several.
 
 python -m src.evaluate --workdir=DIR[,DIR…] [--views=1|9|10] [--checkpoint=newest|best]
+
+What it finds of one network is kept in its workdir, for the card of `src.export`.
 """
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +27,7 @@ from src.data.prepare import prepare
 from src.errors import UserError
 from src.inference import Forward
 from src.mesh import DATA_AXIS, local_rows, make_mesh, replicate, to_devices
-from src.workdir import check_data, read_config
+from src.workdir import check_data, read_config, write_evaluation
 
 FLAGS = new_flags()
 WORKDIR = flags.DEFINE_list(
@@ -133,7 +136,8 @@ def average(
       checkpoint: "newest" or "best".
 
     Returns:
-      What `evaluate` does, `views`, and `split`, the name of the evaluation split.
+      What `evaluate` does, `views`, `split`, the name of the evaluation split, and `steps`, that
+      each network was trained for.
 
     Raises:
       UserError: there is no run in a folder, or they are on different data.
@@ -148,7 +152,7 @@ def average(
     rows = local_rows(mesh, global_batch)
     views = views or configs[0].views
 
-    members = []
+    members, steps = [], []
     for workdir, config in zip(workdirs, configs, strict=True):
         classifier = load(workdir, checkpoint=checkpoint, mesh=mesh)
         data = prepare(**config.data)
@@ -158,14 +162,26 @@ def average(
         )
         parts = (classifier.classify(views), classifier.params, classifier.statistics, batches)
         members.append(Member(*parts))
+        steps.append(classifier.step)
     result = evaluate(members, mesh, global_batch)
     assert result is not None  # nothing asks it to stop
-    return {**result, "views": views, "split": data.eval_split}
+    return {**result, "views": views, "split": data.eval_split, "steps": steps}
 
 
 def main() -> None:
-    result = average([Path(name) for name in WORKDIR.value], VIEWS.value, CHECKPOINT.value)
+    workdirs = [Path(name) for name in WORKDIR.value]
+    result = average(workdirs, VIEWS.value, CHECKPOINT.value)
     print(f"{result['split']}: {describe(result)}")
+    if len(workdirs) == 1:
+        _keep(workdirs[0], result)
+
+
+def _keep(workdir: Path, result: dict[str, Any]) -> None:
+    (step,) = result.pop("steps")
+    try:
+        write_evaluation(workdir, {**result, "step": step})
+    except OSError as error:  # it may be evaluated by whoever can read it
+        print(f"{workdir}: the result is not kept there: {error.strerror}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def _about(
         "class_names": classifier.class_names,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(classifier.params)),
         "step": classifier.step,
-        "result": workdirs.result_at(workdir, classifier.step),
+        "result": workdirs.result_at(workdir, classifier.step, views),
         "weights_from": workdirs.read_provenance(workdir),
         "recipe": classifier.config.to_dict(),
         "made_with": machine.describe(),

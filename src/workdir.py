@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import tempfile
 import zipfile
@@ -31,6 +32,7 @@ FREE_TO_CHANGE = (
 
 
 CLAIM = "claim"  # locked by the process that trains
+EVALUATIONS = "evaluations"  # a file for each step and number of views
 
 
 class Preprocessing(NamedTuple):
@@ -91,6 +93,8 @@ def claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) -> It
             pass
         if _has_begun(workdir):
             check_data(workdir, data)
+        else:
+            shutil.rmtree(workdir / EVALUATIONS, ignore_errors=True)  # of a run that was there
         known = Preprocessing(data.directory.name, data.class_names, data.statistics)
         _write_preprocessing(workdir, known)
         _write(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
@@ -210,17 +214,33 @@ def read_result(workdir: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def result_at(workdir: Path, step: int) -> dict[str, Any] | None:
-    """What was found of the network after so many steps, at the end or on the way; None if nothing.
+def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
+    """What was found of the network after so many steps, at the end, on the way or later.
 
-    Its `examples` are how many images it was evaluated on, where that is known.
+    None if nothing; by as many `views` where that was tried. Its `examples` are how many images it
+    was evaluated on, where that is known.
     """
-    result = read_result(workdir)
-    if result and result["step"] == step:
-        return result
     lines = read_lines(workdir)
-    on_the_way = [line for line in lines if line["step"] == step and line["split"] != "train"]
-    return {**on_the_way[-1], "views": 1} if on_the_way else None
+    on_the_way = [{**line, "views": 1} for line in lines if line["split"] != "train"]
+    later = [json.loads(path.read_text()) for path in (workdir / EVALUATIONS).glob("*.json")]
+    result = read_result(workdir)
+    found = [*([result] if result else []), *later, *reversed(on_the_way)]
+    of_step = [values for values in found if values["step"] == step]
+    return min(of_step, key=lambda values: values["views"] != views, default=None)
+
+
+def write_evaluation(workdir: Path, result: dict[str, Any]) -> None:
+    """Keeps what was found of a network, in place of what was found before of the same.
+
+    Args:
+      result: with its `step` and `views`.
+
+    Raises:
+      OSError: the folder can't be written to.
+    """
+    folder = workdir / EVALUATIONS
+    folder.mkdir(exist_ok=True)
+    _write(folder / f"{result['step']}-{result['views']}.json", json.dumps(result, indent=2) + "\n")
 
 
 def write_result(workdir: Path, result: dict[str, Any]) -> None:
