@@ -79,7 +79,8 @@ def claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) -> It
       token: of the run, by which its other processes know that they see the same folder.
 
     Raises:
-      UserError: it has a run with other images, or another process is training in it.
+      UserError: it has a run with other images, or another process is training in it, or there is
+        no run in `config.init_from`.
     """
     with (workdir / CLAIM).open("a") as file:
         try:
@@ -94,6 +95,8 @@ def claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) -> It
         if _has_begun(workdir):
             check_data(workdir, data)
         else:
+            origin = _origin_in(Path(config.init_from)) if config.init_from else None
+            _write(workdir / "origin.json", json.dumps(origin, indent=2) + "\n")
             shutil.rmtree(workdir / EVALUATIONS, ignore_errors=True)  # of a run that was there
         known = Preprocessing(data.directory.name, data.class_names, data.statistics)
         _write_preprocessing(workdir, known)
@@ -252,6 +255,24 @@ def read_provenance(workdir: Path) -> dict[str, str] | None:
     """Where weights that were not trained here come from: their `kind`, `file` and `sha256`."""
     path = workdir / "provenance.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def read_origin(workdir: Path) -> dict[str, Any] | None:
+    """Of the weights that a run began with; None where it began with none, or it is not known.
+
+    Their `dataset`, `weights_from` (what `read_provenance` returns), and their own `origin`.
+    """
+    path = workdir / "origin.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _origin_in(workdir: Path) -> dict[str, Any]:
+    """What is kept of another run by one that begins with its weights."""
+    return {
+        "dataset": read_config(workdir).data.dataset,
+        "weights_from": read_provenance(workdir),
+        "origin": read_origin(workdir),
+    }
 
 
 def _write(path: Path, text: str) -> None:

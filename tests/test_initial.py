@@ -1,6 +1,7 @@
 """Fine-tuning: a run that begins with another's network, and layers that stay as they are."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from PIL import Image
 import tiny
 from runs import untrained
 from src import settings
+from src import workdir as workdirs
 from src.classifier import load
 from src.errors import UserError
 from src.mesh import replicate, to_devices
@@ -81,6 +83,8 @@ def test_other_classes_get_a_last_layer_of_their_own(
     for layer in before.keys() - {"fc8"}:
         jax.tree.map(np.testing.assert_array_equal, after[layer], before[layer])
     assert after["fc8"]["kernel"].shape == (2, tiny.UNITS["fc7"], 2)
+    origin = {"dataset": "digits", "weights_from": None, "origin": None}
+    assert workdirs.read_origin(root / "classes") == origin
 
 
 def test_a_run_goes_on_with_its_own_weights_when_the_first_ones_are_gone(
@@ -99,6 +103,31 @@ def test_a_run_goes_on_with_its_own_weights_when_the_first_ones_are_gone(
     config.duration = "2 steps"
     run(config, workdir)
     assert json.loads((workdir / "result.json").read_text())["step"] == 2
+    assert workdirs.read_origin(workdir) is not None
+
+
+def test_a_run_knows_where_its_weights_come_from_in_the_end(
+    root: Path, three_classes: str, tmp_path: Path
+) -> None:
+    provenance = {"kind": "torchvision's AlexNet", "file": "net.pth", "sha256": "7be5"}
+    first = untrained(recipe(root), tmp_path / "first")
+    (first / "provenance.json").write_text(json.dumps(provenance))
+    changes = {"data.dataset": three_classes, "init_from": str(first)}
+    second = untrained(recipe(root, **changes), tmp_path / "second")
+    third = untrained(recipe(root, init_from=str(second)), tmp_path / "third")
+    origin = {"dataset": "digits", "weights_from": provenance, "origin": None}
+    assert workdirs.read_origin(first) is None
+    assert workdirs.read_origin(third) == {
+        "dataset": three_classes,
+        "weights_from": None,
+        "origin": origin,
+    }
+
+
+def test_a_start_that_failed_leaves_no_origin(root: Path, before: dict, tmp_path: Path) -> None:
+    workdir = untrained(recipe(root, init_from=str(root / "before")), tmp_path / "run")
+    shutil.rmtree(workdir / "checkpoints")
+    assert workdirs.read_origin(untrained(recipe(root), workdir)) is None
 
 
 def test_another_network_is_refused(root: Path, before: dict) -> None:
