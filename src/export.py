@@ -74,6 +74,7 @@ def to_onnx(network: Network, size: int, path: Path) -> None:
         output_names=["probabilities"],
         return_mode="file",
         output_path=str(path),
+        export_mode="web",  # the weights inside
     )
 
 

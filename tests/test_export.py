@@ -108,6 +108,24 @@ def test_other_formats_give_the_same(workdir: Path, tmp_path: Path, form: str) -
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), classifier(images), atol=1e-5, rtol=0)
 
 
+def test_an_onnx_file_has_its_weights_inside(root: Path, tmp_path: Path) -> None:
+    """Also those of a size that jax2onnx would put beside it, of a megabyte and more."""
+    pytest.importorskip("jax2onnx")
+    config = one_tower()
+    config.data.root = str(root / "prepared")
+    config.model.dense.fc6.units = 40_000
+    workdir = untrained(config, tmp_path / "run")
+    export(workdir, tmp_path / "out" / "net.onnx", "onnx", "newest", 1)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "net.onnx",
+        "net.onnx.json",
+    ]
+    program = "import onnxruntime; onnxruntime.InferenceSession('moved.onnx')"
+    (tmp_path / "out" / "net.onnx").rename(tmp_path / "moved.onnx")
+    subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
+
+
 @pytest.fixture(scope="module")
 def exported(root: Path) -> Path:
     """What the command writes of a run that was trained before."""
