@@ -1,6 +1,7 @@
 """Exported networks against the checkpoints that they were made of, without this project's code."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -20,10 +21,12 @@ from runs import untrained
 from src import card, settings
 from src.classifier import Classifier, load
 from src.errors import UserError
-from src.export import export
+from src.export import _count, export
+from src.models.presets import PAPER
 from src.place import place
 from src.processes import Team
 from src.train import train
+from src.weights import layout
 from tests import miniature
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 73, 73, 3), dtype=np.uint8)
@@ -196,6 +199,15 @@ def test_a_readme_of_the_users_is_left_alone(root: Path, exported: Path, tmp_pat
 def test_places_where_it_can_not_be(root: Path, exported: Path, out: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         export(root / "command", root / out, "jax", "newest", None)
+
+
+def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
+    architecture = miniature.shrunk(PAPER)
+    params = miniature.params_of(miniature.network(architecture))
+    layers = layout.shapes(architecture, miniature.NUM_CLASSES)
+    assert _count(params, miniature.NUM_CLASSES) == sum(
+        math.prod(shape) + shape[0] for shape in layers.values()
+    )
 
 
 @pytest.mark.parametrize(
