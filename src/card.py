@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 NAME = "README.md"
-MARK = "<!-- A model card, written by src.export. -->"
 
 LICENCES = {
     "digits": "CC BY 4.0 (Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, UCI)",
@@ -18,7 +17,7 @@ LICENCES = {
 class Runtime(NamedTuple):
     """How a format is run elsewhere."""
 
-    package: str
+    packages: tuple[str, ...]  # besides numpy and pillow
     imported: str
     network: str
     called: str
@@ -26,22 +25,22 @@ class Runtime(NamedTuple):
 
 RUNTIMES = {
     "jax": Runtime(
-        "jax",
+        ("jax", "flatbuffers"),  # which JAX needs here and does not say so
         "from jax import export",
-        'export.deserialize(bytearray(open("{file}", "rb").read()))',
+        'export.deserialize(bytearray(open(file, "rb").read()))',
         "network.call(pixels[None])",
     ),
     "savedmodel": Runtime(
-        "tensorflow",
+        ("tensorflow",),
         "import tensorflow as tf",
-        'tf.saved_model.load("{file}")',
+        "tf.saved_model.load(file)",
         'network.probabilities(pixels[None])["probabilities"]',
     ),
     "onnx": Runtime(
-        "onnxruntime",
+        ("onnxruntime",),
         "import onnxruntime",
-        'onnxruntime.InferenceSession("{file}")',
-        'network.run(None, {{"images": pixels[None]}})[0]',
+        "onnxruntime.InferenceSession(file)",
+        'network.run(None, {"images": pixels[None]})[0]',
     ),
 }
 
@@ -55,22 +54,17 @@ import numpy as np
 {runtime.imported}
 from PIL import Image, ImageOps
 
-network = {runtime.network.format(file=file)}
-about = json.load(open("{file}.json"))
+file = {file!r}
+network = {runtime.network}
+about = json.load(open(f"{{file}}.json"))
 size = about["input"]["shape"][1]
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 resample = Image.Resampling.BOX if min(photo.size) > size else Image.Resampling.BICUBIC
 pixels = np.asarray(ImageOps.fit(photo, (size, size), resample))
-probabilities = np.asarray({runtime.called.format()})[0]
+probabilities = np.asarray({runtime.called})[0]
 for i in np.argsort(-probabilities)[:5]:
     print(f"{{probabilities[i]:6.1%}}  {{about['class_names'][i]}}")
 """
-
-
-def may_be_written(folder: Path) -> bool:
-    """Whether the folder has no other README.md than a card."""
-    path = folder / NAME
-    return not path.exists() or path.read_text(errors="replace").startswith(MARK)
 
 
 def render(file: str, about: dict[str, Any]) -> str:
@@ -86,8 +80,6 @@ def render(file: str, about: dict[str, Any]) -> str:
     shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     made_with = "".join(f"- {name}: {value}\n" for name, value in about["made_with"].items())
     return f"""\
-{MARK}
-
 # AlexNet for {_called(dataset)}
 
 Tells {len(names)} classes of images apart: {shown}. A convolutional network after Krizhevsky,
@@ -100,19 +92,20 @@ for {model["image_size"]} × {model["image_size"]} pixels.
 
 ## Run it
 
-With {RUNTIMES[about["format"]].package}, numpy and pillow, in this folder:
+With {", ".join(RUNTIMES[about["format"]].packages)}, numpy and pillow, in this folder:
 
 ```python
 {script(file, about["format"])}```
 
 `images` are uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the centre kept.
 What comes out are probabilities (N, {len(names)}), {_views(about["views"])}. The mean image is
-subtracted inside. The training images were scaled by OpenCV, by areas; Pillow's box filter
-is close to it, and the probabilities to those that they would be.
+subtracted inside. For images from files the script comes close to what the network would say in the
+program that trained it: there they are scaled by OpenCV, and encoded as JPEG, as the training
+images were, and not by Pillow alone.
 
 ## Data
 
-{_called(dataset)}. Licence: {licence(dataset)}.
+{_data(about)}
 
 ## Training
 
@@ -126,7 +119,7 @@ before anything depends on it.
 
 ## Made with
 
-{made_with}- SHA-256 of `{file}`: {about["sha256"]}
+{made_with}- SHA-256 of the network: {about["sha256"]}
 """
 
 
@@ -157,20 +150,45 @@ def _results(about: dict[str, Any]) -> str:
     result = about["result"]
     if result is None:
         return "It was not evaluated."
+    untrained = "" if about["weights_from"] else " that it was not trained on"
     return (
         f"Top-1 error {result['top1_error']:.2%}, top-5 error {result['top5_error']:.2%}, on "
-        f"{result['examples']:,} images that it was not trained on, {_views(result['views'])}."
+        f"{result['examples']:,} images{untrained}, {_views(result['views'])}."
     )
 
 
+def _data(about: dict[str, Any]) -> str:
+    dataset, origin = about["recipe"]["data"]["dataset"], about["origin"]
+    said = [f"{_called(dataset)}. Licence: {licence(dataset)}."]
+    while origin:
+        dataset, origin = origin["dataset"], origin["origin"]
+        said.append(f"Before that, {_called(dataset)}. Licence: {licence(dataset)}.")
+    return "\n\n".join(said)
+
+
 def _training(about: dict[str, Any]) -> str:
+    if about["weights_from"]:
+        return f"The weights are others': {_file(about['weights_from'])}."
     recipe, step = about["recipe"], about["step"]
-    if source := about["weights_from"]:
-        return f"The weights are others': {source['kind']}, `{source['file']}`."
-    began = f" from the weights in `{recipe['init_from']}`" if recipe.get("init_from") else ""
     optimizer, schedule = recipe["optimizer"], recipe["schedule"]
+    began = f", from {_beginning(about['origin'])}" if recipe.get("init_from") else ""
     return (
         f"{step:,} steps of {recipe['batch_size']} images{began}: momentum {optimizer['decay']}, "
         f"weight decay {optimizer['weight_decay']}, a learning rate of {schedule['rate']} by the "
         f"schedule `{schedule['name']}`, seed {recipe['seed']}. All settings are in the JSON file."
     )
+
+
+def _beginning(origin: dict[str, Any] | None) -> str:
+    """The weights that a network was trained on from."""
+    if origin is None:
+        return "weights of another network, of which no more is known"
+    if origin["weights_from"]:
+        return f"others' weights, {_file(origin['weights_from'])}"
+    weights = f"the weights of a network for {_called(origin['dataset'])}"
+    before = origin["origin"]
+    return f"{weights}, which began with {_beginning(before)}" if before else weights
+
+
+def _file(provenance: dict[str, str]) -> str:
+    return f"{provenance['kind']}, `{provenance['file']}` (SHA-256 {provenance['sha256']})"

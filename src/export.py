@@ -2,15 +2,15 @@
 
 python -m src.export --workdir=DIR --out=FOLDER/FILE [--format=jax|savedmodel|onnx]
 
-It takes uint8 images (N, size, size, 3), RGB, of the size that the training images were prepared
-at, and gives their classes' probabilities (N, classes). FILE.json beside it has the classes' names
-and where the network comes from, README.md is its model card.
+FOLDER is new or empty. The network takes uint8 images (N, size, size, 3), RGB, of the size that the
+training images were prepared at, and gives their classes' probabilities (N, classes). FILE.json
+beside it has the classes' names and where the network comes from, README.md is its model card.
 """
 
 import hashlib
 import importlib.util
 import json
-import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "The run whose network it is.", required=True, flag_values=FLAGS
 )
 OUT = flags.DEFINE_string(
-    "out", None, "The file, in a folder of its own.", required=True, flag_values=FLAGS
+    "out", None, "The file, in a folder that is new or empty.", required=True, flag_values=FLAGS
 )
 FORMAT = flags.DEFINE_enum("format", "jax", list(FORMATS), "Of the file.", flag_values=FLAGS)
 VIEWS = define_views(FLAGS)
@@ -97,6 +97,7 @@ def export(workdir: Path, out: Path, form: str, checkpoint: str, views: int | No
     """Writes the network, `out`.json and the model card beside it.
 
     Args:
+      out: in a folder that is not there yet, or empty but for hidden files.
       form: one of FORMATS.
       checkpoint: "newest" or "best".
       views: of each image; None for the recipe's.
@@ -108,44 +109,41 @@ def export(workdir: Path, out: Path, form: str, checkpoint: str, views: int | No
     classifier = load(workdir, checkpoint=checkpoint)
     config = classifier.config
     views = views or config.views
+    about = _about(workdir, classifier, form, views)
     params, statistics = jax.tree.map(np.asarray, (classifier.params, classifier.statistics))
     network = make_portable(config, len(classifier.class_names), params, statistics, views)
-    # What is there under its own name is whole.
-    incomplete = out.with_name(f"{out.name}.incomplete")
-    FORMATS[form](network, config.data.size, incomplete)
-    about = _about(workdir, classifier, form, views, _digest(incomplete))
-    incomplete.rename(out)
-    out.with_name(f"{out.name}.json").write_text(
-        json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-    )
-    (out.parent / card.NAME).write_text(card.render(out.name, about))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # What is there under its own name is whole.
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".incomplete-") as folder:
+            incomplete = Path(folder) / out.name
+            FORMATS[form](network, config.data.size, incomplete)
+            about["sha256"] = _digest(incomplete)
+            text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+            incomplete.with_name(f"{out.name}.json").write_text(text)
+            incomplete.with_name(card.NAME).write_text(card.render(out.name, about))
+            for path in Path(folder).iterdir():
+                path.rename(out.parent / path.name)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"--out={out}: {reason}; give a file in another folder") from None
 
 
 def _check(out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        incomplete = out.with_name(f"{out.name}.incomplete")
-        shutil.rmtree(incomplete, ignore_errors=True)  # of a run that was killed
-        incomplete.touch()
-        incomplete.unlink()
-    except OSError as error:
-        raise UserError(f"--out={out}: {error.strerror}; give a file in another folder") from None
-    if out.exists():
-        raise UserError(f"--out={out}: it is there already; remove it, or give another name")
-    if not card.may_be_written(out.parent):
+    if not out.name or out.name.startswith(".") or out.name == card.NAME:
+        raise UserError(f"--out={out}: it is no name for the network's file; give FOLDER/FILE")
+    there = sorted(path.name for path in out.parent.glob("[!.]*"))
+    if there:
         raise UserError(
-            f"--out={out}: {out.parent} has a {card.NAME} of its own, where the model card would "
-            "be; give a file in another folder"
+            f"--out={out}: {out.parent.absolute()} has {there[0]!r} already; give a file in a "
+            "folder that is new or empty, for there will be a model card beside it"
         )
 
 
-def _about(
-    workdir: Path, classifier: Classifier, form: str, views: int, digest: str
-) -> dict[str, Any]:
+def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict[str, Any]:
     size = classifier.config.data.size
     return {
         "format": form,
-        "sha256": digest,
         "input": {
             "name": "images",
             "type": "uint8",
@@ -163,6 +161,7 @@ def _about(
         "step": classifier.step,
         "result": workdirs.result_at(workdir, classifier.step, views),
         "weights_from": workdirs.read_provenance(workdir),
+        "origin": workdirs.read_origin(workdir),
         "recipe": classifier.config.to_dict(),
         "made_with": machine.describe(),
     }

@@ -1,17 +1,22 @@
 """Exported networks against the checkpoints that they were made of, without this project's code."""
 
+import hashlib
 import json
 import math
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.export
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from packaging.requirements import Requirement
 from PIL import Image
 
 import tiny
@@ -96,19 +101,21 @@ def test_other_formats_give_the_same(workdir: Path, tmp_path: Path, form: str) -
     export(workdir, tmp_path / "network", form, "newest", None)
     classifier = on_one_device(workdir)
     images = images_for(classifier)
-    np.savez(tmp_path / "images.npz", images=images)
-    call = {
-        "savedmodel": "import tensorflow as tf; network = tf.saved_model.load('network'); "
-        "out = network.signatures['serving_default'](images=tf.constant(images))['probabilities']",
-        "onnx": "import onnxruntime; network = onnxruntime.InferenceSession('network'); "
-        "out = network.run(['probabilities'], {'images': images})[0]",
+    np.save(tmp_path / "images.npy", images)
+    Image.fromarray(images[0]).save(tmp_path / "photo.jpg", format="png")
+    called = {
+        "savedmodel": "network.signatures['serving_default'](images=images)['probabilities']",
+        "onnx": "network.run(['probabilities'], {'images': images})[0]",
     }[form]
-    program = (
-        f"import numpy as np; images = np.load('images.npz')['images']; {call}; "
-        "np.save('out.npy', np.asarray(out))"
-    )
+    program = f"""{card.script("network", form)}
+images = np.load("images.npy")
+np.savez("out.npz", of_photo=probabilities, of_images={called})
+"""
     subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), classifier(images), atol=1e-5, rtol=0)
+    with np.load(tmp_path / "out.npz") as out:
+        expected = classifier(images)
+        np.testing.assert_allclose(out["of_images"], expected, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(out["of_photo"], expected[0], atol=1e-5, rtol=0)
 
 
 def test_an_onnx_file_has_its_weights_inside(root: Path, tmp_path: Path) -> None:
@@ -130,37 +137,69 @@ def test_an_onnx_file_has_its_weights_inside(root: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def exported(root: Path) -> Path:
-    """What the command writes of a run that was trained before."""
+def trained(root: Path) -> Path:
     config = two_towers()
     config.data.root = str(root / "prepared")
     config.duration = "2 steps"
     assert train(config, root / "command", Team(place({}), **config.processes)) == 0
-    done = run(
-        "src.export", f"--workdir={root / 'command'}", f"--out={root}/out/net.jax", cache=root
-    )
+    return root / "command"
+
+
+@pytest.fixture(scope="module")
+def exported(root: Path, trained: Path) -> Path:
+    """What the command writes, under a name that is no trouble in Python."""
+    out = root / "out" / """a"{b}'.jax"""
+    done = run("src.export", f"--workdir={trained}", f"--out={out}", cache=root)
     assert done.returncode == 0, done.stderr
-    return root / "out"
+    return out
+
+
+def needed(package: str) -> Iterator[str]:
+    """A package and those that it says it needs."""
+    yield package
+    for requirement in map(Requirement, distribution(package).requires or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield from needed(requirement.name)
+
+
+def with_only(packages: list[str], folder: Path) -> str:
+    """The beginning of a program that can import these, what they need, and Python's own."""
+    for name in {name for package in packages for name in needed(package)}:
+        package = distribution(name)
+        for part in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
+            (folder / part).unlink(missing_ok=True)
+            (folder / part).symlink_to(Path(str(package.locate_file(part))))
+    return f"import sys; sys.path.append({str(folder)!r})\n"
 
 
 @pytest.mark.parametrize("source", ["card", "README"])
-def test_the_script_runs_without_this_project(
-    exported: Path, root: Path, source: str, tmp_path: Path
+def test_the_script_runs_with_the_packages_that_are_named(
+    exported: Path, trained: Path, source: str, tmp_path: Path
 ) -> None:
-    text = {"card": exported / "README.md", "README": ROOT / "README.md"}[source].read_text()
-    (program,) = re.findall(r"```python\n(import json\nimport numpy.*?)```", text, re.DOTALL)
-    program = program.replace("alexnet.jax", "net.jax")
-    Image.fromarray(IMAGES[0]).save(exported / "photo.jpg", quality=100, subsampling=0)
+    text = {"card": exported.with_name("README.md"), "README": ROOT / "README.md"}[source]
+    ((names, last, program),) = re.findall(
+        r"With (jax[\w, ]*) and (\w+),[^`]*(?:`exported`)?:\n\n```python\n(.*?)```",
+        text.read_text(),
+        re.DOTALL,
+    )
+    program = program.replace('"alexnet.jax"', repr(exported.name))
+    Image.fromarray(IMAGES[0]).save(exported.with_name("photo.jpg"), quality=100, subsampling=0)
     done = subprocess.run(
-        [sys.executable, "-I", "-c", program],
-        cwd=exported,
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            with_only([*names.split(", "), last], tmp_path) + program,
+        ],
+        cwd=exported.parent,
         capture_output=True,
         text=True,
         env={"JAX_PLATFORMS": "cpu"},
     )
     assert done.returncode == 0, done.stderr
-    classifier = on_one_device(root / "command")
-    pixels = np.asarray(Image.open(exported / "photo.jpg"))
+    classifier = on_one_device(trained)
+    pixels = np.asarray(Image.open(exported.with_name("photo.jpg")))
     (expected,) = classifier(pixels[None])
     lines = [line.split() for line in done.stdout.splitlines()]
     order = np.argsort(-expected)[:5]
@@ -168,37 +207,59 @@ def test_the_script_runs_without_this_project(
     assert [shown for shown, _ in lines] == [f"{expected[i]:.1%}" for i in order]
 
 
-def test_what_is_beside_it(exported: Path, root: Path) -> None:
-    about = json.loads((exported / "net.jax.json").read_text())
-    result = json.loads((root / "command" / "result.json").read_text())
+def test_what_is_beside_it(exported: Path, trained: Path) -> None:
+    about = json.loads(exported.with_name(f"{exported.name}.json").read_text())
+    result = json.loads((trained / "result.json").read_text())
     assert about["class_names"] == [str(digit) for digit in range(10)]
     assert about["input"]["shape"] == ["batch", 73, 73, 3]
     assert about["result"]["top1_error"] == result["top1_error"]
     assert about["recipe"]["batch_size"] == 32
-    text = (exported / "README.md").read_text()
+    assert about["sha256"] == hashlib.sha256(exported.read_bytes()).hexdigest()
+    text = exported.with_name("README.md").read_text()
     for part in (f"{result['top1_error']:.2%}", "360 images", "CC BY 4.0", "2 towers", "2 steps"):
         assert part in text
-    assert sorted(path.name for path in exported.iterdir() if path.suffix != ".jpg") == [
+    assert sorted(path.name for path in exported.parent.iterdir() if path.suffix != ".jpg") == [
         "README.md",
-        "net.jax",
-        "net.jax.json",
+        exported.name,
+        f"{exported.name}.json",
     ]
 
 
-def test_a_readme_of_the_users_is_left_alone(root: Path, exported: Path, tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(UserError, match=r"README\.md of its own"):
-        export(root / "command", tmp_path / "net", "jax", "newest", None)
-    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+@pytest.mark.parametrize("name", ["README.md", "net.json", "other.jax"])
+def test_a_folder_that_is_in_use_is_left_alone(trained: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=rf"has '{name}' already"):
+        export(trained, tmp_path / "net", "jax", "newest", None)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("out/net.jax", "is there already"), ("out/net.jax/deeper", "File exists|Not a directory")],
+    [
+        ("/", "no name"),
+        (".", "no name"),
+        ("", "no name"),
+        ("new/..", "no name"),
+        ("new/README.md", "no name"),
+        ("file/net.jax", "File exists"),
+        ("file/deeper/net.jax", "Not a directory"),
+        (f"new/{'n' * 255}", "File name too long"),
+    ],
 )
-def test_places_where_it_can_not_be(root: Path, exported: Path, out: str, message: str) -> None:
+def test_places_where_it_can_not_be(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        export(root / "command", root / out, "jax", "newest", None)
+        export(trained, Path(out), "jax", "newest", None)
+
+
+def test_without_a_run_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run"):
+        export(tmp_path / "nowhere", tmp_path / "out" / "net", "jax", "newest", None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
@@ -208,6 +269,49 @@ def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
     assert _count(params, miniature.NUM_CLASSES) == sum(
         math.prod(shape) + shape[0] for shape in layers.values()
     )
+
+
+def render(**about: Any) -> str:
+    """The card of a network for which nothing else is said."""
+    recipe = ConfigDict(two_towers())
+    recipe.init_from = about.pop("init_from", "")
+    whole = {
+        "format": "jax",
+        "input": {"shape": ["batch", 73, 73, 3]},
+        "views": 1,
+        "class_names": ["a"],
+        "parameters": 1,
+        "step": 2,
+        "result": None,
+        "weights_from": None,
+        "origin": None,
+        "recipe": recipe.to_dict(),
+        "made_with": {},
+        "sha256": "",
+    }
+    return card.render("net", whole | about)
+
+
+IMPORTED = {"kind": "torchvision's AlexNet", "file": "alexnet.pth", "sha256": "7be5"}
+
+
+def test_the_card_tells_of_all_that_a_network_was_trained_on() -> None:
+    first = {"dataset": "imagenet2012", "weights_from": IMPORTED, "origin": None}
+    second = {"dataset": "folder:/home/me/flowers", "weights_from": None, "origin": first}
+    text = render(init_from="/home/me/runs/flowers", origin=second)
+    for part in ("CC BY 4.0", "in a folder, flowers. Licence: not", "ImageNet's terms of access"):
+        assert part in text
+    assert "from the weights of a network for the images in a folder, flowers, which began" in text
+    assert "torchvision's AlexNet, `alexnet.pth` (SHA-256 7be5)" in text
+    assert "/home" not in text
+    assert "of which no more is known" in render(init_from="/home/me/runs/flowers")
+
+
+def test_the_card_tells_of_an_imported_network_what_is_known() -> None:
+    assert "It was not evaluated." in render(weights_from=IMPORTED)
+    result = {"top1_error": 0.5, "top5_error": 0.25, "examples": 360, "views": 10}
+    text = render(weights_from=IMPORTED, result=result)
+    assert "50.00%, top-5 error 25.00%, on 360 images, the mean of 10 views." in text
 
 
 @pytest.mark.parametrize(
