@@ -99,9 +99,9 @@ With {", ".join(RUNTIMES[about["format"]].packages)}, numpy and pillow, in this 
 
 `images` are uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the centre kept.
 What comes out are probabilities (N, {len(names)}), {_views(about["views"])}. The mean image is
-subtracted inside. For images from files the script comes close to what the network would say in the
-program that trained it: there they are scaled by OpenCV, and encoded as JPEG, as the training
-images were, and not by Pillow alone.
+subtracted inside. What the script says of a photograph comes close to what the program says that
+exported the network, and is not the same: there images are scaled by OpenCV, and from 64 pixels on
+encoded as JPEG, as in prepared data sets, and not by Pillow alone.
 
 ## Data
 
