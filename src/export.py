@@ -27,7 +27,7 @@ from src.classifier import Classifier, load
 from src.cli import define_checkpoint, define_views, new_flags, run
 from src.errors import UserError
 from src.inference import make_portable
-from src.models.presets import depth
+from src.models.alexnet import parameter_counts
 
 Network = Callable[[jax.Array], jax.Array]
 
@@ -157,7 +157,9 @@ def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict
         },
         "views": views,
         "class_names": classifier.class_names,
-        "parameters": _count(classifier.params, len(classifier.class_names)),
+        "parameters": sum(
+            parameter_counts(classifier.params, len(classifier.class_names)).values()
+        ),
         "step": classifier.step,
         "result": workdirs.result_at(workdir, classifier.step, views),
         "weights_from": workdirs.read_provenance(workdir),
@@ -165,13 +167,6 @@ def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict
         "recipe": classifier.config.to_dict(),
         "made_with": machine.describe(),
     }
-
-
-def _count(params: dict[str, Any], num_classes: int) -> int:
-    """The parameters, but for those of outputs that stand for no class."""
-    towers, seen, made = params[max(params, key=depth)]["kernel"].shape
-    spare = towers * made - num_classes
-    return sum(leaf.size for leaf in jax.tree.leaves(params)) - spare * (seen + 1)
 
 
 def _digest(path: Path) -> str:

@@ -26,7 +26,8 @@ from runs import untrained
 from src import card, settings
 from src.classifier import Classifier, load
 from src.errors import UserError
-from src.export import _count, export
+from src.export import export
+from src.models.alexnet import parameter_counts
 from src.models.presets import PAPER
 from src.place import place
 from src.processes import Team
@@ -266,9 +267,9 @@ def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
     architecture = miniature.shrunk(PAPER)
     params = miniature.params_of(miniature.network(architecture))
     layers = layout.shapes(architecture, miniature.NUM_CLASSES)
-    assert _count(params, miniature.NUM_CLASSES) == sum(
-        math.prod(shape) + shape[0] for shape in layers.values()
-    )
+    assert parameter_counts(params, miniature.NUM_CLASSES) == {
+        name: math.prod(shape) + shape[0] for name, shape in layers.items()
+    }
 
 
 def render(**about: Any) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from src.models import layers as model_layers
-from src.models.alexnet import AlexNet
+from src.models.alexnet import AlexNet, parameter_counts
 from src.models.presets import Architecture
 
 Shape = tuple[int, ...]
@@ -83,11 +83,12 @@ def read(architecture: Architecture, num_classes: int) -> Network:
         return found
 
     traced = jax.eval_shape(trace, params, jax.ShapeDtypeStruct((1, *image), jnp.float32))
+    counts = parameter_counts(nnx.to_pure_dict(params), num_classes)
     layers = [
         Layer(
             name=name,
             exchanged=name in architecture.exchange_before and architecture.towers > 1,
-            parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params[name])),
+            parameters=counts[name],
             kernel=_kernel(architecture, name),
             size=architecture.convs[name].size if name in architecture.convs else 0,
             then=_follows(architecture, name),
