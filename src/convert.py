@@ -31,7 +31,7 @@ from src.errors import UserError
 from src.mesh import make_mesh
 from src.models.presets import Architecture
 from src.step import TrainState, abstract_state
-from src.weights import files
+from src.weights import files, networks
 from src.weights.layout import to_groups, to_towers
 
 # Standard deviations of ImageNet's colours along their principal components, and these, one a
@@ -87,12 +87,14 @@ def bring_in(
       mean: see `weights.files.read_mean`.
 
     Raises:
-      UserError: the file is not as it should be, or the workdir has a run.
+      UserError: the file is not as it should be or not of the recipe's network, or the workdir has
+        a run.
     """
     if (workdir / "config.json").exists():
         raise UserError(f"workdir {workdir}: it has a network already; give another --workdir")
     workdirs.check(workdir, config)
     weights = files.read(path)
+    networks.check(config.model, weights.recipes)
     architecture = Architecture.from_fields(config.model.to_dict())
     params = to_towers(weights.layers, architecture, len(class_names))
     size = config.data.size

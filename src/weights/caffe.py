@@ -4,12 +4,11 @@ The definition is that of BVLC/caffe's src/caffe/proto/caffe.proto. Networks tha
 2015 have `layers`, later ones `layer`.
 """
 
-from pathlib import Path
-from typing import Any
+import math
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
 
 from src.errors import UserError
 
@@ -52,40 +51,45 @@ def _messages() -> dict[str, Any]:
     return message_factory.GetMessageClassesForFiles(["caffe.proto"], pool)
 
 
-def caffemodel(path: Path) -> dict[str, list[np.ndarray]]:
-    """The blobs of each layer that has any: weights, biases.
+class Network(NamedTuple):
+    """What a .caffemodel tells of its network."""
+
+    blobs: dict[str, list[np.ndarray]]  # of each layer: weights, biases
+    order: list[str]  # of the layers' names, also of those that have no weights
+
+
+def caffemodel(file: BinaryIO) -> Network:
+    """A network's layers.
 
     Raises:
-      UserError: the file is damaged or another.
+      UserError: a blob is damaged. Another file raises whatever.
     """
-    network = _parse(path, "NetParameter", "a .caffemodel")
+    network = _parse(file, "NetParameter")
     layers = [*network.layer, *network.layers]
-    return {layer.name: [_array(path, blob) for blob in layer.blobs] for layer in layers}
+    return Network(
+        {layer.name: [_array(blob) for blob in layer.blobs] for layer in layers},
+        [layer.name for layer in layers],
+    )
 
 
-def binaryproto(path: Path) -> np.ndarray:
+def binaryproto(file: BinaryIO) -> np.ndarray:
     """A single blob, such as a mean image (1, 3, H, W).
 
     Raises:
-      UserError: the file is damaged or another.
+      UserError: it is damaged. Another file raises whatever.
     """
-    return _array(path, _parse(path, "BlobProto", "a .binaryproto"))
+    return _array(_parse(file, "BlobProto"))
 
 
-def _parse(path: Path, message: str, expected: str) -> Any:
+def _parse(file: BinaryIO, message: str) -> Any:
     parsed = _messages()[f"caffe.{message}"]()
-    try:
-        parsed.ParseFromString(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except DecodeError:
-        raise UserError(f"{path}: it is not {expected} of Caffe's, or damaged") from None
+    parsed.ParseFromString(file.read())
     return parsed
 
 
-def _array(path: Path, blob: Any) -> np.ndarray:
+def _array(blob: Any) -> np.ndarray:
     numbers = np.array(blob.data or blob.double_data, np.float32)
     shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
-    if np.prod(shape) != len(numbers):
-        raise UserError(f"{path}: damaged: a blob of {shape} has {len(numbers)} numbers")
+    if min(shape) < 1 or math.prod(shape) != len(numbers):
+        raise UserError(f"damaged: a blob of {shape} has {len(numbers)} numbers")
     return numbers.reshape(shape)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from src.errors import UserError
-from src.weights import caffe, pickles
+from src.weights import caffe, npy, pytorch
 from src.weights.layout import Layers
 
 TORCHVISION = {
@@ -20,13 +20,15 @@ TORCHVISION = {
 TORCHVISION_MEANS = 255 * np.array([0.485, 0.456, 0.406], np.float32)
 TORCHVISION_DEVIATIONS = 255 * np.array([0.229, 0.224, 0.225], np.float32)
 CAFFE_MEANS = np.array([122.67891434, 116.66876762, 104.00698793], np.float32)  # of its mean image
+CAFFE_RECIPES = ("configs/bvlc_alexnet.py", "configs/caffenet.py")
 
 
 class Weights(NamedTuple):
     """A network's weights, for RGB images of 0 to 255 of which a mean is subtracted."""
 
     kind: str
-    layers: Layers
+    recipes: tuple[str, ...]  # of `networks.RECIPES`, those whose network it may be
+    layers: Layers  # float32, finite
     mean: np.ndarray  # float32 (3,) or (size, size, 3)
 
 
@@ -34,75 +36,116 @@ def read(path: Path) -> Weights:
     """Reads a file of weights.
 
     Args:
-      path: by its ending, .pth, .pt or .safetensors: torchvision's AlexNet; .caffemodel or .npy:
-        Caffe's, whose images are BGR.
+      path: by its ending, .pth, .pth.tar, .pt or .safetensors: torchvision's AlexNet; .caffemodel
+        or .npy: Caffe's, whose images are BGR.
 
     Raises:
       UserError: it is not there, damaged, of another kind, or of another network.
     """
-    if path.suffix not in READERS:
-        raise UserError(f"--weights={path}: its ending is none of {', '.join(READERS)}")
-    if not path.is_file():
-        raise UserError(f"--weights={path}: there is no such file")
-    return READERS[path.suffix](path)
+    for ending, (expected, reader) in READERS.items():
+        if path.name.lower().endswith(ending):
+            return _reading(f"--weights={path}", path, expected, reader)
+    raise UserError(f"--weights={path}: its ending is none of {', '.join(READERS)}")
 
 
-def _pth(path: Path) -> Weights:
-    return _of_torchvision(path, pickles.torch_file(path))
+def read_mean(path: Path, size: int) -> np.ndarray:
+    """Caffe's mean image, BGR, from a .binaryproto or a .npy: float32 (size, size, 3), RGB.
+
+    Raises:
+      UserError: it is not there, damaged, or of another size.
+    """
+
+    def planes(file: BinaryIO) -> np.ndarray:
+        is_npy = path.suffix.lower() == ".npy"
+        found = np.load(file, allow_pickle=False) if is_npy else caffe.binaryproto(file)
+        if found.shape not in ((3,), (3, size, size), (1, 3, size, size)):
+            raise UserError(f"{found.shape}, where a mean image of (3, {size}, {size}) is needed")
+        places = found.shape[-2:] if found.ndim > 1 else (1, 1)
+        return _finite("it", 1.0 * found.reshape(3, *places))  # whole numbers do, too
+
+    bgr = _reading(f"--mean={path}", path, "Caffe's mean image, .binaryproto or .npy", planes)
+    return np.broadcast_to(bgr[::-1].transpose(1, 2, 0), (size, size, 3))
 
 
-def _safetensors(path: Path) -> Weights:
+def _reading(flag: str, path: Path, expected: str, read: Callable[[BinaryIO], Any]) -> Any:
+    """What `read` makes of a file; whatever it raises, the user is told in one line."""
     try:
-        return _of_torchvision(path, load_file(path))
-    except SafetensorError as error:
-        raise UserError(f"--weights={path}: no safetensors, or damaged ({error})") from None
+        file = path.open("rb")
+    except OSError as error:
+        raise UserError(f"{flag}: {error.strerror}") from None
+    with file:
+        try:
+            return read(file)
+        except UserError as error:
+            raise UserError(f"{flag}: {error}") from None
+        except Exception:  # what a damaged file raises may be anything, and says little
+            raise UserError(f"{flag}: it is not {expected}, or damaged") from None
 
 
-def _of_torchvision(path: Path, tensors: dict[str, np.ndarray]) -> Weights:
+def _finite(name: str, array: np.ndarray) -> np.ndarray:
+    if not jnp.issubdtype(array.dtype, np.floating):
+        raise UserError(f"{name} is of {array.dtype}, where floating-point numbers are needed")
+    with np.errstate(over="ignore"):
+        made = array.astype(np.float32)
+    if not np.isfinite(made).all():
+        raise UserError(f"{name} has numbers that are not finite")
+    return made
+
+
+def _all_finite(layers: Layers) -> Layers:
+    return {name: (_finite(name, w), _finite(name, b)) for name, (w, b) in layers.items()}
+
+
+def _pth(file: BinaryIO) -> Weights:
+    return _of_torchvision(pytorch.state_dict(file))
+
+
+def _safetensors(file: BinaryIO) -> Weights:
+    return _of_torchvision(load_file(file.name))
+
+
+def _of_torchvision(tensors: dict[str, np.ndarray]) -> Weights:
     named = {name.replace("module.", ""): tensor for name, tensor in tensors.items()}
-    layers = {}
+    found = {}
     for theirs, ours in TORCHVISION.items():
         if not {f"{theirs}.weight", f"{theirs}.bias"} <= named.keys():
             raise UserError(
-                f"--weights={path}: {theirs}.weight and .bias of torchvision's AlexNet are "
-                f"missing; found {', '.join(list(named)[:4]) or 'nothing'}"
+                f"{theirs}.weight and .bias of torchvision's AlexNet are missing; found "
+                f"{', '.join(list(named)[:4]) or 'nothing'}"
             )
-        layers[ours] = named[f"{theirs}.weight"], named[f"{theirs}.bias"]
+        found[ours] = named[f"{theirs}.weight"], named[f"{theirs}.bias"]
+    layers = _all_finite(found)
     weights, biases = layers["conv1"]
     if weights.ndim == 4 and weights.shape[1] == 3:
         weights = weights / TORCHVISION_DEVIATIONS[:, None, None]
-    return Weights(
-        "torchvision's AlexNet", {**layers, "conv1": (weights, biases)}, TORCHVISION_MEANS
-    )
+    layers["conv1"] = weights, biases
+    return Weights("torchvision's AlexNet", ("configs/torchvision.py",), layers, TORCHVISION_MEANS)
 
 
-def _caffemodel(path: Path) -> Weights:
+def _caffemodel(file: BinaryIO) -> Weights:
+    blobs, order = caffe.caffemodel(file)
+    if not {"norm1", "pool1"} <= set(order):
+        raise UserError("norm1 and pool1 of Caffe's AlexNet and CaffeNet are missing")
+    is_bvlc = order.index("norm1") < order.index("pool1")
     layers = {}
-    for name, blobs in caffe.caffemodel(path).items():
-        if len(blobs) == 2:
-            weights, biases = blobs
-            if name.startswith("fc"):  # older files have four axes for everything
-                weights = weights.reshape(weights.shape[-2:])
+    for name, arrays in blobs.items():
+        if len(arrays) == 2:
+            weights, biases = arrays
+            if name.startswith("fc") and weights.ndim == 4 and weights.shape[:2] == (1, 1):
+                weights = weights[0, 0]  # older files have four axes for everything
             layers[name] = weights, biases.ravel()
-    return Weights("a .caffemodel", _from_bgr(layers), CAFFE_MEANS)
+    recipes = CAFFE_RECIPES[:1] if is_bvlc else CAFFE_RECIPES[1:]
+    return _of_caffe("a .caffemodel", recipes, layers)
 
 
-def _npy(path: Path) -> Weights:
-    found = pickles.npy_file(path)
-    if not isinstance(found, dict):
-        raise UserError(
-            f"--weights={path}: it has no dictionary of layers, as bvlc_alexnet.npy has"
-        )
-    layers = {}
-    for name, pair in found.items():
-        weights, biases = (np.asarray(array, np.float32) for array in pair)
-        layers[str(name)] = (
-            weights.transpose(3, 2, 0, 1) if weights.ndim == 4 else weights.T,
-            biases,
-        )
+def _npy(file: BinaryIO) -> Weights:
+    layers = {
+        name: (weights.transpose(3, 2, 0, 1) if weights.ndim == 4 else weights.T, biases)
+        for name, (weights, biases) in npy.layers(file).items()
+    }
     if "conv5" in layers and "fc6" in layers:
         layers["fc6"] = _from_places_first(layers["fc6"], maps=len(layers["conv5"][1]))
-    return Weights("a .npy of Caffe's AlexNet", _from_bgr(layers), CAFFE_MEANS)
+    return _of_caffe("a .npy of Caffe's AlexNet", CAFFE_RECIPES, layers)
 
 
 def _from_places_first(
@@ -117,35 +160,20 @@ def _from_places_first(
     return split.transpose(0, 3, 1, 2).reshape(weights.shape), biases
 
 
-def _from_bgr(layers: Layers) -> Layers:
-    if "conv1" not in layers:
-        return layers
-    weights, biases = layers["conv1"]
-    return {**layers, "conv1": (weights[:, ::-1], biases)}
+def _of_caffe(kind: str, recipes: tuple[str, ...], found: Layers) -> Weights:
+    layers = _all_finite(found)
+    if "conv1" in layers:
+        weights, biases = layers["conv1"]
+        layers["conv1"] = weights[:, ::-1], biases
+    return Weights(kind, recipes, layers, CAFFE_MEANS)
 
 
-READERS: dict[str, Callable[[Path], Weights]] = {
-    ".pth": _pth,
-    ".pt": _pth,
-    ".safetensors": _safetensors,
-    ".caffemodel": _caffemodel,
-    ".npy": _npy,
+_OF_TORCH = ("a state dict of PyTorch's with the tensors of torchvision's AlexNet", _pth)
+READERS: dict[str, tuple[str, Callable[[BinaryIO], Weights]]] = {
+    ".pth": _OF_TORCH,
+    ".pth.tar": _OF_TORCH,
+    ".pt": _OF_TORCH,
+    ".safetensors": ("a .safetensors with the tensors of torchvision's AlexNet", _safetensors),
+    ".caffemodel": ("a .caffemodel of Caffe's AlexNet or CaffeNet", _caffemodel),
+    ".npy": ("a .npy with weights and biases, floats, of each layer of Caffe's AlexNet", _npy),
 }
-
-
-def read_mean(path: Path, size: int) -> np.ndarray:
-    """Caffe's mean image, BGR, from a .binaryproto or a .npy: float32 (size, size, 3), RGB.
-
-    Raises:
-      UserError: it is damaged, or of another size.
-    """
-    if path.suffix == ".npy":
-        found = np.asarray(pickles.npy_file(path), np.float32)
-    else:
-        found = caffe.binaryproto(path)
-    if found.size not in (3, 3 * size**2):
-        raise UserError(
-            f"--mean={path}: {found.shape}, where a mean image of (3, {size}, {size}) is needed"
-        )
-    planes = found.reshape(3, 1, 1) if found.size == 3 else found.reshape(3, size, size)
-    return np.broadcast_to(planes[::-1].transpose(1, 2, 0), (size, size, 3))

@@ -23,12 +23,18 @@ def to_towers(layers: Layers, architecture: Architecture, num_classes: int) -> d
       UserError: a layer is missing, or of another shape than the architecture's.
     """
     towers = architecture.towers
+    *_, last = architecture.dense
     params = {}
     for name, expected in shapes(architecture, num_classes).items():
         if name not in layers:
             raise UserError(f"--weights: {name} is missing; found {', '.join(layers) or 'nothing'}")
         weights, biases = layers[name]
         if weights.shape != expected or biases.shape != expected[:1]:
+            if name == last and weights.shape == (*biases.shape, *expected[1:]):
+                raise UserError(
+                    f"--class_names: {num_classes} classes, where {name} has {len(biases)} "
+                    f"outputs; give a file of {len(biases)} names, one a line"
+                )
             raise UserError(
                 f"--weights: {name} has weights of {weights.shape} and biases of {biases.shape}, "
                 f"where the recipe's network has {expected} and {expected[:1]}; give its recipe as "
