@@ -11,6 +11,8 @@ network of a workdir for PyTorch: see docs/alexnet_torch.py.
 
 import hashlib
 import json
+import tempfile
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -130,8 +132,12 @@ def write_out(workdir: Path, path: Path, checkpoint: str) -> None:
     Raises:
       UserError: there is no network, or the file can't be written.
     """
-    if path.suffix != ".safetensors" or not path.parent.is_dir():
+    if path.suffix != ".safetensors" or path.is_dir() or not path.parent.is_dir():
         raise UserError(f"--to={path}: give a file in a folder that is there, named .safetensors")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"--to={path}: {error.strerror}; give a folder to write in") from None
     classifier = load(workdir, checkpoint=checkpoint)
     config = classifier.config
     architecture = Architecture.from_fields(config.model.to_dict())
@@ -151,6 +157,9 @@ def write_out(workdir: Path, path: Path, checkpoint: str) -> None:
 def main() -> None:
     workdir = Path(WORKDIR.value)
     if TO.value is not None:
+        for flag in (CONFIG, WEIGHTS, MEAN, CLASS_NAMES):
+            if flag.present:
+                raise UserError(f"--{flag.name}: --to writes the network of --workdir; give either")
         write_out(workdir, Path(TO.value), CHECKPOINT.value)
         print(f"{TO.value}, for docs/alexnet_torch.py")
         return
@@ -158,7 +167,7 @@ def main() -> None:
         raise UserError("--weights and --config: give both, or --to")
     config = CONFIG.value
     settings.check(config)
-    class_names = _read_names(Path(CLASS_NAMES.value)) if CLASS_NAMES.value else _names_of(config)
+    class_names = read_names(Path(CLASS_NAMES.value)) if CLASS_NAMES.value else _names_of(config)
     mean = Path(MEAN.value) if MEAN.value else None
     bring_in(config, Path(WEIGHTS.value), workdir, class_names, mean)
     print(f"{workdir} has the network of {WEIGHTS.value}")
@@ -175,11 +184,22 @@ def _names_of(config: ConfigDict) -> list[str]:
     return of_data.class_names()
 
 
-def _read_names(path: Path) -> list[str]:
+def read_names(path: Path) -> list[str]:
+    """The classes' names in a file, one a line.
+
+    Raises:
+      UserError: it can't be read, or two have the same name.
+    """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        names = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--class_names={path}: {error}") from None
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(
+                f"--class_names={path}: {count} classes are called {name!r}; give each its own name"
+            )
+    return names
 
 
 if __name__ == "__main__":

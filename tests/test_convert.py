@@ -1,5 +1,6 @@
 """Weights from others' files by the command, what they are good for here, and for PyTorch."""
 
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -16,7 +17,7 @@ from configs import bvlc_alexnet
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import Classifier, load
-from src.convert import write_out
+from src.convert import read_names, write_out
 from src.data.prepare import prepare
 from src.errors import UserError
 from src.models import cifar
@@ -81,6 +82,48 @@ def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
     for name, (weights, biases) in layers.items():
         np.testing.assert_array_equal(written[f"{name}.weight"], weights)
         np.testing.assert_array_equal(written[f"{name}.bias"], biases)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["--to=/proc/net.safetensors"],
+            r"--to=/proc/net\.safetensors: .*; give a folder to write",
+        ),
+        (["--to=net.pth"], r"--to=net\.pth: give a file in a folder that is there"),
+        (
+            ["--to=net.safetensors", "--weights=net.pth"],
+            "--weights: --to writes the network of --workdir; give either",
+        ),
+        (
+            ["--to=net.safetensors", "--config=configs/torchvision.py"],
+            "--config: --to writes the network of --workdir; give either",
+        ),
+    ],
+)
+def test_what_can_not_be_written_out(more: list[str], message: str, imported: Path) -> None:
+    done = run("src.convert", f"--workdir={imported / 'run'}", *more, cache=imported)
+    assert done.returncode == 2
+    assert re.fullmatch(f"error: .*{message}.*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"cat\ndog\ncat\n", "2 classes are called 'cat'; give each its own name"),
+        (b"\xff\xfe", "can't decode byte"),
+    ],
+)
+def test_class_names_that_are_none(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(content)
+    with pytest.raises(UserError, match=f"^--class_names=.*: .*{message}"):
+        read_names(tmp_path / "names.txt")
+
+
+def test_class_names_as_windows_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")
+    assert read_names(tmp_path / "names.txt") == ["cat", "dog"]
 
 
 def test_it_is_not_trained_in_place(imported: Path) -> None:
