@@ -118,6 +118,7 @@ CONV1, CONV1_BIASES = map(others.new_blob, LAYERS["conv1"])
             "not a .caffemodel of Caffe's AlexNet or CaffeNet, or damaged",
         ),
     ],
+    ids=["empty", "overflowing", "negative", "of one axis", "infinite", "of no name"],
 )
 def test_layers_that_are_none(layer: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
