@@ -11,7 +11,6 @@ network of a workdir for PyTorch: see docs/alexnet_torch.py.
 
 import hashlib
 import json
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from src.models.presets import Architecture
 from src.step import TrainState, abstract_state
 from src.weights import files, networks
 from src.weights.layout import to_groups, to_towers
+from src.whole import check_writable, whole
 
 # Standard deviations of ImageNet's colours along their principal components, and these, one a
 # column: what cuda-convnet2 has, for the colour noise of whoever trains on.
@@ -132,12 +132,9 @@ def write_out(workdir: Path, path: Path, checkpoint: str) -> None:
     Raises:
       UserError: there is no network, or the file can't be written.
     """
-    if path.suffix != ".safetensors" or path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"--to={path}: give a file in a folder that is there, named .safetensors")
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UserError(f"--to={path}: {error.strerror}; give a folder to write in") from None
+    if path.suffix != ".safetensors":
+        raise UserError(f"--to={path}: name it .safetensors, which it is")
+    check_writable("to", path)
     classifier = load(workdir, checkpoint=checkpoint)
     config = classifier.config
     architecture = Architecture.from_fields(config.model.to_dict())
@@ -149,9 +146,8 @@ def write_out(workdir: Path, path: Path, checkpoint: str) -> None:
         "architecture": json.dumps(config.model.to_dict()),
         "class_names": json.dumps(classifier.class_names),
     }
-    incomplete = path.with_name(f"{path.name}.incomplete")
-    incomplete.write_bytes(save(tensors, header))
-    incomplete.rename(path)
+    with whole(path) as incomplete:
+        incomplete.write_bytes(save(tensors, header))
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from src.errors import DivergedError
 from src.step import Metrics
+from src.whole import whole
 
 
 class RunLog:
@@ -176,9 +177,8 @@ class RunLog:
 
         if self._path.exists():
             kept = [line for line in _whole_lines(self._path) if is_kept(line)]
-            incomplete = self._path.with_suffix(".incomplete")
-            incomplete.write_text("".join(kept))
-            incomplete.rename(self._path)
+            with whole(self._path) as incomplete:
+                incomplete.write_text("".join(kept))
 
 
 def read_lines(workdir: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from src.data.augment import Statistics
 from src.data.prepare import Prepared
 from src.errors import UserError
 from src.metrics import read_lines
+from src.whole import whole
 
 # What may differ when a run goes on, since the trained network does not depend on it.
 FREE_TO_CHANGE = (
@@ -193,10 +194,8 @@ def read_config(workdir: Path) -> ConfigDict:
 
 def _write_preprocessing(workdir: Path, preprocessing: Preprocessing) -> None:
     data, class_names, statistics = preprocessing
-    incomplete = workdir / "preprocessing.incomplete"
-    with incomplete.open("wb") as file:
+    with whole(workdir / "preprocessing.npz") as incomplete, incomplete.open("wb") as file:
         np.savez(file, data=data, class_names=class_names, **statistics._asdict())
-    incomplete.rename(workdir / "preprocessing.npz")
 
 
 def read_preprocessing(workdir: Path) -> Preprocessing:
@@ -276,12 +275,10 @@ def _origin_in(workdir: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    incomplete = path.with_suffix(".incomplete")
-    with incomplete.open("w") as file:
+    with whole(path) as incomplete, incomplete.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())  # else a power failure may leave an empty file of that name
-    incomplete.rename(path)
 
 
 def differences(one: ConfigDict, other: ConfigDict) -> list[tuple[str, Any, Any]]:

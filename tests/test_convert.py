@@ -89,9 +89,9 @@ def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
     [
         (
             ["--to=/proc/net.safetensors"],
-            r"--to=/proc/net\.safetensors: .*; give a folder to write",
+            r"--to=/proc/net\.safetensors: .*; give a file in another",
         ),
-        (["--to=net.pth"], r"--to=net\.pth: give a file in a folder that is there"),
+        (["--to=net.pth"], r"--to=net\.pth: name it \.safetensors"),
         (
             ["--to=net.safetensors", "--weights=net.pth"],
             "--weights: --to writes the network of --workdir; give either",

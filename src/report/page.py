@@ -24,6 +24,7 @@ from src.report import (
     svg,
 )
 from src.report.run import Run, facts
+from src.whole import whole
 from src.workdir import read_config
 
 
@@ -58,9 +59,8 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
     )
     environment.globals["duration"] = duration
     page = environment.get_template("page.html").render(sections)
-    incomplete = path.with_suffix(".incomplete")
-    incomplete.write_text(page, encoding="utf-8")
-    incomplete.rename(path)
+    with whole(path) as incomplete:
+        incomplete.write_text(page, encoding="utf-8")
     return path
 
 
