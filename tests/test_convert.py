@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from safetensors.numpy import load_file
 
 from commands import ROOT, run
-from configs import bvlc_alexnet
+from configs import bvlc_alexnet, small
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import Classifier, load
@@ -21,7 +21,7 @@ from src.convert import read_names, write_out
 from src.data.prepare import prepare
 from src.errors import UserError
 from src.models import cifar
-from src.models.presets import PRESETS
+from src.models.presets import PRESETS, Architecture
 from src.place import place
 from src.processes import Team
 from src.step import create_state
@@ -158,6 +158,9 @@ def test_other_classes_are_told(imported: Path, tmp_path: Path) -> None:
 # For PyTorch
 
 SMALL = {name: miniature.shrunk(network) for name, network in PRESETS.items()}
+SMALL["small"] = miniature.shrunk(
+    Architecture.from_fields(small.get_config("cifar10").model.to_dict()), image_size=64
+)
 SMALL["unconnected"] = miniature.shrunk(PRESETS["paper"], exchange_before=("fc8",))
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import itertools
 from typing import Any
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 from src.inference import make_classify, make_features
 from src.mesh import replicate, to_devices
 from src.models.alexnet import AlexNet
-from src.models.presets import Architecture
+from src.models.presets import PRESETS, Architecture
 from src.step import abstract_state
 from tests import miniature
 from tests.miniature import NUM_CLASSES
@@ -42,14 +43,26 @@ def model() -> AlexNet:
 
 
 def call(make: Any, shape: tuple[int, int], fields: ConfigDict, **options: Any) -> np.ndarray:
+    return compute(make, shape, fields, model(), IMAGES, **options)
+
+
+def compute(
+    make: Any,
+    shape: tuple[int, int],
+    fields: ConfigDict,
+    network: AlexNet,
+    images: np.ndarray,
+    **options: Any,
+) -> np.ndarray:
     mesh = miniature.mesh(*shape)
     like = abstract_state(fields, NUM_CLASSES, mesh).params
     params = jax.tree.map(
-        lambda leaf, to: jax.device_put(leaf, to.sharding), miniature.params_of(model()), like
+        lambda leaf, to: jax.device_put(leaf, to.sharding), miniature.params_of(network), like
     )
-    images = to_devices(mesh, {"image": IMAGES}, len(IMAGES))["image"]
+    batch = to_devices(mesh, {"image": images}, len(images))["image"]
     forward = make(fields, NUM_CLASSES, mesh, **options)
-    return np.asarray(forward(params, images, replicate(mesh, miniature.statistics())))
+    statistics = replicate(mesh, miniature.statistics(fields.data.size))
+    return np.asarray(forward(params, batch, statistics))
 
 
 def by_hand(views: int, form: str) -> list[np.ndarray]:
@@ -121,3 +134,20 @@ def test_features_are_the_towers_maps_or_units_side_by_side(layer, expected, sha
     together = np.concatenate(towers, axis=-1)
     np.testing.assert_allclose(features, together, rtol=1e-4, atol=1e-5 * np.abs(together).max())
     assert np.abs(features).max() > 0
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name].towers == 2])
+def test_a_tower_a_device_computes_what_both_on_one_do(preset: str) -> None:
+    architecture = miniature.shrunk(PRESETS[preset])
+    fields = recipe()
+    fields.model = ConfigDict(dataclasses.asdict(architecture))
+    fields.data.size = architecture.image_size
+    side = architecture.image_size
+    images = np.random.default_rng(1).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    network = miniature.network(architecture)
+    on_one, on_two = (
+        compute(make_features, shape, fields, network, images, layer="fc8")
+        for shape in ((1, 1), (1, 2))
+    )
+    assert np.ptp(on_one) > 1
+    np.testing.assert_array_equal(on_two, on_one)
