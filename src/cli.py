@@ -120,6 +120,8 @@ def _parse(values: flags.FlagValues) -> list[str]:
         if "config" in values and values["config"].present:
             _ = values.config.keys  # a file that can't be loaded is told of at the first look
     except AttributeError as missing:  # ml_collections says no more than the field's name
+        if missing.name == "get_config":
+            _fail("--config: the file is no recipe: it has no get_config", 2)
         _fail(f"--config: the recipe has no field {str(missing).strip(QUOTES)!r}", 2)
     except (
         flags.Error,
@@ -128,7 +130,10 @@ def _parse(values: flags.FlagValues) -> list[str]:
         TypeError,
         ValueError,
     ) as mistake:  # a file or a value
-        _fail(mistake, 2)
+        text = str(mistake)
+        if "Traceback" in text:  # ml_collections puts all of it there
+            text = text.strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")
+        _fail(text, 2)
     return arguments
 
 

@@ -25,6 +25,8 @@ MISTAKES = {
     "--config.mesh.data=two": "config.mesh.data: 'two'",
     "--config=configs/small.py:no_such_set": "config.data.dataset='no_such_set'",
     "--config=configs/small.py:folder:no/such": "config.data.dataset='folder:no/such'",
+    "--config=configs/cifar.py:20pct": "error: --config: '20pct' is none of 80sec",
+    "--config=configs/experiments/crops.py": "--config: the file is no recipe",
     "--nothing": "nothing",
     "nothing": "'nothing'",
 }
@@ -51,6 +53,7 @@ def test_a_mistake_is_told_in_one_line(mistake: str, outcomes: dict[str, tuple[i
     (line,) = stderr.splitlines()
     assert line.startswith("error: ")
     assert MISTAKES[mistake] in line
+    assert "Traceback" not in line
 
 
 def test_help_shows_the_command_and_its_flags(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from src.errors import UserError
+from src.models.presets import TORCHVISION
 from src.weights import caffe, npy, pytorch
 from src.weights.layout import Layers
 
-TORCHVISION = {
+NAMES = {
     **{f"features.{i}": f"conv{n}" for n, i in enumerate((0, 3, 6, 8, 10), 1)},
     **{f"classifier.{i}": f"fc{n}" for n, i in enumerate((1, 4, 6), 6)},
 }
@@ -107,7 +108,7 @@ def _safetensors(file: BinaryIO) -> Weights:
 def _of_torchvision(tensors: dict[str, np.ndarray]) -> Weights:
     named = {name.replace("module.", ""): tensor for name, tensor in tensors.items()}
     found = {}
-    for theirs, ours in TORCHVISION.items():
+    for theirs, ours in NAMES.items():
         if not {f"{theirs}.weight", f"{theirs}.bias"} <= named.keys():
             raise UserError(
                 f"{theirs}.weight and .bias of torchvision's AlexNet are missing; found "
@@ -117,7 +118,8 @@ def _of_torchvision(tensors: dict[str, np.ndarray]) -> Weights:
     layers = _all_finite(found)
     weights, biases = layers["conv1"]
     if weights.ndim == 4 and weights.shape[1] == 3:
-        weights = weights / TORCHVISION_DEVIATIONS[:, None, None]
+        scale = TORCHVISION_DEVIATIONS * TORCHVISION.input_scale
+        weights = weights / scale[:, None, None].astype(np.float32)
     layers["conv1"] = weights, biases
     return Weights("torchvision's AlexNet", ("configs/torchvision.py",), layers, TORCHVISION_MEANS)
 

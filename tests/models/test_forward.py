@@ -90,7 +90,7 @@ def numpy_torchvision(p, x):
     def column(h, name, *geometry):
         return np.concatenate([relu(conv(h, p[name], t, *geometry)) for t in (0, 1)], axis=-1)
 
-    h = pool(column(x, "conv1", 4, (2, 2)))
+    h = pool(column(x / 58, "conv1", 4, (2, 2)))
     h = pool(column(h, "conv2", 1, (2, 2)))
     for name in ("conv3", "conv4", "conv5"):
         h = column(h, name)
@@ -204,7 +204,7 @@ def torch_one_gpu(t, p, x):
 
 
 def torch_torchvision(t, p, x):
-    h = t.pool(t.relu(t.conv(x, p["conv1"], 4, (2, 2))))
+    h = t.pool(t.relu(t.conv(x / 58, p["conv1"], 4, (2, 2))))
     h = t.pool(t.relu(t.conv(h, p["conv2"], 1, (2, 2))))
     for name in ("conv3", "conv4", "conv5"):
         h = t.relu(t.conv(h, p[name]))
