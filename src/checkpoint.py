@@ -39,6 +39,7 @@ class Progress:
     best_error: float = math.inf  # the lowest top-1 error that an evaluation found
     best_step: int = 0  # and where
     seconds: float = 0.0  # of training so far
+    unlogged: list[dict[str, float]] = dataclasses.field(default_factory=list)  # steps' metrics
 
 
 class _DamagedError(Exception):

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ class RunLog:
       writes: whether to show and write anything; else just looks out for divergence, as all
         processes must.
       name: of the run, before its progress bar.
+      unlogged: the metrics of the steps before `start` that no train line has yet.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class RunLog:
         classes: int,
         writes: bool,
         name: str = "",
+        unlogged: Sequence[dict[str, float]] = (),
     ):
         self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
         self._every = config.log_every
@@ -57,7 +60,8 @@ class RunLog:
         self._chance = math.log(classes)
         self._stuck_after: float = min(500, max(50, total // 4))
         self._pending: tuple[int, float, Metrics] | None = None
-        self._read: list[dict[str, float]] = []
+        self._read = list(unlogged)
+        self._timed = 0
         self._since = time.perf_counter()
         self._paused: float | None = None
         self._shown: dict[str, str] = {}
@@ -113,6 +117,10 @@ class RunLog:
             self._pending = None
             self._paused = time.perf_counter()
 
+    def unlogged(self) -> list[dict[str, float]]:
+        """The metrics of the steps since the last train line, which a resumed run's next needs."""
+        return list(self._read)
+
     def evaluation(self, step: int, split: str, values: dict[str, float]) -> None:
         """Writes a line of the evaluation split."""
         self._write(step, split, values)
@@ -127,13 +135,14 @@ class RunLog:
                 f"{values['grad_norm']}, with the learning rate {rate:g}; a lower one usually helps"
             )
         self._read.append(values)
+        self._timed += 1
         self._bar.update()
         if step % self._every == 0 or step == self._total:
             self._summarise(step, rate)
 
     def _summarise(self, step: int, rate: float) -> None:
         now = time.perf_counter()
-        speed = len(self._read) * self._global_batch / (now - self._since)
+        speed = self._timed * self._global_batch / (now - self._since)
         mean = {name: float(np.mean([v[name] for v in self._read])) for name in self._read[0]}
         self._write(step, "train", {**mean, "learning_rate": rate, "images_per_second": speed})
         self._shown |= {
@@ -142,7 +151,7 @@ class RunLog:
             "images/s": f"{speed:.0f}",
         }
         self._bar.set_postfix(self._shown, refresh=False)
-        self._since, self._read = now, []
+        self._since, self._timed, self._read = now, 0, []
         if step >= self._stuck_after:
             self._stuck_after = math.inf
             self._warn_if_stuck(step, mean["loss"])

@@ -118,6 +118,7 @@ def _train(
             classes,
             writes=team.is_first,
             name=name,
+            unlogged=progress.unlogged,
         ) as log:
             while True:
                 is_last = step == total
@@ -134,6 +135,7 @@ def _train(
                 if saved < step and (is_leaving or is_best or is_due(step, checkpoint_every)):
                     log.catch_up()
                     progress.seconds = time.monotonic() - started
+                    progress.unlogged = log.unlogged()
                     checkpoints.save(state, progress)
                     saved = step
                 if is_leaving:

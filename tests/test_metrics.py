@@ -15,10 +15,12 @@ from src.errors import DivergedError
 from src.metrics import RunLog
 
 
-def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100) -> RunLog:
+def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100, **more) -> RunLog:
     config = tiny.get_config()
     config.log_every = every
-    return RunLog(workdir, config, start, start, total, Fraction(10), classes=10, writes=True)
+    return RunLog(
+        workdir, config, start, start, total, Fraction(10), classes=10, writes=True, **more
+    )
 
 
 def metrics(loss: float, grad_norm: float = 1.0) -> dict[str, jnp.ndarray]:
@@ -41,6 +43,24 @@ def test_a_train_line_is_the_mean_of_its_steps(tmp_path: Path) -> None:
     assert second["loss"] == 8
     assert second["learning_rate"] == 0.01
     assert {"top1_error", "top5_error", "grad_norm", "images_per_second"} <= second.keys()
+
+
+def test_a_train_line_is_the_mean_of_its_steps_before_and_after_an_interruption(
+    tmp_path: Path,
+) -> None:
+    with log_of(tmp_path) as log:
+        for step in range(1, 9):
+            log.step(step, 0.01, metrics(loss=step))
+        log.catch_up()
+        unlogged = log.unlogged()
+    assert [of_step["loss"] for of_step in unlogged] == [6, 7, 8]
+    with log_of(tmp_path, start=8, unlogged=unlogged) as log:
+        time.sleep(0.5)
+        for step in range(9, 16):
+            log.step(step, 0.01, metrics(loss=step))
+        log.catch_up()
+    assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(5, 3), (10, 8), (15, 13)]
+    assert lines(tmp_path)[1]["images_per_second"] < 2 * 64 / 0.5  # of two steps, not of five
 
 
 def test_speed_leaves_out_the_time_of_evaluations(tmp_path: Path) -> None:

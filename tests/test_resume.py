@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,12 @@ import pytest
 import tiny
 from commands import ROOT, run, start
 from runs import arguments, assert_same_run, steps_done
+from src.checkpoint import Checkpoints
 from src.classifier import load
 from src.errors import UserError
+from src.step import abstract_state
 from src.stopping import SAVED
+from tests import miniature
 
 TOTAL = 24
 
@@ -97,6 +101,30 @@ def test_a_run_killed_during_a_save_goes_on_bitwise(
     assert_same_run(tmp_path, uninterrupted)
     left = [path.name for path in (tmp_path / "checkpoints").iterdir()]
     assert all(name.isdigit() for name in left), left
+
+
+def test_an_interruption_between_train_lines_changes_none(tmp_path: Path, cache: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert train(whole, cache, "--config.log_every=7").returncode == 0
+    copy_of(whole, resumed)
+    shutil.rmtree(resumed / f"checkpoints/{TOTAL}")  # as if killed before the last was written
+    assert train(resumed, cache, "--config.log_every=7").returncode == 0
+    assert_same_run(resumed, whole)
+
+
+def test_a_checkpoint_of_a_version_that_kept_no_unlogged_metrics_is_restored(
+    tmp_path: Path, uninterrupted: Path
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+    file = workdir / f"checkpoints/{TOTAL}/progress/metadata"
+    progress = json.loads(file.read_text())
+    del progress["unlogged"]
+    file.write_text(json.dumps(progress))
+    like = abstract_state(tiny.get_config(), 10, miniature.mesh(1, 1))
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(like)
+    assert restored is not None
+    assert restored[1].unlogged == []
 
 
 def test_a_run_goes_on_upon_another_mesh(tmp_path: Path, cache: Path, uninterrupted: Path) -> None:
