@@ -91,9 +91,10 @@ def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
             averages = {name: average(folders[name])["top1_error"] for name in config.order}
         found = outcome.collect(config, folders, rates, averages)
         (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-        (workdir / "table.md").write_text(outcome.table(found))
+        said = f"{outcome.table(found)}\n{outcome.sentences(found)}"
+        (workdir / "table.md").write_text(said)
         outcome.draw(found, workdir / "figure.png")
-        print(f"\n{outcome.table(found)}\n{outcome.sentences(found)}\nsee {workdir}")
+        print(f"\n{said}\nsee {workdir}")
     return 0
 
 
