@@ -8,7 +8,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from src.machine import describe
 from src.metrics import read_lines
 from src.workdir import read_result
 
@@ -50,7 +49,6 @@ def collect(
         "reference": config.reference,
         "until_training_error": target,
         "variants": variants,
-        **describe(),
     }
 
 
@@ -66,6 +64,7 @@ def _of_run(folder: Path, target: float) -> dict[str, Any]:
         "training_error": train[-1]["top1_error"],
         "epochs": result["epochs"],
         "seconds": round(result["seconds"]),
+        "machine": result.get("machine"),
         "curves": {
             split: [(round(line["epoch"], 3), round(line["top1_error"], 4)) for line in of_split]
             for split, of_split in curves.items()
@@ -129,7 +128,15 @@ def sentences(found: Mapping[str, Any]) -> str:
             said.append(
                 f"the average of its {len(variant['runs'])} networks {variant['average']:.2%};"
             )
-    return " ".join(said).rstrip(";") + f" ({found['dataset']}, {found['date']}).\n"
+    context = ", ".join(filter(None, [found["dataset"], _when(found)]))
+    return f"{' '.join(said).rstrip(';')} ({context}).\n"
+
+
+def _when(found: Mapping[str, Any]) -> str:
+    """The days on which the first and the last of its runs ended; empty where runs don't tell."""
+    runs = [run for variant in found["variants"].values() for run in variant["runs"].values()]
+    days = sorted(run["machine"]["date"][:10] for run in runs if run["machine"])
+    return " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
 
 
 def _against(found: Mapping[str, Any], name: str, reference: str) -> str:

@@ -20,7 +20,7 @@ EXPERIMENTS = sorted(
 )
 
 
-def write_run(folder: Path, training_errors: list[float], test_error: float) -> Path:
+def write_run(folder: Path, training_errors: list[float], test_error: float, day: str = "") -> Path:
     """A finished run of an epoch a line."""
     folder.mkdir(parents=True)
     lines = [
@@ -30,6 +30,8 @@ def write_run(folder: Path, training_errors: list[float], test_error: float) -> 
     lines.append({**lines[-1], "split": "test", "top1_error": test_error})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = {"top1_error": test_error, "epochs": float(len(training_errors)), "seconds": 90.0}
+    if day:
+        result["machine"] = {"date": f"{day} 13:45 UTC", "device": "cpu"}
     (folder / "result.json").write_text(json.dumps(result))
     return folder
 
@@ -108,6 +110,20 @@ def test_without_a_reference_each_is_shown_with_what_was_published(tmp_path: Pat
     assert "better 30.00%; the average of its 1 networks 25.00%" in said
 
 
+def test_the_days_are_those_of_the_runs(tmp_path: Path) -> None:
+    errors = ([0.5], 0.40)
+    config = of_two_variants()
+    runs = {
+        "plain": [(*errors, "2012-09-30"), (*errors, "2012-10-01")],
+        "better": [(*errors, "2012-10-02"), errors],
+    }
+    found = collected(tmp_path, config, runs)
+    assert "2012-09-30 to 2012-10-02" in outcome.sentences(found)
+    runs_of_better = found["variants"]["better"]["runs"]
+    assert runs_of_better["0"]["machine"] == {"date": "2012-10-02 13:45 UTC", "device": "cpu"}
+    assert runs_of_better["1"]["machine"] is None
+
+
 def test_a_change_leaves_the_recipe_that_it_is_made_of_alone() -> None:
     recipe = tiny.get_config()
     assert changed(recipe, {"model.convs.conv1.maps": 16}).model.convs.conv1.maps == 16
@@ -132,7 +148,9 @@ def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
         for run in of_variant["runs"].values():
             assert 0 < run["top1_error"] < 1
             assert run["curves"]["evaluation"]
-    assert (tmp_path / "table.md").read_text() in ended.stdout
+    told = (tmp_path / "table.md").read_text()
+    assert told in ended.stdout
+    assert "Claimed: " in told
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -178,7 +196,13 @@ def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> 
         for variant in variants.values():
             for run in variant["runs"].values():
                 del run["seconds"]
+                assert run.pop("machine")["device"] == "cpu"
     assert results[0] == results[1]
+
+    outcome_files = [tmp_path / "stopped" / name for name in ("results.json", "table.md")]
+    before = [file.read_text() for file in outcome_files]
+    assert commands.run("src.experiment", *flags("stopped"), cache=cache).returncode == 0
+    assert [file.read_text() for file in outcome_files] == before
 
 
 @pytest.mark.parametrize(
