@@ -25,6 +25,8 @@ from src.place import place
 from src.processes import Team
 from src.stopping import leave_when_asked
 from src.train import train
+from src.whole import whole
+from src.workdir import differences, read_config
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -38,6 +40,7 @@ WORKDIR = flags.DEFINE_string(
     flag_values=FLAGS,
 )
 
+DIVERGED = "diverged.txt"  # in the folder of a run that has
 SEARCH_SEED = 1000  # the rates are not chosen on the runs that are then measured
 
 
@@ -63,17 +66,17 @@ def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
 
     Raises:
       UserError: a variant can't be trained, or a folder has another's run.
+      DivergedError: a run that is to be measured has diverged, now or before.
     """
     candidates = list(_candidates(config, workdir))
     count = len(candidates) + len(config.order) * len(config.seeds)
     for number, candidate in enumerate(candidates, 1):
         try:
-            if status := train(
-                candidate.recipe, candidate.folder, team, _name(candidate, number, count)
-            ):
+            if status := _train(candidate, team, _name(candidate, number, count)):
                 return status
         except DivergedError as error:  # a rate that is too high, which the search may try
-            print(f"{candidate.variant}, {candidate.what}: {error}")
+            if team.is_first:
+                print(error)
 
     rates = {
         variant: _best_rate([c for c in candidates if c.variant == variant])
@@ -81,7 +84,7 @@ def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
     }
     runs = list(_runs(config, rates, workdir))
     for number, measured in enumerate(runs, len(candidates) + 1):
-        if status := train(measured.recipe, measured.folder, team, _name(measured, number, count)):
+        if status := _train(measured, team, _name(measured, number, count)):
             return status
 
     if team.is_first:
@@ -96,6 +99,23 @@ def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
         outcome.draw(found, workdir / "figure.png")
         print(f"\n{said}\nsee {workdir}")
     return 0
+
+
+def _train(of: Run, team: Team, name: str) -> int:
+    """As `train`, but names the run that diverges, and doesn't train it again the next time."""
+    remembered = of.folder / DIVERGED
+    if remembered.exists() and not differences(read_config(of.folder), of.recipe):
+        raise DivergedError(remembered.read_text())
+    if team.is_first:
+        remembered.unlink(missing_ok=True)  # it was of other settings
+    try:
+        return train(of.recipe, of.folder, team, name)
+    except DivergedError as error:
+        named = f"{of.variant}, {of.what}: {error}"
+        if team.is_first:
+            with whole(remembered) as incomplete:
+                incomplete.write_text(named)
+        raise DivergedError(named) from None
 
 
 def _candidates(config: ConfigDict, workdir: Path) -> Iterator[Run]:

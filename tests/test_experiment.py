@@ -11,6 +11,10 @@ import tiny
 from configs.experiments.comparison import changed, comparison
 from launched import wait_for
 from src import outcome
+from src.errors import DivergedError
+from src.experiment import experiment
+from src.place import place
+from src.processes import Team
 from src.stopping import SAVED
 
 EXPERIMENTS = sorted(
@@ -22,7 +26,7 @@ EXPERIMENTS = sorted(
 
 def write_run(folder: Path, training_errors: list[float], test_error: float, day: str = "") -> Path:
     """A finished run of an epoch a line."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     lines = [
         {"step": 10 * i, "epoch": float(i), "split": "train", "top1_error": error, "loss": 1.0}
         for i, error in enumerate(training_errors, 1)
@@ -203,6 +207,41 @@ def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> 
     before = [file.read_text() for file in outcome_files]
     assert commands.run("src.experiment", *flags("stopped"), cache=cache).returncode == 0
     assert [file.read_text() for file in outcome_files] == before
+
+
+def test_a_run_that_diverges_is_named_and_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = []
+
+    def train(recipe: ConfigDict, folder: Path, team: Team, name: str) -> int:
+        trained.append(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(recipe.to_dict()))
+        if recipe.schedule.rate > 0.1 or (recipe.seed == 3 and diverges):
+            raise DivergedError("step 7: the loss is nan")
+        if not (folder / "result.json").exists():
+            write_run(folder, [recipe.schedule.rate], 0.3)
+        return 0
+
+    monkeypatch.setattr("src.experiment.train", train)
+    config = of_two_variants(seeds=(3,), rates={"better": (0.05, 0.2)})
+    diverges = True
+    team = Team(place({}), **tiny.get_config().processes)
+    search = ["1/4 better, rate 0.05", "2/4 better, rate 0.2"]
+    for expected in ([*search, "3/4 plain, seed 3"], ["1/4 better, rate 0.05"]):
+        with pytest.raises(DivergedError, match=r"^plain, seed 3: step 7: the loss is nan"):
+            experiment(config, tmp_path, team)
+        assert capsys.readouterr().out == "better, rate 0.2: step 7: the loss is nan\n"
+        assert trained == expected
+        trained.clear()
+
+    diverges = False
+    config.variants.plain = changed(config.variants.plain, {"batch_size": 16})  # another run
+    for _ in range(2):
+        assert experiment(config, tmp_path, team) == 0
+        assert trained == ["1/4 better, rate 0.05", "3/4 plain, seed 3", "4/4 better, seed 3"]
+        trained.clear()
 
 
 @pytest.mark.parametrize(
