@@ -78,11 +78,8 @@ def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
             if team.is_first:
                 print(error)
 
-    rates = {
-        variant: _best_rate([c for c in candidates if c.variant == variant])
-        for variant in config.rates
-    }
-    runs = list(_runs(config, rates, workdir))
+    tried = team.in_turn(lambda: _tried(candidates))  # the first has written it all by then
+    runs = list(_runs(config, tried, workdir))
     for number, measured in enumerate(runs, len(candidates) + 1):
         if status := _train(measured, team, _name(measured, number, count)):
             return status
@@ -92,7 +89,7 @@ def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
         averages = {}
         if config.average:
             averages = {name: average(folders[name])["top1_error"] for name in config.order}
-        found = outcome.collect(config, folders, rates, averages)
+        found = outcome.collect(config, folders, tried, averages)
         (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
         said = f"{outcome.table(found)}\n{outcome.sentences(found)}"
         (workdir / "table.md").write_text(said)
@@ -129,24 +126,23 @@ def _candidates(config: ConfigDict, workdir: Path) -> Iterator[Run]:
             yield Run(variant, what, recipe, workdir / _slug(variant) / _slug(what))
 
 
-def _best_rate(candidates: Sequence[Run]) -> float:
-    """That whose training loss was the lowest in the end."""
+def _tried(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
+    """By variant and rate, the training loss that it came to; infinite where it diverged."""
+    tried: dict[str, dict[float, float]] = {}
+    for variant, _, recipe, folder in candidates:
+        finished = (folder / "result.json").exists()
+        loss = outcome.over_an_epoch(folder, "loss")[-1][1] if finished else math.inf
+        tried.setdefault(variant, {})[recipe.schedule.rate] = loss
+    return tried
 
-    def last_loss(candidate: Run) -> float:
-        if not (candidate.folder / "result.json").exists():
-            return math.inf  # diverged
-        return outcome.lines(candidate.folder, "train")[-1]["loss"]
 
-    return min(candidates, key=last_loss).recipe.schedule.rate
-
-
-def _runs(config: ConfigDict, rates: dict[str, float], workdir: Path) -> Iterator[Run]:
+def _runs(config: ConfigDict, tried: dict[str, dict[float, float]], workdir: Path) -> Iterator[Run]:
     for seed in config.seeds:
         for variant in config.order:
             recipe = config.variants[variant].copy_and_resolve_references()
             recipe.seed = seed
-            if variant in rates:
-                recipe.schedule.rate = rates[variant]
+            if variant in tried:
+                recipe.schedule.rate = outcome.best(tried[variant])
             yield Run(variant, f"seed {seed}", recipe, workdir / _slug(variant) / f"seed{seed}")
 
 

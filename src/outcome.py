@@ -2,14 +2,17 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from src.metrics import read_lines
 from src.workdir import read_result
+
+ROUNDING = 1e-6  # of epochs
 
 
 def lines(folder: Path, split: str) -> list[dict[str, float]]:
@@ -18,10 +21,27 @@ def lines(folder: Path, split: str) -> list[dict[str, float]]:
     return [line for line in found if (line["split"] == "train") == (split == "train")]
 
 
+def over_an_epoch(folder: Path, value: str) -> list[tuple[float, float]]:
+    """Of each train line, its epoch, and the mean of a value over the epoch that ends there.
+
+    A line is of a fraction of an epoch, and its mean a matter of luck. As many lines are taken as
+    span an epoch; all, where they don't.
+    """
+    train = lines(folder, "train")
+    values, weights = [line[value] for line in train], np.diff([0, *(i["step"] for i in train)])
+    ends = np.array([line["epoch"] for line in train])
+    starts = np.array([0, *ends[:-1]])
+    firsts = np.searchsorted(starts, ends - 1 + ROUNDING, side="right") - 1
+    return [
+        (end, float(np.average(values[first : i + 1], weights=weights[first : i + 1])))
+        for i, (end, first) in enumerate(zip(ends.tolist(), firsts.clip(0), strict=True))
+    ]
+
+
 def collect(
     config: ConfigDict,
     folders: Mapping[str, Sequence[Path]],
-    rates: Mapping[str, float],
+    tried: Mapping[str, Mapping[float, float]],
     averages: Mapping[str, float],
 ) -> dict[str, Any]:
     """All that is worth keeping of an experiment, as JSON.
@@ -29,7 +49,8 @@ def collect(
     Args:
       config: see `configs.experiments.comparison`.
       folders: of each variant's finished runs, in the order of the seeds.
-      rates: that were chosen, by variant.
+      tried: the training loss that each learning rate of the search came to, by variant; infinite
+        where it diverged.
       averages: the top-1 error of the average of a variant's networks, by variant.
     """
     target = config.until_training_error
@@ -39,7 +60,11 @@ def collect(
         variants[name] = {
             "published": config.published.get(name, ""),
             "duration": config.variants[name].duration,
-            "rate": rates.get(name, config.variants[name].schedule.rate),
+            "rate": best(tried[name]) if name in tried else config.variants[name].schedule.rate,
+            "tried": {
+                f"{rate:g}": loss if math.isfinite(loss) else None
+                for rate, loss in tried.get(name, {}).items()
+            },
             "runs": dict(zip(map(str, config.seeds), of_runs, strict=True)),
             "average": averages.get(name),
         }
@@ -52,22 +77,27 @@ def collect(
     }
 
 
+def best(tried: Mapping[float, float]) -> float:
+    """The learning rate whose training loss was the lowest in the end."""
+    return min(tried, key=lambda rate: tried[rate])
+
+
 def _of_run(folder: Path, target: float) -> dict[str, Any]:
     result = read_result(folder)
     assert result is not None  # of runs that are finished
-    train = lines(folder, "train")
-    reached = [line["epoch"] for line in train if line["top1_error"] <= target]
-    curves = {"train": train, "evaluation": lines(folder, "evaluation")}
+    evaluations = [(line["epoch"], line["top1_error"]) for line in lines(folder, "evaluation")]
+    train = over_an_epoch(folder, "top1_error")
+    reached = [epoch for epoch, error in train if epoch > 1 - ROUNDING and error <= target]
     return {
         "measured": (reached[0] if reached else None) if target else result["top1_error"],
         "top1_error": result["top1_error"],
-        "training_error": train[-1]["top1_error"],
+        "training_error": train[-1][1],
         "epochs": result["epochs"],
         "seconds": round(result["seconds"]),
         "machine": result.get("machine"),
         "curves": {
-            split: [(round(line["epoch"], 3), round(line["top1_error"], 4)) for line in of_split]
-            for split, of_split in curves.items()
+            split: [(round(epoch, 3), round(error, 4)) for epoch, error in curve]
+            for split, curve in [("train", train), ("evaluation", evaluations)]
         },
     }
 
@@ -97,20 +127,20 @@ def _show(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
 def table(found: Mapping[str, Any]) -> str:
     """A row a variant, in Markdown."""
     target = found["until_training_error"]
-    what = f"until a training error of {target:.0%}" if target else "test error"
+    what = f"until a training error of {target:.0%} over an epoch" if target else "test error"
     rows = [
-        f"| variant | published | {what} | seeds | epochs | time of a run |",
-        "|---|---|---|---|---|---|",
+        f"| variant | published | {what} | rate | seeds | epochs | time of a run |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, variant in found["variants"].items():
         runs = list(variant["runs"].values())
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         rows.append(
-            f"| {name} | {variant['published']} | {_show(found, variant)} | {len(runs)} "
-            f"| {runs[0]['epochs']:.4g} | {minutes:.1f} min |"
+            f"| {name} | {variant['published']} | {_show(found, variant)} | {variant['rate']:g} "
+            f"| {len(runs)} | {runs[0]['epochs']:.4g} | {minutes:.1f} min |"
         )
         if variant["average"] is not None:
-            rows.append(f"| the average of {len(runs)} | | {variant['average']:.2%} | | | |")
+            rows.append(f"| the average of {len(runs)} | | {variant['average']:.2%} | | | | |")
     return "\n".join(rows) + "\n"
 
 
@@ -128,8 +158,19 @@ def sentences(found: Mapping[str, Any]) -> str:
             said.append(
                 f"the average of its {len(variant['runs'])} networks {variant['average']:.2%};"
             )
+        said.extend(_edge(name, variant))
     context = ", ".join(filter(None, [found["dataset"], _when(found)]))
     return f"{' '.join(said).rstrip(';')} ({context}).\n"
+
+
+def _edge(name: str, variant: Mapping[str, Any]) -> Iterator[str]:
+    rate, tried = variant["rate"], [float(rate) for rate in variant["tried"]]
+    for extreme, which, beyond in [(min, "smallest", "smaller"), (max, "largest", "larger")]:
+        if tried and rate == extreme(tried):
+            yield (
+                f"the rate of {name}, {rate:g}, is the {which} of those tried: a {beyond} one may "
+                "be better;"
+            )
 
 
 def _when(found: Mapping[str, Any]) -> str:
@@ -163,7 +204,10 @@ def _against(found: Mapping[str, Any], name: str, reference: str) -> str:
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
-    """The error over the epochs, a colour a variant; test errors whole, training errors dashed."""
+    """The error over the epochs, a colour a variant; test errors whole, training errors dashed.
+
+    Training errors are means over an epoch.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -183,7 +227,8 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     if target:
         axes.axhline(100 * target, color="grey", lw=0.8)
     axes.set(
-        xlabel="epoch", ylabel=f"{'training' if target else 'test (dashed: training)'} error, %"
+        xlabel="epoch",
+        ylabel="training error over an epoch, %" if target else "test (dashed: training) error, %",
     )
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,5 @@
 import json
+import math
 import signal
 import statistics
 from pathlib import Path
@@ -24,6 +25,18 @@ EXPERIMENTS = sorted(
 )
 
 
+def write_lines(folder: Path, train: list[tuple[int, float]], steps_per_epoch: float) -> None:
+    """Train lines of (step, error)."""
+    text = "".join(
+        json.dumps(
+            {"step": step, "epoch": step / steps_per_epoch, "split": "train", "top1_error": error}
+        )
+        + "\n"
+        for step, error in train
+    )
+    (folder / "metrics.jsonl").write_text(text)
+
+
 def write_run(folder: Path, training_errors: list[float], test_error: float, day: str = "") -> Path:
     """A finished run of an epoch a line."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,12 +59,18 @@ def of_two_variants(**changes) -> ConfigDict:
     return comparison("Better is better", {"plain": recipe, "better": recipe}, **options)
 
 
-def collected(tmp_path: Path, config: ConfigDict, runs: dict[str, list], **averages: float) -> dict:
+def collected(
+    tmp_path: Path,
+    config: ConfigDict,
+    runs: dict[str, list],
+    tried: dict[str, dict[float, float]] | None = None,
+    **averages: float,
+) -> dict:
     folders = {
         name: [write_run(tmp_path / name / f"{i}", *run) for i, run in enumerate(of_variant)]
         for name, of_variant in runs.items()
     }
-    found = outcome.collect(config, folders, {}, averages)
+    found = outcome.collect(config, folders, tried or {}, averages)
     return json.loads(json.dumps(found))
 
 
@@ -63,7 +82,7 @@ def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
     found = collected(tmp_path, of_two_variants(), runs)
     rows = outcome.table(found).splitlines()
     deviation = 100 * statistics.stdev([0.40, 0.42])
-    assert rows[2] == f"| plain | 40% | 41.00 ± {deviation:.2f}% | 2 | 2 | 1.5 min |"
+    assert rows[2] == f"| plain | 40% | 41.00 ± {deviation:.2f}% | 0.02 | 2 | 2 | 1.5 min |"
     said = outcome.sentences(found)
     assert said.startswith("Claimed: Better is better. Measured: better has 9.50 points less than")
     assert "don't tell" not in said
@@ -104,6 +123,65 @@ def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> N
     config = of_two_variants(until_training_error=0.25, reference="better")
     found = collected(tmp_path, config, runs)
     assert "plain against better: not within 24 steps against 1.0" in outcome.sentences(found)
+
+
+def test_a_lucky_line_is_no_training_error_that_was_reached(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [0.5], 0.4)
+    quarters = [0.9, 0.2, 0.4, 0.3, 0.2, 0.3, 0.2, 0.28, 0.1]
+    write_lines(folder, [(98 * i, error) for i, error in enumerate(quarters, 1)], 390.6)
+    found = collected_of_one(folder, until_training_error=0.25)
+    assert found["measured"] == pytest.approx(7 * 98 / 390.6)
+    assert found["training_error"] == pytest.approx((0.3 + 0.2 + 0.28 + 0.1) / 4)
+
+
+def test_the_first_lines_are_no_whole_epoch(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [0.5], 0.4)
+    write_lines(folder, [(25, 0.1), (50, 0.9), (75, 0.5), (100, 0.5)], 100)
+    assert collected_of_one(folder, until_training_error=0.25)["measured"] is None
+
+
+def test_steps_weigh_the_same_in_a_training_error_whatever_their_line(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, [0.5], 0.4)
+    write_lines(folder, [(50, 0.9), (100, 0.6), (150, 0.4), (151, 0.0)], 100)
+    # The last epoch begins with step 51, the first of the second line.
+    mean = (50 * 0.6 + 50 * 0.4) / 101
+    assert collected_of_one(folder)["training_error"] == pytest.approx(mean)
+    write_lines(folder, [(50, 0.9), (60, 0.3)], 100)  # less than an epoch in all
+    assert collected_of_one(folder)["training_error"] == pytest.approx(0.8)
+
+
+def collected_of_one(folder: Path, **changes) -> dict:
+    config = comparison("It works", {"plain": tiny.get_config("none")}, seeds=(0,), **changes)
+    found = outcome.collect(config, {"plain": [folder]}, {}, {})
+    return found["variants"]["plain"]["runs"]["0"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "chosen", "warning"),
+    [
+        ([1.2, 1.0, 1.1], 0.02, ""),
+        (
+            [1.2, 1.1, 1.0],
+            0.04,
+            "the rate of better, 0.04, is the largest of those tried: a larger",
+        ),
+        ([1.2, 1.1, math.inf], 0.02, ""),  # it diverged
+        ([1.0, 1.1, 1.2], 0.01, "the rate of better, 0.01, is the smallest of those tried"),
+    ],
+)
+def test_a_rate_at_the_edge_of_those_tried_is_pointed_out(
+    losses: list[float], chosen: float, warning: str, tmp_path: Path
+) -> None:
+    runs = {"plain": [([0.5], 0.4)], "better": [([0.5], 0.3)]}
+    tried = {"better": dict(zip((0.01, 0.02, 0.04), losses, strict=True))}
+    found = collected(tmp_path, of_two_variants(seeds=(0,)), runs, tried)
+    of_better = found["variants"]["better"]
+    assert of_better["rate"] == chosen
+    assert of_better["tried"]["0.01"] == losses[0]
+    assert of_better["tried"]["0.04"] == (None if math.isinf(losses[2]) else losses[2])
+    said = outcome.sentences(found)
+    assert warning in said
+    assert said.count("of those tried") == bool(warning)
 
 
 def test_without_a_reference_each_is_shown_with_what_was_published(tmp_path: Path) -> None:

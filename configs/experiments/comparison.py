@@ -26,9 +26,10 @@ def comparison(
       seeds: each variant is trained with each.
       reference: the variant that the others are compared with; empty for none.
       published: what variants were published to reach, by name.
-      until_training_error: if not 0, what is measured are the epochs until the training error is
-        this; else the test error in the end.
-      rates: learning rates to choose from for a variant, by name.
+      until_training_error: if not 0, what is measured are the epochs until the training error,
+        over the last whole epoch, is this; else the test error in the end.
+      rates: learning rates to choose from for a variant, by name, by the training loss that they
+        come to.
       search: how long each rate is tried.
       average: whether to measure the average of each variant's networks too.
     """

@@ -6,8 +6,9 @@ The paper trains "a four-layer convolutional neural network" on CIFAR-10 until a
 25%, without regularisation of any kind, with learning rates "chosen independently to make training
 as fast as possible". It doesn't name the network; here it is cuda-convnet's 19pct, three
 convolutional layers and a dense one, without weight decay, on whole images. Each rate is tried for
-two epochs, and that with the lowest training loss then is taken. The training error is that of the
-steps of a quarter of an epoch each.
+two epochs, and that with the lowest training loss over the second is taken. The training error is
+the mean over the last whole epoch, looked at every quarter of an epoch: it comes down to 25% half
+an epoch or so after that of single steps does.
 """
 
 from ml_collections import ConfigDict
@@ -29,11 +30,14 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
         "(section 3.1, Figure 1)",
         {
             "relu": changed(relu, {"duration": "12 epochs"}),
-            "tanh": changed(relu, {"duration": "40 epochs", "model.activation": "tanh"}),
+            "tanh": changed(relu, {"duration": "60 epochs", "model.activation": "tanh"}),
         },
         reference="relu",
         seeds=(0,),
         until_training_error=0.25,
         published={"relu": "6 epochs", "tanh": "36 epochs"},
-        rates={"relu": (0.001, 0.002, 0.004), "tanh": (0.001, 0.002, 0.004, 0.008)},
+        rates={
+            "relu": (0.0005, 0.001, 0.002, 0.004),
+            "tanh": (0.001, 0.002, 0.004, 0.008, 0.016, 0.032),
+        },
     )
