@@ -2,17 +2,20 @@
 
 import math
 import statistics
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
+from scipy import stats  # type: ignore[import-untyped]
 
 from src.metrics import read_lines
 from src.workdir import read_result
 
 ROUNDING = 1e-6  # of epochs
+ONE_POINT = 0.01
 
 
 def lines(folder: Path, split: str) -> list[dict[str, float]]:
@@ -58,7 +61,7 @@ def collect(
     for name, runs in folders.items():
         of_runs = [_of_run(folder, target) for folder in runs]
         variants[name] = {
-            "published": config.published.get(name, ""),
+            "published": config.published.get(name),
             "duration": config.variants[name].duration,
             "rate": best(tried[name]) if name in tried else config.variants[name].schedule.rate,
             "tried": {
@@ -71,7 +74,12 @@ def collect(
     return {
         "claim": config.claim,
         "dataset": config.variants[config.order[0]].data.dataset,
-        "reference": config.reference,
+        "split": lines(folders[config.order[0]][0], "evaluation")[-1]["split"],
+        "reference": {
+            name: reference
+            for name, reference in config.reference.items()
+            if {name, reference} <= set(config.order)
+        },
         "until_training_error": target,
         "variants": variants,
     }
@@ -92,6 +100,7 @@ def _of_run(folder: Path, target: float) -> dict[str, Any]:
         "measured": (reached[0] if reached else None) if target else result["top1_error"],
         "top1_error": result["top1_error"],
         "training_error": train[-1][1],
+        "views": result["views"],
         "epochs": result["epochs"],
         "seconds": round(result["seconds"]),
         "machine": result.get("machine"),
@@ -108,59 +117,115 @@ def _measured(variant: Mapping[str, Any]) -> list[float]:
     return [math.inf if value is None else value for value in values]
 
 
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 and math.inf not in values else math.nan
+def _unit(found: Mapping[str, Any]) -> tuple[float, int, str, str]:
+    """Of what was measured: its factor, its digits, its unit, and that of differences."""
+    return (1, 1, " epochs", "epochs") if found["until_training_error"] else (100, 2, "%", "points")
 
 
 def _show(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
     """Mean ± standard deviation over the seeds."""
     values = _measured(variant)
-    in_epochs = bool(found["until_training_error"])
     if math.inf in values:
         return f"not within {variant['duration']}"
-    scale, digits, unit = (1, 1, " epochs") if in_epochs else (100, 2, "%")
-    deviation = _spread(values) * scale
-    spread = "" if math.isnan(deviation) else f" ± {deviation:.{digits}f}"
-    return f"{statistics.mean(values) * scale:.{digits}f}{spread}{unit}"
+    scale, digits, unit, _ = _unit(found)
+    spread = f" ± {scale * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{scale * statistics.mean(values):.{digits}f}{spread}{unit}"
+
+
+def _published(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
+    scale, _, unit, _ = _unit(found)
+    return "" if variant["published"] is None else f"{scale * variant['published']:.4g}{unit}"
+
+
+def _mean(variant: Mapping[str, Any], value: str) -> float:
+    return statistics.mean(run[value] for run in variant["runs"].values())
 
 
 def table(found: Mapping[str, Any]) -> str:
     """A row a variant, in Markdown."""
     target = found["until_training_error"]
-    what = f"until a training error of {target:.0%} over an epoch" if target else "test error"
-    rows = [
-        f"| variant | published | {what} | rate | seeds | epochs | time of a run |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    what = f"until {_training(target)}" if target else f"error on {found['split']}"
+    columns = ["variant", "published", what, "training error, last epoch"]
+    columns += [f"views on {found['split']}", "rate", "seeds", "epochs", "time of a run"]
+    rows = [columns, ["---"] * len(columns)]
     for name, variant in found["variants"].items():
         runs = list(variant["runs"].values())
-        minutes = statistics.mean(run["seconds"] for run in runs) / 60
-        rows.append(
-            f"| {name} | {variant['published']} | {_show(found, variant)} | {variant['rate']:g} "
-            f"| {len(runs)} | {runs[0]['epochs']:.4g} | {minutes:.1f} min |"
-        )
+        row = [name, _published(found, variant), _show(found, variant)]
+        row += [f"{_mean(variant, 'training_error'):.2%}", str(runs[0]["views"])]
+        row += [f"{variant['rate']:g}", str(len(runs)), f"{runs[0]['epochs']:.4g}"]
+        rows.append([*row, f"{_mean(variant, 'seconds') / 60:.1f} min"])
         if variant["average"] is not None:
-            rows.append(f"| the average of {len(runs)} | | {variant['average']:.2%} | | | | |")
-    return "\n".join(rows) + "\n"
+            row = [f"the average of {len(runs)}", "", f"{variant['average']:.2%}"]
+            rows.append(row + [""] * (len(columns) - len(row)))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _training(error: float) -> str:
+    return f"a training error of {error:.0%} over an epoch"
 
 
 def sentences(found: Mapping[str, Any]) -> str:
     """The claim, and what was measured of it, whichever way it came out."""
     said = [f"Claimed: {found['claim']}.", "Measured:"]
-    variants, reference = found["variants"], found["reference"]
-    for name, variant in variants.items():
-        if reference and name != reference:
-            said.append(_against(found, name, reference))
-        elif not reference:
-            published = f" (published: {variant['published']})" if variant["published"] else ""
-            said.append(f"{name} {_show(found, variant)}{published};")
+    references = found["reference"]
+    for name, variant in found["variants"].items():
+        if name in references:
+            said.append(_against(found, name, references[name]))
+        elif name not in references.values():
+            said.append(_alone(found, name))
         if variant["average"] is not None:
+            count, mean = len(variant["runs"]), _mean(variant, "top1_error")
             said.append(
-                f"the average of its {len(variant['runs'])} networks {variant['average']:.2%};"
+                f"the average of its {count} networks {variant['average']:.2%}, "
+                f"{_points(variant['average'] - mean)} than one by itself;"
             )
         said.extend(_edge(name, variant))
-    context = ", ".join(filter(None, [found["dataset"], _when(found)]))
-    return f"{' '.join(said).rstrip(';')} ({context}).\n"
+    seeds = len(next(iter(found["variants"].values()))["runs"])
+    circumstances = (found["dataset"], "one seed" if seeds == 1 else f"{seeds} seeds", _when(found))
+    return f"{' '.join(said).rstrip(';')} ({', '.join(filter(None, circumstances))}).\n"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * abs(difference):.2f} points {'less' if difference < 0 else 'more'}"
+
+
+def _alone(found: Mapping[str, Any], name: str) -> str:
+    variant = found["variants"][name]
+    shown, published = f"{name} {_show(found, variant)}", _published(found, variant)
+    if not published:
+        return f"{shown};"
+    if found["until_training_error"]:
+        return f"{shown} (published: {published});"
+    difference = _mean(variant, "top1_error") - variant["published"]
+    within = "within one point" if abs(difference) <= ONE_POINT else "not within one point"
+    return f"{shown}, {_points(difference)} than the published {published}, {within};"
+
+
+def _against(found: Mapping[str, Any], name: str, reference: str) -> str:
+    variant, other = found["variants"][name], found["variants"][reference]
+    values, others = _measured(variant), _measured(other)
+    shown = f"{_show(found, variant)} against {_show(found, other)}"
+    if math.inf in others or math.inf in values:
+        return f"{name} against {reference}: {shown};"
+    mean, mean_of_other = statistics.mean(values), statistics.mean(others)
+    if found["until_training_error"]:
+        compared = f"{name} takes {mean / mean_of_other:.1f} times as long as {reference}"
+    else:
+        compared = f"{name} has {_points(mean - mean_of_other)} than {reference}"
+    return f"{compared}, {shown}{_doubt(found, values, others)};"
+
+
+def _doubt(found: Mapping[str, Any], values: Sequence[float], others: Sequence[float]) -> str:
+    """The 95% interval of the difference by Welch's t-test; nothing of single seeds."""
+    if len(values) == 1:
+        return ""
+    with warnings.catch_warnings():  # of equal values, of which the interval is right all the same
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
+    scale, digits, _, unit = _unit(found)
+    interval = f"{scale * low:+.{digits}f} to {scale * high:+.{digits}f} {unit}"
+    verdict = f", which {len(values)} seeds don't tell from none" if low <= 0 <= high else ""
+    return f", 95% interval of the difference {interval}{verdict}"
 
 
 def _edge(name: str, variant: Mapping[str, Any]) -> Iterator[str]:
@@ -180,33 +245,10 @@ def _when(found: Mapping[str, Any]) -> str:
     return " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
 
 
-def _against(found: Mapping[str, Any], name: str, reference: str) -> str:
-    variant, other = found["variants"][name], found["variants"][reference]
-    values, others = _measured(variant), _measured(other)
-    shown = f"{_show(found, variant)} against {_show(found, other)}"
-    if found["until_training_error"]:
-        if math.inf in others or math.inf in values:
-            return f"{name} against {reference}: {shown};"
-        ratio = statistics.mean(values) / statistics.mean(others)
-        return f"{name} takes {ratio:.1f} times as long as {reference}, {shown};"
-    points = 100 * (statistics.mean(values) - statistics.mean(others))
-    error = 100 * math.hypot(
-        _spread(values) / math.sqrt(len(values)), _spread(others) / math.sqrt(len(others))
-    )
-    if math.isnan(error):
-        doubt = ", one seed"
-    elif abs(points) < 2 * error:
-        doubt = f", which {len(values)} seeds don't tell from none"
-    else:
-        doubt = ""
-    direction = "less" if points < 0 else "more"
-    return f"{name} has {abs(points):.2f} points {direction} than {reference}, {shown}{doubt};"
-
-
 def draw(found: Mapping[str, Any], path: Path) -> None:
     """The error over the epochs, a colour a variant; test errors whole, training errors dashed.
 
-    Training errors are means over an epoch.
+    Training errors are means over an epoch. Test errors are by one view, as while training.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -224,11 +266,15 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
                 width = 1.8 if style == "-" else 0.8
                 percent = [100 * error for error in errors]
                 axes.plot(epochs, percent, style, color=f"C{index}", label=label, lw=width)
+        if variant["average"] is not None:
+            label = f"the average of {len(variant['runs'])}"
+            axes.axhline(100 * variant["average"], ls=":", color=f"C{index}", label=label)
     if target:
         axes.axhline(100 * target, color="grey", lw=0.8)
+    of_split = f"error on {found['split']} by the centre view (dashed: in training, over an epoch)"
     axes.set(
         xlabel="epoch",
-        ylabel="training error over an epoch, %" if target else "test (dashed: training) error, %",
+        ylabel=f"{'training error over an epoch' if target else of_split}, %",
     )
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)

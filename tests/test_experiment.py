@@ -4,6 +4,7 @@ import signal
 import statistics
 from pathlib import Path
 
+import matplotlib
 import pytest
 from ml_collections import ConfigDict
 
@@ -26,14 +27,13 @@ EXPERIMENTS = sorted(
 
 
 def write_lines(folder: Path, train: list[tuple[int, float]], steps_per_epoch: float) -> None:
-    """Train lines of (step, error)."""
-    text = "".join(
-        json.dumps(
-            {"step": step, "epoch": step / steps_per_epoch, "split": "train", "top1_error": error}
-        )
-        + "\n"
+    """Train lines of (step, error), in place of those that there are."""
+    evaluations = [line for line in outcome.read_lines(folder) if line["split"] != "train"]
+    lines = [
+        {"step": step, "epoch": step / steps_per_epoch, "split": "train", "top1_error": error}
         for step, error in train
-    )
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in [*lines, *evaluations])
     (folder / "metrics.jsonl").write_text(text)
 
 
@@ -47,6 +47,7 @@ def write_run(folder: Path, training_errors: list[float], test_error: float, day
     lines.append({**lines[-1], "split": "test", "top1_error": test_error})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     result = {"top1_error": test_error, "epochs": float(len(training_errors)), "seconds": 90.0}
+    result["views"] = 9
     if day:
         result["machine"] = {"date": f"{day} 13:45 UTC", "device": "cpu"}
     (folder / "result.json").write_text(json.dumps(result))
@@ -55,7 +56,7 @@ def write_run(folder: Path, training_errors: list[float], test_error: float, day
 
 def of_two_variants(**changes) -> ConfigDict:
     recipe = tiny.get_config("none")
-    options = {"seeds": (0, 1), "reference": "plain", "published": {"plain": "40%"}} | changes
+    options = {"seeds": (0, 1), "reference": "plain", "published": {"plain": 0.4}} | changes
     return comparison("Better is better", {"plain": recipe, "better": recipe}, **options)
 
 
@@ -82,10 +83,19 @@ def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
     found = collected(tmp_path, of_two_variants(), runs)
     rows = outcome.table(found).splitlines()
     deviation = 100 * statistics.stdev([0.40, 0.42])
-    assert rows[2] == f"| plain | 40% | 41.00 ± {deviation:.2f}% | 0.02 | 2 | 2 | 1.5 min |"
+    assert (
+        rows[2]
+        == f"| plain | 40% | 41.00 ± {deviation:.2f}% | 30.00% | 9 | 0.02 | 2 | 2 | 1.5 min |"
+    )
+    assert rows[0].startswith(
+        "| variant | published | error on test | training error, last epoch | views on test |"
+    )
+    assert {row.count("|") for row in rows} == {10}
     said = outcome.sentences(found)
     assert said.startswith("Claimed: Better is better. Measured: better has 9.50 points less than")
+    assert "95% interval of the difference -18.47 to -0.53 points" in said  # of 1.82 dofs
     assert "don't tell" not in said
+    assert said.endswith("(none, 2 seeds).\n")
 
 
 def test_differences_within_the_noise_are_called_so(tmp_path: Path) -> None:
@@ -102,7 +112,8 @@ def test_a_single_seed_is_called_so(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.40)], "better": [([0.5], 0.30)]}
     found = collected(tmp_path, of_two_variants(seeds=(3,)), runs)
     assert list(found["variants"]["plain"]["runs"]) == ["3"]
-    assert "30.00% against 40.00%, one seed" in outcome.sentences(found)
+    said = outcome.sentences(found)
+    assert "30.00% against 40.00% (none, one seed)" in said
 
 
 def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
@@ -113,9 +124,10 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
     config = of_two_variants(until_training_error=0.25, reference="better")
     found = collected(tmp_path, config, runs)
     assert [run["measured"] for run in found["variants"]["plain"]["runs"].values()] == [2, 3]
-    assert "plain takes 2.5 times as long as better, 2.5 ± 0.7 epochs against 1.0 ± 0.0 epochs" in (
-        outcome.sentences(found)
-    )
+    assert (
+        "plain takes 2.5 times as long as better, 2.5 ± 0.7 epochs against 1.0 ± 0.0 epochs, "
+        "95% interval of the difference -4.9 to +7.9 epochs, which 2 seeds don't tell from none"
+    ) in outcome.sentences(found)
 
 
 def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> None:
@@ -184,12 +196,45 @@ def test_a_rate_at_the_edge_of_those_tried_is_pointed_out(
     assert said.count("of those tried") == bool(warning)
 
 
-def test_without_a_reference_each_is_shown_with_what_was_published(tmp_path: Path) -> None:
-    runs = {"plain": [([0.5], 0.40)], "better": [([0.5], 0.30)]}
-    config = of_two_variants(seeds=(0,), reference="", average=True)
-    said = outcome.sentences(collected(tmp_path, config, runs, better=0.25))
-    assert "plain 40.00% (published: 40%)" in said
-    assert "better 30.00%; the average of its 1 networks 25.00%" in said
+def test_without_a_reference_each_is_compared_with_what_was_published(tmp_path: Path) -> None:
+    runs = {"plain": [([0.5], 0.409)], "better": [([0.5], 0.30)]}
+    config = of_two_variants(
+        seeds=(0,), reference="", published={"plain": 0.4, "better": 0.142}, average=True
+    )
+    found = collected(tmp_path, config, runs, better=0.25)
+    said = outcome.sentences(found)
+    assert "plain 40.90%, 0.90 points more than the published 40%, within one point;" in said
+    assert "better 30.00%, 15.80 points more than the published 14.2%, not within one point" in said
+    assert "the average of its 1 networks 25.00%, 5.00 points less than one by itself (" in said
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text
+        outcome.draw(found, tmp_path / "figure.svg")
+    drawn = (tmp_path / "figure.svg").read_text()
+    assert "error on test by the centre view (dashed: in training, over an epoch), %" in drawn
+    assert "the average of 1" in drawn
+
+
+def test_variants_are_compared_each_with_its_own(tmp_path: Path) -> None:
+    recipe = tiny.get_config("none")
+    variants = {"none": recipe, "crops": recipe, "crops, colour": recipe, "other": recipe}
+    config = comparison(
+        "Colours help",
+        variants,
+        seeds=(0,),
+        reference={"crops": "none", "crops, colour": "crops"},
+    )
+    errors = zip(variants, (0.4, 0.3, 0.28, 0.5), strict=True)
+    found = collected(tmp_path, config, {name: [([0.5], error)] for name, error in errors})
+    said = outcome.sentences(found)
+    assert "Measured: crops has 10.00 points less than none," in said
+    assert "; crops, colour has 2.00 points less than crops, 28.00% against 30.00%;" in said
+    assert "; other 50.00% (" in said
+
+
+def test_variants_that_are_left_out_are_not_compared_with(tmp_path: Path) -> None:
+    config = of_two_variants(seeds=(0,))
+    config.order = ("better",)
+    said = outcome.sentences(collected(tmp_path, config, {"better": [([0.5], 0.3)]}))
+    assert "Measured: better 30.00% (" in said
 
 
 def test_the_days_are_those_of_the_runs(tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
             "crops and mirror": both,
             "crops, mirror, colour": changed(both, {"augment.colour": "eigenvalues"}),
         },
-        reference="none",
+        reference={
+            "mirror": "none",
+            "crops": "none",
+            "crops and mirror": "none",
+            "crops, mirror, colour": "crops and mirror",
+        },
         seeds=(0, 1),
     )

@@ -11,8 +11,8 @@ def comparison(
     variants: Mapping[str, ConfigDict],
     *,
     seeds: tuple[int, ...],
-    reference: str = "",
-    published: Mapping[str, str] | None = None,
+    reference: str | Mapping[str, str] = "",
+    published: Mapping[str, float] | None = None,
     until_training_error: float = 0.0,
     rates: Mapping[str, tuple[float, ...]] | None = None,
     search: str = "2 epochs",
@@ -24,8 +24,9 @@ def comparison(
       claim: what the paper, or another source, says comes out, in a sentence.
       variants: recipes by name.
       seeds: each variant is trained with each.
-      reference: the variant that the others are compared with; empty for none.
-      published: what variants were published to reach, by name.
+      reference: the variant that the others are compared with; or for each, by name, that which it
+        is compared with; empty for none.
+      published: what variants were published to reach, by name: a fraction of errors, or epochs.
       until_training_error: if not 0, what is measured are the epochs until the training error,
         over the last whole epoch, is this; else the test error in the end.
       rates: learning rates to choose from for a variant, by name, by the training loss that they
@@ -42,7 +43,9 @@ def comparison(
     config.variants = ConfigDict(variants)
     config.order = tuple(variants)
     config.seeds = seeds
-    config.reference = reference
+    if isinstance(reference, str):
+        reference = {name: reference for name in variants if reference not in ("", name)}
+    config.reference = ConfigDict(dict(reference))
     config.published = ConfigDict(dict(published or {}))
     config.until_training_error = until_training_error
     config.rates = ConfigDict(dict(rates or {}))
