@@ -271,10 +271,12 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
             axes.axhline(100 * variant["average"], ls=":", color=f"C{index}", label=label)
     if target:
         axes.axhline(100 * target, color="grey", lw=0.8)
-    of_split = f"error on {found['split']} by the centre view (dashed: in training, over an epoch)"
+    of_split = f"error on {found['split']} by the centre view, %"
     axes.set(
         xlabel="epoch",
-        ylabel=f"{'training error over an epoch' if target else of_split}, %",
+        ylabel="training error over an epoch, %"
+        if target
+        else f"{of_split}\n(dashed: in training, over an epoch)",
     )
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
