@@ -102,7 +102,7 @@ def _train(of: Run, team: Team, name: str) -> int:
     """As `train`, but names the run that diverges, and doesn't train it again the next time."""
     remembered = of.folder / DIVERGED
     if remembered.exists() and not differences(read_config(of.folder), of.recipe):
-        raise DivergedError(remembered.read_text())
+        raise DivergedError(f"{remembered.read_text()} ({remembered}: remove it to try again)")
     if team.is_first:
         remembered.unlink(missing_ok=True)  # it was of other settings
     try:
