@@ -179,7 +179,7 @@ def sentences(found: Mapping[str, Any]) -> str:
                 f"the average of its {count} networks {variant['average']:.2%}, "
                 f"{_points(variant['average'] - mean)} than one by itself;"
             )
-        said.extend(_edge(name, variant))
+    said += [edge for name, variant in found["variants"].items() for edge in _edge(name, variant)]
     seeds = len(next(iter(found["variants"].values()))["runs"])
     circumstances = (found["dataset"], "one seed" if seeds == 1 else f"{seeds} seeds", _when(found))
     return f"{' '.join(said).rstrip(';')} ({', '.join(filter(None, circumstances))}).\n"
