@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import tiny
 from commands import ROOT, run
-from configs import cifar
+from configs import alexnet, cifar, small
 from src import retrieval
 from src.classifier import load
 from src.errors import UserError
@@ -152,7 +153,8 @@ def test_the_drawing_has_every_layer_and_its_parameters(name: str):
         drawn = drawing.draw(net, standing=standing)
         for layer in net.layers:
             assert f">{layer.name}</text>" in drawn
-            assert f">{layer.parameters:,} parameters</text>" in drawn
+            assert f">{layer.parameters:,}</text>" in drawn
+            assert layer.received == 0 or f">{layer.received:,} cross</text>" in drawn
         exchanges = EXCHANGES.get(name, 0)
         assert drawn.count("sees all towers") == exchanges
         crossing = drawn.count("stroke: var(--accent)")
@@ -178,9 +180,14 @@ def test_the_papers_network_is_that_of_its_figure():
     assert layers["conv5"].hands_on == (6, 6, 128)
     assert layers["fc6"].sees == (9216,)
     assert layers["fc8"].makes == (500,)
-    assert [name for name, layer in layers.items() if layer.exchanged] == [
-        *("conv3", "fc6", "fc7", "fc8")
-    ]
+    assert {name: layer.received for name, layer in layers.items() if layer.received} == {
+        "conv3": 13 * 13 * 128,
+        "fc6": 6 * 6 * 128,
+        "fc7": 2048,
+        "fc8": 2048,
+    }
+    dropped = [name for name, layer in layers.items() if "dropout 0.5" in layer.then]
+    assert dropped == ["fc6", "fc7"]
     assert layers_of("paper").sent == 30_336
     assert layers_of("one_gpu").sent == 0
     # Caffe's windows need the other's maps too, before or after they are pooled.
@@ -191,18 +198,36 @@ def test_the_papers_network_is_that_of_its_figure():
 @pytest.mark.parametrize("name", ["chm145", "conv-local-11pct"])
 def test_shapes_are_those_that_are_computed(name: str):
     fields = ALL[name]
-    small = Architecture(
+    reduced = Architecture(
         **{
             **{field: getattr(fields, field) for field in fields.__dataclass_fields__},
             "image_size": fields.image_size if fields.towers == 1 else 99,
         }
     )
-    model = AlexNet(10, small, rngs=nnx.Rngs(0))
-    images = np.zeros((1, small.image_size, small.image_size, 3), np.float32)
+    model = AlexNet(10, reduced, rngs=nnx.Rngs(0))
+    images = np.zeros((1, reduced.image_size, reduced.image_size, 3), np.float32)
     computed = {name: x[0].shape[1:] for name, x in model.activations(images).items()}
-    found = network.read(small, 10)
+    found = network.read(reduced, 10)
     assert {layer.name: layer.hands_on for layer in found.layers} == computed
     assert found.parameters == sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (alexnet.get_config("imagenet2012"), "AlexNet (paper)"),
+        (small.get_config(), "AlexNet (paper)"),
+        (tiny.get_config(), "AlexNet (paper), varied"),
+        (cifar.get_config("19pct-translations"), "cuda-convnet's 19pct"),
+    ],
+)
+def test_networks_are_called_by_the_published_one_that_they_are(config: ConfigDict, name: str):
+    assert network.called(config.model) == name
+
+
+def test_published_networks_are_told_apart():
+    for name, preset in network.PUBLISHED.items():
+        assert network.called(ConfigDict(asdict(preset))) == name
 
 
 # Guesses

@@ -20,7 +20,8 @@ Point = tuple[float, float]
 HEIGHT, LENGTH = 76.0, 50.0  # of the largest box
 SLANT = (0.30, 0.22)  # how far its back is to the right and up, of its height
 BESIDE = 138.0  # for the words about a layer, where they are beside it
-LINE, PITCH = 13.0, 124.0  # from one line of words, and one layer, to the next
+LINE, PITCH = 15.5, 124.0  # from one line of words, and one layer, to the next
+SIZE = 12.0  # of words
 BEHIND = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 0.8}  # words that lines may cross
 
 
@@ -68,12 +69,13 @@ class _Sheet:
         count, towers = len(network.layers), network.towers
         self.standing = standing
         words = max(len(_words(layer)) for layer in network.layers) * LINE + 12
+        self.pitch = max(PITCH, words) if standing else PITCH
         if standing:
             self.width = max(360.0, BESIDE + 112 * towers)
-            self.height = PITCH * (count + 1)
+            self.height = self.pitch * (count + 1)
             self.middle = (BESIDE + self.width) / 2
         else:
-            self.width = PITCH * (count + 1) - 6
+            self.width = self.pitch * (count + 1) - 6
             self.height = 126.0 * towers + words + 8
             self.middle = self.height - 8 - 63.0 * towers
             self.words = self.height - 16 - 126.0 * towers
@@ -83,8 +85,8 @@ class _Sheet:
     def place(self, layer: int, tower: float) -> Point:
         beside = tower - (self._towers - 1) / 2
         if self.standing:
-            return self.middle - 8 + 112 * beside, self.height - 60 - PITCH * layer
-        return 54.0 + PITCH * layer, self.middle - 126 * beside
+            return self.middle - 8 + 112 * beside, self.height - 60 - self.pitch * layer
+        return 54.0 + self.pitch * layer, self.middle - 126 * beside
 
     def box(self, layer: int, tower: float, shape: Shape) -> _Box:
         x, y = self.place(layer, tower)
@@ -115,7 +117,7 @@ def draw(network: Network, *, standing: bool) -> Markup:
         boxes = [sheet.box(number, tower, layer.makes) for tower in range(network.towers)]
         for tower, box in enumerate(boxes):
             for other, source in enumerate(before):
-                if other == tower or layer.exchanged:
+                if other == tower or layer.received:
                     _connect(axes, sheet, layer, source, box, crosses=other != tower)
         for tower, box in enumerate(boxes):
             box.draw(axes, svg.series(tower))
@@ -151,15 +153,15 @@ def _connect(
 
 def _label(axes: Axes, box: _Box, shape: Shape) -> None:
     text = " × ".join(f"{n:,}" for n in shape)
-    place = (box.x + box.height * SLANT[0] / 2, box.bottom - 12)
-    axes.text(*place, text, ha="center", size=10, zorder=5, bbox=BEHIND)
+    place = (box.x + box.height * SLANT[0] / 2, box.bottom - 14)
+    axes.text(*place, text, ha="center", size=SIZE, zorder=5, bbox=BEHIND)
 
 
 def _words(layer: Layer) -> list[tuple[str, str]]:
     """What is to say of a layer, in lines, each with its colour."""
-    lines = [(layer.name, svg.INK), (f"{layer.parameters:,} parameters", svg.INK)]
-    if layer.exchanged:
-        lines.append(("sees all towers", svg.ACCENT))
+    lines = [(layer.name, svg.INK), (f"{layer.parameters:,}", svg.INK), ("parameters", svg.INK)]
+    if layer.received:
+        lines += [("sees all towers", svg.ACCENT), (f"{layer.received:,} cross", svg.ACCENT)]
     lines += [(text, svg.QUIET) for text in (layer.kernel, *layer.then) if text]
     if layer.hands_on != layer.makes:
         lines.append(("→ " + " × ".join(f"{n:,}" for n in layer.hands_on), svg.QUIET))
@@ -172,9 +174,7 @@ def _write(axes: Axes, sheet: _Sheet, number: int, layer: Layer) -> None:
     top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.standing else sheet.words
     for line, (text, colour) in enumerate(lines):
         at = (4 if sheet.standing else x + 6, top - LINE * line)
-        style: dict[str, Any] = (
-            {"ha": "left", "size": 10.5} if sheet.standing else {"ha": "center", "size": 9.8}
-        )
+        style: dict[str, Any] = {"ha": "left" if sheet.standing else "center", "size": SIZE}
         if line == 0:
-            style |= {"size": 12, "weight": "bold"}
+            style |= {"size": 13.5, "weight": "bold"}
         axes.text(*at, text, color=colour, **style)

@@ -1,15 +1,24 @@
 """What the layers of a network are, read off the network itself."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from ml_collections import ConfigDict
 
+from src.initial import OF_TRAINING
 from src.models import layers as model_layers
 from src.models.alexnet import AlexNet, parameter_counts
-from src.models.presets import Architecture
+from src.models.cifar import PRESETS as CIFAR
+from src.models.presets import PRESETS, Architecture
+from src.workdir import differences
+
+PUBLISHED = {f"AlexNet ({name})": preset for name, preset in PRESETS.items()}
+PUBLISHED |= {f"cuda-convnet's {name}": preset for name, preset in CIFAR.items()}
+# What a network may have of its own without being another: the page says it elsewhere.
+OF_ITS_OWN = (*OF_TRAINING, "image_size", "input_scale")
 
 Shape = tuple[int, ...]
 
@@ -19,7 +28,7 @@ class Layer:
     """A layer; shapes are of one image in one tower, (height, width, maps) or (units,)."""
 
     name: str
-    exchanged: bool  # whether each tower sees the maps of all
+    received: int  # numbers that a tower gets of each other one; 0 where it sees only its own
     sees: Shape
     makes: Shape  # before what follows
     hands_on: Shape
@@ -47,11 +56,8 @@ class Network:
         """The numbers that a tower sends to each other one for an image."""
         if self.towers == 1:
             return 0
-        before = [layer.hands_on for layer in self.layers[:-1]]
-        pairs = zip(self.layers[1:], before, strict=True)
-        exchanged = [shape for layer, shape in pairs if layer.exchanged]
-        normalised = [layer.normalised for layer in self.layers if layer.normalised]
-        return sum(map(math.prod, [*exchanged, *normalised]))
+        normalised = [math.prod(layer.normalised) for layer in self.layers if layer.normalised]
+        return sum(layer.received for layer in self.layers) + sum(normalised)
 
     @property
     def normalises_together(self) -> bool:
@@ -87,7 +93,7 @@ def read(architecture: Architecture, num_classes: int) -> Network:
     layers = [
         Layer(
             name=name,
-            exchanged=name in architecture.exchange_before and architecture.towers > 1,
+            received=_received(architecture, name, shapes["sees"].shape[1:]),
             parameters=counts[name],
             kernel=_kernel(architecture, name),
             size=architecture.convs[name].size if name in architecture.convs else 0,
@@ -100,6 +106,23 @@ def read(architecture: Architecture, num_classes: int) -> Network:
     return Network(architecture.towers, image, layers)
 
 
+def called(model: ConfigDict) -> str:
+    """The published network that a recipe's is, or of which it is a variation."""
+    differing = {name: _differing(model, preset) for name, preset in PUBLISHED.items()}
+    nearest = min(differing, key=differing.__getitem__)
+    return f"{nearest}{', varied' * bool(differing[nearest])}"
+
+
+def _differing(model: ConfigDict, preset: Architecture) -> int:
+    found = differences(model, ConfigDict(asdict(preset)))
+    return sum(name.rpartition(".")[-1] not in OF_ITS_OWN for name, _, _ in found)
+
+
+def _received(architecture: Architecture, name: str, sees: Shape) -> int:
+    exchanged = name in architecture.exchange_before and architecture.towers > 1
+    return math.prod(sees) // architecture.towers if exchanged else 0
+
+
 def _kernel(architecture: Architecture, name: str) -> str:
     if name not in architecture.convs:
         return ""
@@ -110,8 +133,10 @@ def _kernel(architecture: Architecture, name: str) -> str:
 
 def _follows(architecture: Architecture, name: str) -> tuple[str, ...]:
     if name not in architecture.convs:
-        hidden = list(architecture.dense)[:-1]
-        return (_nonlinearity(architecture),) if name in hidden else ("softmax",)
+        if name == list(architecture.dense)[-1]:
+            return ("softmax",)
+        dropout = (f"dropout {architecture.dropout:g}",) if architecture.dropout else ()
+        return _nonlinearity(architecture), *dropout
     words = []
     for operation in architecture.convs[name].then:
         if operation == "activation":
