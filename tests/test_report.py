@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 import pytest
 from flax import nnx
+from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
@@ -274,10 +275,34 @@ def lines(splits: str, rates: list[float]) -> list[dict[str, Any]]:
     return found
 
 
+def test_curves_of_what_is_not_logged_are_not_drawn():
+    assert curves.draw([[]]) == []
+    assert len(curves.draw([[], lines("test", [0.1])])) == 2
+
+
+def test_curves_begin_at_zero_and_end_below_the_top():
+    axes = Figure().subplots()
+    axes.plot([2.0, 3.0], [100.0, 100.0])
+    curves._show_zero(axes)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    assert (left, bottom) == (0, 0)
+    assert right > 3
+    assert top > 101
+
+
+def test_a_single_line_is_marked():
+    one, more = (curves.draw([lines("train", rates)]) for rates in ([0.1], [0.1, 0.1]))
+    assert [drawn.count("<use") for drawn in one] > [drawn.count("<use") for drawn in more]
+
+
+def test_runs_of_one_colour_have_other_dashes():
+    told = {(svg.series(number), svg.dash(number)) for number in range(18)}
+    assert len(told) == 18
+
+
 @pytest.mark.parametrize(
     ("runs", "decades"),
     [
-        ([[]], False),
         ([lines("train", [0.1])], False),
         ([lines("train test", [0.1] * 3 + [0.01] * 3)], True),
         ([lines("train", [0.3, 0.2, 0.1, 0.0])], False),

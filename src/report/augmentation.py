@@ -52,6 +52,7 @@ def show(run: Run) -> dict[str, Any]:
     seen = np.clip(added + centre, 0, 255).round().astype(np.uint8)
     means = added.mean(axis=(1, 2)).round().astype(int)
     shifts = ["red {:+d}, green {:+d}, blue {:+d}".format(*mean) for mean in means]
+    shifts = [words.replace("-", "−") for words in shifts]
     return {
         "image": photo(whole),
         "size": run.data.size,

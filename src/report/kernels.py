@@ -61,12 +61,12 @@ def show(kernels: np.ndarray) -> dict[str, Any] | None:
 
 
 def _histogram(measured: list[np.ndarray]) -> Markup:
-    drawn = svg.figure(420, 90 + 70 * len(measured))
+    drawn = svg.figure(340, 100 + 70 * len(measured))
     rows = drawn.subplots(len(measured), sharex=True, sharey=True, squeeze=False)[:, 0]
     for number, (axes, colours) in enumerate(zip(rows, measured, strict=True)):
         axes.hist(colours, bins=20, range=(0, 1), color=svg.series(number), alpha=0.8)
         axes.axvline(RANDOM_KERNEL, color=svg.QUIET, linestyle=":")
         axes.set_ylabel("kernels" if len(measured) == 1 else f"tower {number + 1}")
     rows[-1].set_xlim(0, 1)
-    rows[-1].set_xlabel("colourfulness (dotted: expected of random weights)")
-    return svg.inline(drawn, "How many kernels are how colourful", widest=520)
+    rows[-1].set_xlabel("colourfulness\n(dotted: expected of random weights)")
+    return svg.inline(drawn, "How many kernels are how colourful", widest=480)

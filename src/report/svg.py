@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 SERIES = 6  # colours to tell runs or towers apart
+DASHES = ("solid", "dashed", "dotted")  # where there are more; what CSS calls them too
 
 # matplotlib draws with colours of which each stands for one that the page sets, light or dark.
 INK, QUIET, LINE, ACCENT, PAPER = "#010203", "#020304", "#030405", "#040506", "#050607"
@@ -19,7 +20,7 @@ _VARIABLES |= {f"#0607{i:02x}": f"series-{i}" for i in range(SERIES)}
 
 STYLE: Any = {  # matplotlib's types want each key's name
     "svg.fonttype": "none",
-    "font.size": 10,
+    "font.size": 11,
     "text.color": INK,
     "axes.edgecolor": LINE,
     "axes.labelcolor": QUIET,
@@ -39,6 +40,11 @@ STYLE: Any = {  # matplotlib's types want each key's name
 def series(number: int) -> str:
     """The colour of a run or a tower."""
     return f"#0607{number % SERIES:02x}"
+
+
+def dash(number: int) -> str:
+    """The line of a run, which tells apart those of one colour."""
+    return DASHES[number // SERIES % len(DASHES)]
 
 
 def figure(width: float, height: float, constrained: bool = True) -> Figure:
@@ -61,7 +67,7 @@ def inline(drawn: Figure, says: str, widest: float | None = None) -> Markup:
     body = text.getvalue()
     body = body[body.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", body, flags=re.S)
-    body = re.sub(r'<g id="[^"]*">', "<g>", body)  # counted anew in each figure
+    body = re.sub(r'<g id="[^"]*"', "<g", body)  # counted anew in each figure
     body = re.sub(r"font(-family)?: [^;\"]*?(, sans-serif)", "font-family: inherit", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
