@@ -33,7 +33,8 @@ from src.models.presets import PRESETS, Architecture
 from src.place import place
 from src.processes import Team
 from src.report import __main__ as command
-from src.report import curves, drawing, guesses, kernels, network, page, pictures, svg
+from src.report import curves, drawing, facts, guesses, kernels, network, page, pictures, svg
+from src.report.run import Run
 from src.train import train
 
 RANDOM = np.random.default_rng(0)
@@ -252,9 +253,17 @@ def test_of_many_classes_the_most_confused_are_shown():
 
 def test_classes_may_be_called_anything():
     names = ["$a$ & <b>", "数字", "a name that is rather long"]
-    drawn = guesses._heat(np.diag([3, 2, 1]), np.arange(3), names)
-    for shown in ("$a$ &amp; &lt;b&gt;", "数字", "a name that is …"):
+    drawn = guesses._heat(np.diag([3, 2, 1]), np.arange(3), names, guesses.SCREEN)
+    for shown in ("$a$ &amp; &lt;b&gt;", "数字", "a name t…er long"):
         assert drawn.count(f">{shown}</text>") == 2
+
+
+def test_long_names_stay_different_when_shortened():
+    assert guesses.shortened(["golden retriever", "labrador retriever"], 16) == [
+        *("golden retriever", "labrador…triever")
+    ]
+    alike = [f"class number {number}, of many names" for number in ("0450", "0768")]
+    assert guesses.shortened(alike, 16) == ["…0450, o…y names", "…0768, o…y names"]
 
 
 # Curves and pictures
@@ -371,6 +380,47 @@ def test_the_page_has_the_runs_numbers(written, workdir: Path):
     assert f"<b>{parameters:,}</b><span>parameters" in text
     named = {colour for colour in svg._VARIABLES if colour in text}
     assert not named
+    assert "network after 24 steps, the newest checkpoint" in text
+    assert "AlexNet (paper), varied in 2 towers, trained on digits" in text
+
+
+def test_the_numbers_are_of_the_checkpoints_own_step(workdir: Path):
+    run = Run(workdir)
+    result = json.loads((workdir / "result.json").read_text())
+    evaluated = {line["step"]: line for line in read_lines(workdir) if line["split"] == "test"}
+
+    def at(step: int) -> dict[str, Any]:
+        run.classifier.step = step
+        found = facts.facts(run, run.data, 0.123)
+        return {name: found[name] for name in ("top1_error", "known", "is_last", "seconds")}
+
+    told = {"known": True, "is_last": False, "seconds": None}
+    assert at(12) == {**told, "top1_error": evaluated[12]["top1_error"]}
+    assert at(8) == {**told, "top1_error": 0.123, "known": False}
+    last = {"is_last": True, "seconds": result["seconds"]}
+    assert at(24) == {**told, **last, "top1_error": result["top1_error"]}
+
+
+@pytest.fixture
+def without_images(workdir: Path, tmp_path: Path) -> Path:
+    """A copy of the run whose images are gone."""
+    copy = tmp_path / "moved"
+    shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("report"))
+    config = json.loads((copy / "config.json").read_text())
+    config["data"]["dataset"] = f"folder:{tmp_path / 'gone'}"
+    (copy / "config.json").write_text(json.dumps(config))
+    return copy
+
+
+def test_without_its_images_a_run_has_a_page_that_says_why(without_images: Path, capsys):
+    text = " ".join(page.write([without_images]).read_text().split())
+    sections = re.findall('<section id="([a-z]*)"', text)
+    assert sections == ["curves", "network", "kernels", "missing", "settings"]
+    (why,) = re.findall("since they are not there: (.*?gone.*?)</p>", text)
+    assert "a page without images" in capsys.readouterr().err
+    result = json.loads((without_images / "result.json").read_text())
+    assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
+    assert why
 
 
 def chromium() -> str | None:
@@ -408,6 +458,9 @@ def look(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
             width: document.documentElement.scrollWidth,
             wide: [...document.body.querySelectorAll('*')].filter(e => !e.closest('svg') &&
               e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML),
+            letters: [...document.querySelectorAll('svg text')].filter(
+              t => t.getBoundingClientRect().width > 0).map(
+              t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a),
             drawings: [...document.querySelectorAll('svg')].filter(
               s => s.getBoundingClientRect().width > 0).map(s => s.getBoundingClientRect().width),
             background: getComputedStyle(document.body).backgroundColor,
@@ -444,8 +497,29 @@ def test_browsers_show_the_page(written, browser, width: int, scheme: str):
     assert_presentable(found, width, SECTIONS)
     assert len(found["drawings"]) == 6  # curves, the network once, a histogram, a matrix
     assert min(found["drawings"]) > 250
+    assert min(found["letters"]) >= 9
     background, ink = brightness(found["background"]), brightness(found["ink"])
     assert (background > 0.9, ink < 0.5) == ((True, True) if scheme == "light" else (False, False))
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_percentages_stay_whole_beside_long_names(written, browser, width: int):
+    shown = browser.new_page(viewport={"width": width, "height": 800})
+    shown.goto(written[0].as_uri())
+    heights = shown.evaluate(
+        """() => {
+          document.querySelectorAll('.bar .name').forEach(
+            name => name.textContent = 'class number 0450, of many names, '.repeat(5));
+          const heights = query => [...document.querySelectorAll(query)].map(
+            e => e.getBoundingClientRect().height);
+          return [heights('.bar .name'), heights('.bar > span > span:last-child')];
+        }"""
+    )
+    shown.close()
+    names, bars = map(max, heights)
+    line = 0.8 * 16 * 1.25
+    assert names < 2.5 * line
+    assert bars < 2.5 * line
 
 
 def one_tower() -> ConfigDict:

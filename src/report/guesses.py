@@ -1,7 +1,9 @@
 """Figure 4, left, and what else the network says of the images it is evaluated with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from os.path import commonprefix
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -12,7 +14,18 @@ from src.report.pictures import photo
 from src.report.run import Run
 
 SHOWN = 8  # examples, and mistakes
-CLASSES = 20  # that a confusion matrix has room for
+
+
+class Room(NamedTuple):
+    """What there is for a confusion matrix."""
+
+    place: str
+    classes: int
+    width: int  # of their columns, in pixels
+    letters: int  # of their names
+
+
+SCREEN, PHONE = Room("screen", 20, 600, 16), Room("phone", 10, 240, 12)
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,10 @@ class Guesses:
     labels: np.ndarray  # int32 (N,)
     guesses: np.ndarray  # int32 (N,)
     probabilities: np.ndarray  # float32 (N,), of the guesses
+
+    @property
+    def error(self) -> float:
+        return float((self.guesses != self.labels).mean())
 
 
 def guess(run: Run) -> Guesses:
@@ -40,7 +57,7 @@ def confusion(labels: np.ndarray, guesses: np.ndarray, classes: int) -> np.ndarr
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def most_confused(counts: np.ndarray, most: int = CLASSES) -> np.ndarray:
+def most_confused(counts: np.ndarray, most: int = SCREEN.classes) -> np.ndarray:
     """The classes that are taken for each other most often, ascending: int (at most `most`,)."""
     if len(counts) <= most:
         return np.arange(len(counts))
@@ -94,9 +111,11 @@ def mistakes(run: Run, found: Guesses) -> list[dict[str, Any]]:
 
 
 def matrix(run: Run, found: Guesses) -> dict[str, Any]:
-    """The confusion matrix of all classes, or of the most confused, and the worst pairs."""
+    """The confusion matrix of all classes, or of the most confused, and the worst pairs.
+
+    Twice: for a screen, and of fewer classes for a phone.
+    """
     counts = confusion(found.labels, found.guesses, len(run.class_names))
-    chosen = most_confused(counts)
     pairs = [
         {
             "label": run.class_names[a],
@@ -106,14 +125,40 @@ def matrix(run: Run, found: Guesses) -> dict[str, Any]:
         }
         for a, b in mistaken(counts)[:6]
     ]
-    drawn = _heat(counts, chosen, run.class_names) if len(chosen) else None
-    return {"drawn": drawn, "shown": len(chosen), "pairs": pairs}
+    drawings = []
+    for room in (SCREEN, PHONE):
+        chosen = most_confused(counts, room.classes)
+        if len(chosen):
+            drawn = _heat(counts, chosen, run.class_names, room)
+            drawings.append({"drawn": drawn, "shown": len(chosen)})
+    return {"drawings": drawings, "pairs": pairs}
 
 
-def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str]) -> Markup:
+def shortened(names: Sequence[str], most: int) -> list[str]:
+    """Names cut in the middle to at most so many letters; where that makes two one, at the start.
+
+    What is cut off at the start are words that all have.
+    """
+    short = [_elided(name, most) for name in names]
+    if len(set(short)) == len(set(names)):
+        return short
+    start = commonprefix(names).rfind(" ") + 1  # noqa: RUF071 (they are no paths)
+    return [f"…{_elided(name[start:], most - 1)}" for name in names]
+
+
+def _elided(name: str, most: int) -> str:
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[-end:]}"
+
+
+def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str], room: Room) -> Markup:
     side = len(chosen)
-    cell = 30 if side <= 12 else 22
-    drawn = svg.figure(cell * side + 100, cell * side + 80)
+    labels = shortened([names[i] for i in chosen], room.letters)
+    cells = min(40 * side, room.width)
+    width = cells + 40 + 6.5 * max(map(len, labels))
+    drawn = svg.figure(width, width)
     axes = drawn.subplots()
     totals = np.maximum(counts.sum(axis=1), 1)
     for row, a in enumerate(chosen):
@@ -124,14 +169,14 @@ def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str]) -> Markup:
             square = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, alpha=share)
             axes.add_patch(square)
             ink = svg.PAPER if share > 0.6 else svg.INK
-            text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "size": 8}
+            text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "size": 9.5}
             axes.text(column, row, f"{counts[a, b]}", **text)
-    labels = [name if len(name) <= 16 else f"{name[:15]}…" for name in (names[i] for i in chosen)]
-    words: dict[str, Any] = {"fontsize": 9, "parse_math": False}  # a dollar is a dollar
+    words: dict[str, Any] = {"fontsize": 10, "parse_math": False}  # a dollar is a dollar
     axes.set_xticks(range(side), labels, rotation=90, **words)
     axes.set_yticks(range(side), labels, **words)
     axes.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="taken for", ylabel="true class")
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    return svg.inline(drawn, "Confusion matrix", widest=1.4 * cell * side + 140)
+    says = f"Confusion matrix of {side} classes, for a {room.place}"
+    return svg.inline(drawn, says, widest=1.4 * width)

@@ -28,9 +28,15 @@ def show(run: Run) -> dict[str, Any]:
         count = towers[0].shape[-1]
         kind = "maps" if activations.ndim == 3 else "units"
         size = "×".join(map(str, towers[0].shape[:-1]))
+        follows = run.architecture.convs[name].then if name in run.architecture.convs else ()
+        pooled = any(operation in run.architecture.pools for operation in follows)
         layers.append(
             {"name": name, "images": shown, "active": active, "count": count, "kind": kind}
-            | {"size": size, "most": MAPS if kind == "maps" and count > MAPS else 0}
+            | {
+                "size": size,
+                "pooled": pooled,
+                "most": MAPS if kind == "maps" and count > MAPS else 0,
+            }
         )
     label = run.class_names[example.labels[0]]
     return {"image": photo(example.pixels[0]), "label": label, "layers": layers}

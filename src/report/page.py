@@ -1,6 +1,7 @@
 """The page as a whole, from a run's folder to a file."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from src.report import (
     augmentation,
     curves,
     drawing,
+    facts,
     guesses,
     kernels,
     maps,
@@ -23,13 +25,15 @@ from src.report import (
     network,
     svg,
 )
-from src.report.run import Run, facts
+from src.report.run import Run
 from src.whole import whole
 from src.workdir import read_config
 
 
 def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 10_000) -> Path:
     """Writes the page about the first run, with the curves of all.
+
+    Where its images are not there, it has what can be shown without them, and says why.
 
     Args:
       checkpoint: "newest" or "best".
@@ -39,7 +43,7 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
       Where the page is.
 
     Raises:
-      UserError: a folder has no run, the first one no checkpoint, or its images have changed.
+      UserError: a folder has no run, or the first one no checkpoint.
     """
     for workdir in workdirs:
         read_config(workdir)  # a mistake in the last one need not wait
@@ -73,20 +77,37 @@ def _names(workdirs: Sequence[Path]) -> list[str]:
 
 
 def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
+    try:
+        data, missing = run.data, ""
+    except UserError as error:
+        data, missing = None, str(error)
+        print(f"{run.workdir}: a page without images: {missing}", file=sys.stderr)
+    pictures = _pictures(run, among) if data else None
     net = network.read(run.architecture, len(run.class_names))
-    found = guesses.guess(run)
     first = np.asarray(run.classifier.params[run.layers[0]]["kernel"])
     return {
-        "facts": facts(run),
+        "facts": facts.facts(run, data, pictures["error"] if pictures else None),
         "machine": machine.describe(),
         "settings": json.dumps(run.config.to_dict(), indent=2, ensure_ascii=False),
-        "runs": _names(workdirs),
+        "runs": [
+            {"name": name, "colour": number % svg.SERIES, "dash": svg.dash(number)}
+            for number, name in enumerate(_names(workdirs))
+        ],
         "curves": curves.draw([read_lines(workdir) for workdir in workdirs]),
         "network": net,
         "drawings": [drawing.draw(net, standing=standing) for standing in (False, True)],
         "kernels": kernels.show(first),
         "first": run.layers[0],
-        "error": float((found.guesses != found.labels).mean()),
+        "missing": missing,
+        "pictures": pictures,
+    }
+
+
+def _pictures(run: Run, among: int) -> dict[str, Any]:
+    """What takes images."""
+    found = guesses.guess(run)
+    return {
+        "error": found.error,
         "examples": guesses.examples(run),
         "matrix": guesses.matrix(run, found),
         "mistakes": guesses.mistakes(run, found),

@@ -1,9 +1,10 @@
 """The run that a page is about: its network, its images, its numbers."""
 
+import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +13,6 @@ from src import workdir as workdirs
 from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data import images
 from src.data.prepare import Prepared, prepare
-from src.metrics import read_lines
 from src.models.presets import Architecture
 
 RANDOM = 0  # seeds all choices of examples
@@ -34,17 +34,26 @@ class Run:
       checkpoint: "newest" or "best".
 
     Raises:
-      UserError: there is no run or no checkpoint, or its images have changed since.
+      UserError: there is no run or no checkpoint.
     """
 
     def __init__(self, workdir: Path, checkpoint: str = "newest"):
-        self.workdir = workdir
+        self.workdir, self.checkpoint = workdir, checkpoint
         self.classifier: Classifier = load(workdir, checkpoint=checkpoint)
         self.config = self.classifier.config
         self.class_names = self.classifier.class_names
         self.architecture = Architecture.from_fields(self.config.model.to_dict())
-        self.data: Prepared = prepare(**self.config.data)
-        workdirs.check_data(workdir, self.data)
+
+    @functools.cached_property
+    def data(self) -> Prepared:
+        """The images, prepared.
+
+        Raises:
+          UserError: they are not there, or have changed since.
+        """
+        data = prepare(**self.config.data)
+        workdirs.check_data(self.workdir, data)
+        return data
 
     @property
     def layers(self) -> list[str]:
@@ -76,29 +85,3 @@ class Run:
         _, firsts = np.unique(labels, return_index=True)
         is_first = np.isin(np.arange(len(order)), firsts)
         return self.read(split, np.concatenate([order[is_first], order[~is_first]])[:count])
-
-
-def facts(run: Run) -> dict[str, Any]:
-    """The outcome in numbers, for the head of the page."""
-    config, data, result = run.config, run.data, workdirs.read_result(run.workdir)
-    evaluations = [line for line in read_lines(run.workdir) if line["split"] != "train"]
-    numbers: dict[str, Any] = result or (evaluations[-1] if evaluations else {})
-    dataset: str = config.data.dataset
-    is_folder = dataset.startswith("folder:")
-    return {
-        "dataset": Path(dataset.removeprefix("folder:")).name if is_folder else dataset,
-        "classes": len(run.class_names),
-        "examples": {
-            split: data.num_examples[split] for split in (data.train_split, data.eval_split)
-        },
-        "eval_split": data.eval_split,
-        "finished": result is not None,
-        "top1_error": numbers.get("top1_error"),
-        "top5_error": numbers.get("top5_error"),
-        "views": numbers.get("views", 1),
-        "epochs": numbers.get("epochs", numbers.get("epoch")),
-        "duration": config.duration,
-        "seconds": numbers.get("seconds"),
-        "batch_size": config.batch_size,
-        "image_size": run.architecture.image_size,
-    }
