@@ -194,6 +194,7 @@ def test_the_papers_network_is_that_of_its_figure():
     assert layers_of("one_gpu").sent == 0
     # Caffe's windows need the other's maps too, before or after they are pooled.
     assert layers_of("bvlc").sent == 30_336 + 55 * 55 * 48 + 27 * 27 * 128
+    assert f">{55 * 55 * 48:,} cross<" in drawing.draw(layers_of("bvlc"), standing=True)
     assert layers_of("caffenet").sent == 30_336 + 27 * 27 * 48 + 13 * 13 * 128
 
 

@@ -162,7 +162,10 @@ def _words(layer: Layer) -> list[tuple[str, str]]:
     lines = [(layer.name, svg.INK), (f"{layer.parameters:,}", svg.INK), ("parameters", svg.INK)]
     if layer.received:
         lines += [("sees all towers", svg.ACCENT), (f"{layer.received:,} cross", svg.ACCENT)]
-    lines += [(text, svg.QUIET) for text in (layer.kernel, *layer.then) if text]
+    for text in filter(None, (layer.kernel, *layer.then)):
+        lines.append((text, svg.QUIET))
+        if text == "normalise" and layer.normalised:
+            lines.append((f"{math.prod(layer.normalised):,} cross", svg.ACCENT))
     if layer.hands_on != layer.makes:
         lines.append(("→ " + " × ".join(f"{n:,}" for n in layer.hands_on), svg.QUIET))
     return lines
