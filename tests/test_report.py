@@ -460,7 +460,8 @@ def look(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
               e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML),
             letters: [...document.querySelectorAll('svg text')].filter(
               t => t.getBoundingClientRect().width > 0).map(
-              t => parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a),
+              t => parseFloat(getComputedStyle(t).fontSize) *
+                Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)),
             drawings: [...document.querySelectorAll('svg')].filter(
               s => s.getBoundingClientRect().width > 0).map(s => s.getBoundingClientRect().width),
             background: getComputedStyle(document.body).backgroundColor,
