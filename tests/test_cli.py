@@ -26,7 +26,6 @@ MISTAKES = {
     "--config=configs/small.py:no_such_set": "config.data.dataset='no_such_set'",
     "--config=configs/small.py:folder:no/such": "config.data.dataset='folder:no/such'",
     "--config=configs/cifar.py:20pct": "error: --config: '20pct' is none of 80sec",
-    "--config=configs/experiments/crops.py": "--config: the file is no recipe",
     "--nothing": "nothing",
     "nothing": "'nothing'",
 }
