@@ -14,6 +14,14 @@ from src.models.layers import Towers
 from src.models.presets import PAPER, Architecture, depth
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
+# From a layer's sigma, and from how many numbers each of its outputs is made of.
+INITS: dict[str, Callable[[float, int], nnx.Initializer]] = {
+    "gaussian": lambda sigma, _: nnx.initializers.normal(sigma),
+    "he": lambda _, fan_in: nnx.initializers.normal(math.sqrt(2 / fan_in)),
+    "pytorch": lambda _, fan_in: functools.partial(
+        jax.random.uniform, minval=-(fan_in**-0.5), maxval=fan_in**-0.5
+    ),
+}
 POOLS = {"max": layers.max_pool, "average": layers.average_pool}
 
 
@@ -46,10 +54,7 @@ class AlexNet(nnx.Module):
         self.dtype = dtype
         towers = architecture.towers
 
-        def normal(sigma: float, fan_in: int) -> nnx.Initializer:
-            he = architecture.init == "he"
-            return nnx.initializers.normal(math.sqrt(2 / fan_in) if he else sigma)
-
+        init = INITS[architecture.init]
         seen = 3  # maps, then units, that a tower of the next layer sees
         for name, spec in architecture.convs.items():
             seen *= towers if name in architecture.exchange_before else 1
@@ -58,7 +63,7 @@ class AlexNet(nnx.Module):
             options: dict[str, Any] = {
                 "stride": spec.stride,
                 "padding": spec.padding,
-                "init": normal(spec.sigma, spec.size**2 * seen),
+                "init": init(spec.sigma, spec.size**2 * seen),
                 "bias": spec.bias,
                 "rngs": rngs,
             }
@@ -78,7 +83,7 @@ class AlexNet(nnx.Module):
             units = dense_spec.units or towers * math.ceil(num_classes / towers)
             dense = layers.Dense(
                 (towers, seen, units // towers),
-                init=normal(dense_spec.sigma, seen),
+                init=init(dense_spec.sigma, seen),
                 bias=dense_spec.bias,
                 rngs=rngs,
             )

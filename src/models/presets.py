@@ -87,7 +87,9 @@ class Architecture:
     exchange_before: tuple[str, ...] = ("conv3", "fc6", "fc7", "fc8")  # layers that see all maps
     activation: str = "relu"  # or "tanh"
     dropout: float = 0.5  # probability that a unit of the dense layers but the last is zeroed
-    init: str = "gaussian"  # with each layer's sigma; or "he", with the square root of 2 / fan-in
+    # Of weights: "gaussian" with each layer's sigma, "he" with the square root of 2 / fan-in, or
+    # "pytorch", uniform within 1 / the square root of fan-in.
+    init: str = "gaussian"
 
     def __post_init__(self) -> None:
         """Raises UserError where the fields make no network."""
@@ -135,7 +137,7 @@ class Architecture:
                 )
         for field, value, known in [
             ("activation", self.activation, ("relu", "tanh")),
-            ("init", self.init, ("gaussian", "he")),
+            ("init", self.init, ("gaussian", "he", "pytorch")),
             *(
                 (f"convs.{name}.then", operation, ("activation", *self.pools, *self.norms))
                 for name, spec in self.convs.items()
@@ -254,7 +256,7 @@ TORCHVISION = replace(
     ),
     dense={"fc6": DenseSpec(4096), "fc7": DenseSpec(4096), "fc8": DenseSpec()},
     norms={},
-    init="he",
+    init="pytorch",
     input_scale=1 / 58,  # about what torchvision divides by: its colours' deviations
 )
 

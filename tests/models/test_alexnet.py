@@ -205,12 +205,22 @@ def test_initial_weights_and_biases_of_the_paper(preset, sigmas):
         assert (layer.bias[...] == bias).all(), name
 
 
-@pytest.mark.parametrize("preset", [replace(PAPER, init="he"), TORCHVISION])
+@pytest.mark.parametrize("preset", [PAPER, TORCHVISION])
 def test_he_initialisation_takes_what_a_tower_sees_into_account(preset):
-    model = initial(100, miniature.shrunk(preset))
+    model = initial(100, miniature.shrunk(replace(preset, init="he")))
     for name in SEQUENCE:
         kernel = getattr(model, name).kernel[...]
         assert np.std(kernel) == pytest.approx(math.sqrt(2 / kernel[0, ..., 0].size), rel=0.1), name
+
+
+def test_torchvisions_network_starts_as_pytorch_starts_it():
+    torch = pytest.importorskip("torch")
+    model = initial(100, miniature.shrunk(TORCHVISION))
+    for name in SEQUENCE:
+        kernel = np.asarray(getattr(model, name).kernel[...])
+        theirs = torch.nn.Linear(kernel[0, ..., 0].size, 1000).weight.detach().numpy()
+        assert np.abs(kernel).max() == pytest.approx(np.abs(theirs).max(), rel=0.02), name
+        assert np.std(kernel) == pytest.approx(np.std(theirs), rel=0.05), name
 
 
 def test_towers_and_seeds_start_with_different_weights():
