@@ -8,7 +8,6 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -158,7 +157,7 @@ def _train(
         "step": step,
         "epochs": float(step / steps_per_epoch),
         "seconds": time.monotonic() - started,
-        "machine": {**machine.describe(), "device": jax.devices()[0].device_kind},
+        "machine": {**machine.describe(), "device": mesh.devices.flat[0].device_kind},
     }
     if team.is_first:
         workdirs.write_result(workdir, result)

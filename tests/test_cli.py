@@ -55,6 +55,12 @@ def test_a_mistake_is_told_in_one_line(mistake: str, outcomes: dict[str, tuple[i
     assert "Traceback" not in line
 
 
+def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
+    done = run("src.prepare", "--config=configs/experiments/crops.py", cache=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: --config: the file is no recipe: it has no get_config\n"
+
+
 def test_help_shows_the_command_and_its_flags(tmp_path: Path) -> None:
     done = run("src.main", "--help", cache=tmp_path)
     assert done.returncode == 0
