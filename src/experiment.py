@@ -12,12 +12,12 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from src import outcome, settings
+from src import conclusion, outcome, settings
 from src.cli import new_flags, run
 from src.errors import DivergedError, UserError
 from src.evaluate import average
@@ -40,6 +40,13 @@ WORKDIR = flags.DEFINE_string(
     flag_values=FLAGS,
 )
 
+JOIN = flags.DEFINE_list(
+    "join",
+    [],
+    "Files results.json of the experiment, with other variants or seeds, to put into the outcome.",
+    flag_values=FLAGS,
+)
+
 DIVERGED = "diverged.txt"  # in the folder of a run that has
 SEARCH_SEED = 1000  # the rates are not chosen on the runs that are then measured
 
@@ -53,21 +60,26 @@ class Run(NamedTuple):
     folder: Path
 
 
-def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
+def experiment(
+    config: ConfigDict, workdir: Path, team: Team, elsewhere: Sequence[Path] = ()
+) -> int:
     """Trains whatever is not trained yet, one run after the other, and writes the outcome.
 
     Args:
       config: see `configs.experiments.comparison`.
       workdir: its runs are in folders in it.
       team: the processes, each of which calls this.
+      elsewhere: files with results of the same experiment, which become part of the outcome.
 
     Returns:
       The exit status: 0, or that of `train` when it was asked to stop.
 
     Raises:
-      UserError: a variant can't be trained, or a folder has another's run.
+      UserError: a variant can't be trained, a folder has another's run, or results from elsewhere
+        don't go with these.
       DivergedError: a run that is to be measured has diverged, now or before.
     """
+    _join(outcome.planned(config), elsewhere)  # what can't be joined is told before hours of work
     candidates = list(_candidates(config, workdir))
     count = len(candidates) + len(config.order) * len(config.seeds)
     for number, candidate in enumerate(candidates, 1):
@@ -89,13 +101,19 @@ def experiment(config: ConfigDict, workdir: Path, team: Team) -> int:
         averages = {}
         if config.average:
             averages = {name: average(folders[name])["top1_error"] for name in config.order}
-        found = outcome.collect(config, folders, tried, averages)
+        found = _join(outcome.collect(config, folders, tried, averages), elsewhere)
         (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-        said = f"{outcome.table(found)}\n{outcome.sentences(found)}"
+        said = f"{conclusion.table(found)}\n{conclusion.sentences(found)}"
         (workdir / "table.md").write_text(said)
-        outcome.draw(found, workdir / "figure.png")
+        conclusion.draw(found, workdir / "figure.png")
         print(f"\n{said}\nsee {workdir}")
     return 0
+
+
+def _join(found: dict[str, Any], elsewhere: Sequence[Path]) -> dict[str, Any]:
+    for file in elsewhere:
+        found = outcome.join(found, outcome.read(file), f"--join={file}")
+    return found
 
 
 def _train(of: Run, team: Team, name: str) -> int:
@@ -167,7 +185,7 @@ def main() -> int:
     default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
     first = config.variants[config.order[0]]
     with Team(place(os.environ), **first.processes) as team:
-        return experiment(config, Path(WORKDIR.value or default), team)
+        return experiment(config, Path(WORKDIR.value or default), team, list(map(Path, JOIN.value)))
 
 
 if __name__ == "__main__":

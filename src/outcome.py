@@ -1,21 +1,19 @@
-"""What came out of an experiment: numbers over seeds, a table, sentences, a figure."""
+"""What came out of an experiment: of each variant its recipe, and the numbers of its runs."""
 
+import json
 import math
-import statistics
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
-from scipy import stats  # type: ignore[import-untyped]
 
+from src.errors import UserError
 from src.metrics import read_lines
-from src.workdir import read_result
+from src.workdir import FREE_TO_CHANGE, fields, read_result
 
 ROUNDING = 1e-6  # of epochs
-ONE_POINT = 0.01
 
 
 def lines(folder: Path, split: str) -> list[dict[str, float]]:
@@ -41,6 +39,46 @@ def over_an_epoch(folder: Path, value: str) -> list[tuple[float, float]]:
     ]
 
 
+def planned(config: ConfigDict) -> dict[str, Any]:
+    """What is known of an experiment before it is run: of each variant the recipe and the seeds.
+
+    Args:
+      config: see `configs.experiments.comparison`.
+    """
+    return {
+        "claim": config.claim,
+        "dataset": _dataset(config.variants[config.order[0]]),
+        "reference": config.reference.to_dict(),
+        "until_training_error": config.until_training_error,
+        "variants": {
+            name: {
+                "published": config.published.get(name),
+                "recipe": _settings(recipe),
+                "rate": None if name in config.rates else recipe.schedule.rate,
+                "tried": {},
+                "runs": {str(seed): {} for seed in config.seeds if name in config.order},
+                "average": None,
+            }
+            for name, recipe in config.variants.items()
+        },
+    }
+
+
+def _dataset(recipe: ConfigDict) -> str:
+    """The data set, without the place that it has on this machine."""
+    kind, colon, place = recipe.data.dataset.partition(":")
+    return f"{kind}{colon}{Path(place).name}"
+
+
+def _settings(recipe: ConfigDict) -> dict[str, Any]:
+    """The fields that what is trained depends on, but for those that a variant's runs differ in."""
+    elsewhere = (*FREE_TO_CHANGE, "seed", "schedule.rate")
+    chosen = {
+        name: value for name, value in fields(recipe).items() if not name.startswith(elsewhere)
+    }
+    return json.loads(json.dumps({**chosen, "data.dataset": _dataset(recipe)}))
+
+
 def collect(
     config: ConfigDict,
     folders: Mapping[str, Sequence[Path]],
@@ -56,33 +94,72 @@ def collect(
         where it diverged.
       averages: the top-1 error of the average of a variant's networks, by variant.
     """
-    target = config.until_training_error
-    variants = {}
+    found = planned(config)
+    found["split"] = lines(folders[config.order[0]][0], "evaluation")[-1]["split"]
+    plans, found["variants"] = found["variants"], {}
     for name, runs in folders.items():
-        of_runs = [_of_run(folder, target) for folder in runs]
-        variants[name] = {
-            "published": config.published.get(name),
-            "duration": config.variants[name].duration,
-            "rate": best(tried[name]) if name in tried else config.variants[name].schedule.rate,
-            "tried": {
-                f"{rate:g}": loss if math.isfinite(loss) else None
-                for rate, loss in tried.get(name, {}).items()
-            },
-            "runs": dict(zip(map(str, config.seeds), of_runs, strict=True)),
+        of_runs = [_of_run(folder, config.until_training_error) for folder in runs]
+        found["variants"][name] = {
+            **plans[name],
+            "runs": dict(zip(plans[name]["runs"], of_runs, strict=True)),
             "average": averages.get(name),
         }
-    return {
-        "claim": config.claim,
-        "dataset": config.variants[config.order[0]].data.dataset,
-        "split": lines(folders[config.order[0]][0], "evaluation")[-1]["split"],
-        "reference": {
-            name: reference
-            for name, reference in config.reference.items()
-            if {name, reference} <= set(config.order)
-        },
-        "until_training_error": target,
-        "variants": variants,
-    }
+    for name, losses in tried.items():
+        found["variants"][name]["rate"] = best(losses)
+        found["variants"][name]["tried"] = {
+            f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses.items()
+        }
+    return json.loads(json.dumps(found))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What `collect` has found on another machine, or earlier.
+
+    Raises:
+      UserError: the file can't be read, or is another.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no results.json of an experiment: {error}") from None
+    if not isinstance(found, dict) or not {"claim", "variants"} <= found.keys():
+        raise UserError(f"{path}: no results.json of an experiment")
+    if not all("recipe" in variant for variant in found["variants"].values()):
+        raise UserError(f"{path}: it has no recipes, as of an earlier version; train anew")
+    return found
+
+
+def join(found: Mapping[str, Any], other: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The results of one experiment together with those that it has elsewhere.
+
+    Args:
+      found: what `collect` returns, or `planned`, to see whether they can be joined.
+      other: what `read` has returned.
+      source: how to name it in errors.
+
+    Raises:
+      UserError: it is of another experiment, of other recipes, or has runs that are in both.
+    """
+    if other["claim"] != found["claim"]:
+        raise UserError(f"{source}: it is of another experiment: {other['claim']}")
+    together = {**found, "variants": {**other["variants"], **found["variants"]}}
+    for name in other["variants"].keys() & found["variants"].keys():
+        ours, theirs = found["variants"][name], other["variants"][name]
+        together["variants"][name] = _join_runs(ours, theirs, f"{source}: {name}")
+    return together
+
+
+def _join_runs(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> dict[str, Any]:
+    recipes = [{**one["recipe"], "schedule.rate": one["rate"]} for one in (theirs, ours)]
+    if ours["rate"] is None:  # that is to be searched for
+        recipes[1]["schedule.rate"] = theirs["rate"]
+    for field in recipes[0] | recipes[1]:
+        before, now = (recipe.get(field, "absent") for recipe in recipes)
+        if before != now:
+            raise UserError(f"{where} has config.{field}={before!r} there and {now!r} here")
+    if both := ours["runs"].keys() & theirs["runs"].keys():
+        raise UserError(f"{where} has runs of seed {', '.join(sorted(both))}, and here are too")
+    return {**ours, "runs": {**theirs["runs"], **ours["runs"]}, "average": None}
 
 
 def best(tried: Mapping[float, float]) -> float:
@@ -109,176 +186,3 @@ def _of_run(folder: Path, target: float) -> dict[str, Any]:
             for split, curve in [("train", train), ("evaluation", evaluations)]
         },
     }
-
-
-def _measured(variant: Mapping[str, Any]) -> list[float]:
-    """What was measured of each run; infinite where the training error was not reached."""
-    values = [run["measured"] for run in variant["runs"].values()]
-    return [math.inf if value is None else value for value in values]
-
-
-def _unit(found: Mapping[str, Any]) -> tuple[float, int, str, str]:
-    """Of what was measured: its factor, its digits, its unit, and that of differences."""
-    return (1, 1, " epochs", "epochs") if found["until_training_error"] else (100, 2, "%", "points")
-
-
-def _show(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
-    """Mean ± standard deviation over the seeds."""
-    values = _measured(variant)
-    if math.inf in values:
-        return f"not within {variant['duration']}"
-    scale, digits, unit, _ = _unit(found)
-    spread = f" ± {scale * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{scale * statistics.mean(values):.{digits}f}{spread}{unit}"
-
-
-def _published(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
-    scale, _, unit, _ = _unit(found)
-    return "" if variant["published"] is None else f"{scale * variant['published']:.4g}{unit}"
-
-
-def _mean(variant: Mapping[str, Any], value: str) -> float:
-    return statistics.mean(run[value] for run in variant["runs"].values())
-
-
-def table(found: Mapping[str, Any]) -> str:
-    """A row a variant, in Markdown."""
-    target = found["until_training_error"]
-    what = f"until {_training(target)}" if target else f"error on {found['split']}"
-    columns = ["variant", "published", what, "training error, last epoch"]
-    columns += [f"views on {found['split']}", "rate", "seeds", "epochs", "time of a run"]
-    rows = [columns, ["---"] * len(columns)]
-    for name, variant in found["variants"].items():
-        runs = list(variant["runs"].values())
-        row = [name, _published(found, variant), _show(found, variant)]
-        row += [f"{_mean(variant, 'training_error'):.2%}", str(runs[0]["views"])]
-        row += [f"{variant['rate']:g}", str(len(runs)), f"{runs[0]['epochs']:.4g}"]
-        rows.append([*row, f"{_mean(variant, 'seconds') / 60:.1f} min"])
-        if variant["average"] is not None:
-            row = [f"the average of {len(runs)}", "", f"{variant['average']:.2%}"]
-            rows.append(row + [""] * (len(columns) - len(row)))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def _training(error: float) -> str:
-    return f"a training error of {error:.0%} over an epoch"
-
-
-def sentences(found: Mapping[str, Any]) -> str:
-    """The claim, and what was measured of it, whichever way it came out."""
-    said = [f"Claimed: {found['claim']}.", "Measured:"]
-    references = found["reference"]
-    for name, variant in found["variants"].items():
-        if name in references:
-            said.append(_against(found, name, references[name]))
-        elif name not in references.values():
-            said.append(_alone(found, name))
-        if variant["average"] is not None:
-            count, mean = len(variant["runs"]), _mean(variant, "top1_error")
-            said.append(
-                f"the average of its {count} networks {variant['average']:.2%}, "
-                f"{_points(variant['average'] - mean)} than one by itself;"
-            )
-    said += [edge for name, variant in found["variants"].items() for edge in _edge(name, variant)]
-    seeds = len(next(iter(found["variants"].values()))["runs"])
-    circumstances = (found["dataset"], "one seed" if seeds == 1 else f"{seeds} seeds", _when(found))
-    return f"{' '.join(said).rstrip(';')} ({', '.join(filter(None, circumstances))}).\n"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * abs(difference):.2f} points {'less' if difference < 0 else 'more'}"
-
-
-def _alone(found: Mapping[str, Any], name: str) -> str:
-    variant = found["variants"][name]
-    shown, published = f"{name} {_show(found, variant)}", _published(found, variant)
-    if not published:
-        return f"{shown};"
-    if found["until_training_error"]:
-        return f"{shown} (published: {published});"
-    difference = _mean(variant, "top1_error") - variant["published"]
-    within = "within one point" if abs(difference) <= ONE_POINT else "not within one point"
-    return f"{shown}, {_points(difference)} than the published {published}, {within};"
-
-
-def _against(found: Mapping[str, Any], name: str, reference: str) -> str:
-    variant, other = found["variants"][name], found["variants"][reference]
-    values, others = _measured(variant), _measured(other)
-    shown = f"{_show(found, variant)} against {_show(found, other)}"
-    if math.inf in others or math.inf in values:
-        return f"{name} against {reference}: {shown};"
-    mean, mean_of_other = statistics.mean(values), statistics.mean(others)
-    if found["until_training_error"]:
-        compared = f"{name} takes {mean / mean_of_other:.1f} times as long as {reference}"
-    else:
-        compared = f"{name} has {_points(mean - mean_of_other)} than {reference}"
-    return f"{compared}, {shown}{_doubt(found, values, others)};"
-
-
-def _doubt(found: Mapping[str, Any], values: Sequence[float], others: Sequence[float]) -> str:
-    """The 95% interval of the difference by Welch's t-test; nothing of single seeds."""
-    if len(values) == 1:
-        return ""
-    with warnings.catch_warnings():  # of equal values, of which the interval is right all the same
-        warnings.simplefilter("ignore", RuntimeWarning)
-        low, high = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
-    scale, digits, _, unit = _unit(found)
-    interval = f"{scale * low:+.{digits}f} to {scale * high:+.{digits}f} {unit}"
-    verdict = f", which {len(values)} seeds don't tell from none" if low <= 0 <= high else ""
-    return f", 95% interval of the difference {interval}{verdict}"
-
-
-def _edge(name: str, variant: Mapping[str, Any]) -> Iterator[str]:
-    rate, tried = variant["rate"], [float(rate) for rate in variant["tried"]]
-    for extreme, which, beyond in [(min, "smallest", "smaller"), (max, "largest", "larger")]:
-        if tried and rate == extreme(tried):
-            yield (
-                f"the rate of {name}, {rate:g}, is the {which} of those tried: a {beyond} one may "
-                "be better;"
-            )
-
-
-def _when(found: Mapping[str, Any]) -> str:
-    """The days on which the first and the last of its runs ended; empty where runs don't tell."""
-    runs = [run for variant in found["variants"].values() for run in variant["runs"].values()]
-    days = sorted(run["machine"]["date"][:10] for run in runs if run["machine"])
-    return " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
-
-
-def draw(found: Mapping[str, Any], path: Path) -> None:
-    """The error over the epochs, a colour a variant; test errors whole, training errors dashed.
-
-    Training errors are means over an epoch. Test errors are by one view, as while training.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    target = found["until_training_error"]
-    styles = {"train": "-"} if target else {"evaluation": "-", "train": "--"}
-    for index, (name, variant) in enumerate(found["variants"].items()):
-        for split, style in styles.items():
-            for number, run in enumerate(variant["runs"].values()):
-                epochs, errors = zip(*run["curves"][split], strict=True)
-                label = name if number == 0 and style == "-" else None
-                width = 1.8 if style == "-" else 0.8
-                percent = [100 * error for error in errors]
-                axes.plot(epochs, percent, style, color=f"C{index}", label=label, lw=width)
-        if variant["average"] is not None:
-            label = f"the average of {len(variant['runs'])}"
-            axes.axhline(100 * variant["average"], ls=":", color=f"C{index}", label=label)
-    if target:
-        axes.axhline(100 * target, color="grey", lw=0.8)
-    of_split = f"error on {found['split']} by the centre view, %"
-    axes.set(
-        xlabel="epoch",
-        ylabel="training error over an epoch, %"
-        if target
-        else f"{of_split}\n(dashed: in training, over an epoch)",
-    )
-    axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(path)

@@ -283,12 +283,14 @@ def _write(path: Path, text: str) -> None:
 
 def differences(one: ConfigDict, other: ConfigDict) -> list[tuple[str, Any, Any]]:
     """The fields that differ, by their full names, and what they are in each; or "absent"."""
-    a, b = _flat(one), _flat(other)
+    a, b = fields(one), fields(other)
     pairs = [(name, a.get(name, "absent"), b.get(name, "absent")) for name in sorted(a | b)]
     return [(name, before, now) for name, before, now in pairs if before != now]
 
 
-def _flat(config: ConfigDict) -> dict[str, Any]:
+def fields(config: ConfigDict) -> dict[str, Any]:
+    """Its values by their full names, such as "data.size"."""
+
     def leaves(prefix: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             return {prefix: value}
