@@ -53,7 +53,11 @@ def table(found: Mapping[str, Any]) -> str:
         runs = list(variant["runs"].values())
         row = [name, _published(found, variant), _show(found, variant)]
         row += [f"{_mean(variant, 'training_error'):.2%}", str(runs[0]["views"])]
-        row += [f"{variant['rate']:g}", str(len(runs)), f"{runs[0]['epochs']:.4g}"]
+        row += [
+            f"{variant['recipe']['schedule.rate']:g}",
+            str(len(runs)),
+            f"{runs[0]['epochs']:.4g}",
+        ]
         rows.append([*row, f"{_mean(variant, 'seconds') / 60:.1f} min"])
         if variant["average"] is not None:
             row = [f"the average of {len(runs)}", "", f"{variant['average']:.2%}"]
@@ -141,7 +145,7 @@ def _doubt(found: Mapping[str, Any], values: Sequence[float], others: Sequence[f
 
 
 def _edge(name: str, variant: Mapping[str, Any]) -> Iterator[str]:
-    rate, tried = variant["rate"], [float(rate) for rate in variant["tried"]]
+    rate, tried = variant["recipe"]["schedule.rate"], [float(rate) for rate in variant["tried"]]
     for extreme, which, beyond in [(min, "smallest", "smaller"), (max, "largest", "larger")]:
         if tried and rate == extreme(tried):
             yield (

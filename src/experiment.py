@@ -1,6 +1,7 @@
 """Trains every variant of one comparison, and says what came out.
 
 python -m src.experiment --config=configs/experiments/NAME.py[:DATASET] [--workdir=DIR]
+    [--join=FILE,FILE]
 
 The same command again goes on where it stopped. In the end there are in DIR, by default runs/NAME:
 results.json, table.md, figure.png, and a folder for each run.
@@ -10,14 +11,14 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from src import conclusion, outcome, settings
+from src import conclusion, joining, outcome, settings
 from src.cli import new_flags, run
 from src.errors import DivergedError, UserError
 from src.evaluate import average
@@ -43,7 +44,8 @@ WORKDIR = flags.DEFINE_string(
 JOIN = flags.DEFINE_list(
     "join",
     [],
-    "Files results.json of the experiment, with other variants or seeds, to put into the outcome.",
+    "Files results.json of the same experiment, with other variants or seeds, to put into this "
+    "outcome; a comma between two.",
     flag_values=FLAGS,
 )
 
@@ -61,7 +63,7 @@ class Run(NamedTuple):
 
 
 def experiment(
-    config: ConfigDict, workdir: Path, team: Team, elsewhere: Sequence[Path] = ()
+    config: ConfigDict, workdir: Path, team: Team, elsewhere: Mapping[Path, Mapping[str, Any]]
 ) -> int:
     """Trains whatever is not trained yet, one run after the other, and writes the outcome.
 
@@ -69,7 +71,8 @@ def experiment(
       config: see `configs.experiments.comparison`.
       workdir: its runs are in folders in it.
       team: the processes, each of which calls this.
-      elsewhere: files with results of the same experiment, which become part of the outcome.
+      elsewhere: results of the same experiment, by their files, which become part of the outcome.
+        What has been searched for there is not searched for again.
 
     Returns:
       The exit status: 0, or that of `train` when it was asked to stop.
@@ -79,8 +82,9 @@ def experiment(
         don't go with these.
       DivergedError: a run that is to be measured has diverged, now or before.
     """
-    _join(outcome.planned(config), elsewhere)  # what can't be joined is told before hours of work
-    candidates = list(_candidates(config, workdir))
+    joining.check(config, elsewhere)
+    tried = joining.searched(elsewhere.values())
+    candidates = list(_candidates(config, tried, workdir))
     count = len(candidates) + len(config.order) * len(config.seeds)
     for number, candidate in enumerate(candidates, 1):
         try:
@@ -90,7 +94,7 @@ def experiment(
             if team.is_first:
                 print(error)
 
-    tried = team.in_turn(lambda: _tried(candidates))  # the first has written it all by then
+    tried |= team.in_turn(lambda: _tried(candidates))  # the first has written it all by then
     runs = list(_runs(config, tried, workdir))
     for number, measured in enumerate(runs, len(candidates) + 1):
         if status := _train(measured, team, _name(measured, number, count)):
@@ -101,19 +105,14 @@ def experiment(
         averages = {}
         if config.average:
             averages = {name: average(folders[name])["top1_error"] for name in config.order}
-        found = _join(outcome.collect(config, folders, tried, averages), elsewhere)
+        here = outcome.collect(config, folders, tried, averages)
+        found = joining.join(config, [here, *elsewhere.values()])
         (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
         said = f"{conclusion.table(found)}\n{conclusion.sentences(found)}"
         (workdir / "table.md").write_text(said)
         conclusion.draw(found, workdir / "figure.png")
         print(f"\n{said}\nsee {workdir}")
     return 0
-
-
-def _join(found: dict[str, Any], elsewhere: Sequence[Path]) -> dict[str, Any]:
-    for file in elsewhere:
-        found = outcome.join(found, outcome.read(file), f"--join={file}")
-    return found
 
 
 def _train(of: Run, team: Team, name: str) -> int:
@@ -133,9 +132,13 @@ def _train(of: Run, team: Team, name: str) -> int:
         raise DivergedError(named) from None
 
 
-def _candidates(config: ConfigDict, workdir: Path) -> Iterator[Run]:
-    for variant, rates in config.rates.items():
-        for rate in rates:
+def _candidates(
+    config: ConfigDict, tried: Mapping[str, Mapping[float, float]], workdir: Path
+) -> Iterator[Run]:
+    for variant in config.order:
+        if variant in tried:
+            continue
+        for rate in config.rates.get(variant, ()):
             recipe = config.variants[variant].copy_and_resolve_references()
             recipe.schedule.rate = rate
             recipe.duration = recipe.evaluate_every = config.search
@@ -154,13 +157,13 @@ def _tried(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
     return tried
 
 
-def _runs(config: ConfigDict, tried: dict[str, dict[float, float]], workdir: Path) -> Iterator[Run]:
+def _runs(
+    config: ConfigDict, tried: Mapping[str, Mapping[float, float]], workdir: Path
+) -> Iterator[Run]:
     for seed in config.seeds:
         for variant in config.order:
-            recipe = config.variants[variant].copy_and_resolve_references()
+            recipe = outcome.chosen(config, variant, tried)
             recipe.seed = seed
-            if variant in tried:
-                recipe.schedule.rate = outcome.best(tried[variant])
             yield Run(variant, f"seed {seed}", recipe, workdir / _slug(variant) / f"seed{seed}")
 
 
@@ -181,11 +184,12 @@ def main() -> int:
         raise UserError("--config: a recipe, no experiment; those are in configs/experiments")
     for recipe in config.variants.values():
         settings.check(recipe)
+    elsewhere = {Path(file): joining.read(Path(file)) for file in JOIN.value}
     file, _, dataset = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
     first = config.variants[config.order[0]]
     with Team(place(os.environ), **first.processes) as team:
-        return experiment(config, Path(WORKDIR.value or default), team, list(map(Path, JOIN.value)))
+        return experiment(config, Path(WORKDIR.value or default), team, elsewhere)
 
 
 if __name__ == "__main__":

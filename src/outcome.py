@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from src.errors import UserError
 from src.metrics import read_lines
 from src.workdir import FREE_TO_CHANGE, fields, read_result
 
 ROUNDING = 1e-6  # of epochs
+LEFT_OUT = (*(name for name in FREE_TO_CHANGE if name != "log_every"), "seed")
 
 
 def lines(folder: Path, split: str) -> list[dict[str, float]]:
@@ -39,44 +39,33 @@ def over_an_epoch(folder: Path, value: str) -> list[tuple[float, float]]:
     ]
 
 
-def planned(config: ConfigDict) -> dict[str, Any]:
-    """What is known of an experiment before it is run: of each variant the recipe and the seeds.
+def chosen(
+    config: ConfigDict, variant: str, tried: Mapping[str, Mapping[float, float]]
+) -> ConfigDict:
+    """A variant's recipe, with the learning rate that came out of the search for it, if any."""
+    recipe = config.variants[variant].copy_and_resolve_references()
+    if variant in tried:
+        recipe.schedule.rate = best(tried[variant])
+    return recipe
 
-    Args:
-      config: see `configs.experiments.comparison`.
+
+def best(tried: Mapping[float, float]) -> float:
+    """The learning rate whose training loss was the lowest in the end."""
+    return min(tried, key=lambda rate: tried[rate])
+
+
+def settings(recipe: ConfigDict) -> dict[str, Any]:
+    """The fields that what is measured depends on, as JSON; without those of places, and the seed.
+
+    A folder of images has its own name there, without that of the folder that it is in.
     """
-    return {
-        "claim": config.claim,
-        "dataset": _dataset(config.variants[config.order[0]]),
-        "reference": config.reference.to_dict(),
-        "until_training_error": config.until_training_error,
-        "variants": {
-            name: {
-                "published": config.published.get(name),
-                "recipe": _settings(recipe),
-                "rate": None if name in config.rates else recipe.schedule.rate,
-                "tried": {},
-                "runs": {str(seed): {} for seed in config.seeds if name in config.order},
-                "average": None,
-            }
-            for name, recipe in config.variants.items()
-        },
-    }
+    found = {name: value for name, value in fields(recipe).items() if not name.startswith(LEFT_OUT)}
+    return json.loads(json.dumps({**found, "data.dataset": _dataset(recipe)}))
 
 
 def _dataset(recipe: ConfigDict) -> str:
-    """The data set, without the place that it has on this machine."""
     kind, colon, place = recipe.data.dataset.partition(":")
-    return f"{kind}{colon}{Path(place).name}"
-
-
-def _settings(recipe: ConfigDict) -> dict[str, Any]:
-    """The fields that what is trained depends on, but for those that a variant's runs differ in."""
-    elsewhere = (*FREE_TO_CHANGE, "seed", "schedule.rate")
-    chosen = {
-        name: value for name, value in fields(recipe).items() if not name.startswith(elsewhere)
-    }
-    return json.loads(json.dumps({**chosen, "data.dataset": _dataset(recipe)}))
+    return f"{kind}:{Path(place).resolve().name}" if colon else kind
 
 
 def collect(
@@ -94,77 +83,27 @@ def collect(
         where it diverged.
       averages: the top-1 error of the average of a variant's networks, by variant.
     """
-    found = planned(config)
-    found["split"] = lines(folders[config.order[0]][0], "evaluation")[-1]["split"]
-    plans, found["variants"] = found["variants"], {}
+    variants = {}
     for name, runs in folders.items():
         of_runs = [_of_run(folder, config.until_training_error) for folder in runs]
-        found["variants"][name] = {
-            **plans[name],
-            "runs": dict(zip(plans[name]["runs"], of_runs, strict=True)),
+        variants[name] = {
+            "published": config.published.get(name),
+            "recipe": settings(chosen(config, name, tried)),
+            "tried": {
+                f"{rate:g}": loss if math.isfinite(loss) else None
+                for rate, loss in tried.get(name, {}).items()
+            },
+            "runs": dict(zip(map(str, config.seeds), of_runs, strict=True)),
             "average": averages.get(name),
         }
-    for name, losses in tried.items():
-        found["variants"][name]["rate"] = best(losses)
-        found["variants"][name]["tried"] = {
-            f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses.items()
-        }
-    return json.loads(json.dumps(found))
-
-
-def read(path: Path) -> dict[str, Any]:
-    """What `collect` has found on another machine, or earlier.
-
-    Raises:
-      UserError: the file can't be read, or is another.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: no results.json of an experiment: {error}") from None
-    if not isinstance(found, dict) or not {"claim", "variants"} <= found.keys():
-        raise UserError(f"{path}: no results.json of an experiment")
-    if not all("recipe" in variant for variant in found["variants"].values()):
-        raise UserError(f"{path}: it has no recipes, as of an earlier version; train anew")
-    return found
-
-
-def join(found: Mapping[str, Any], other: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The results of one experiment together with those that it has elsewhere.
-
-    Args:
-      found: what `collect` returns, or `planned`, to see whether they can be joined.
-      other: what `read` has returned.
-      source: how to name it in errors.
-
-    Raises:
-      UserError: it is of another experiment, of other recipes, or has runs that are in both.
-    """
-    if other["claim"] != found["claim"]:
-        raise UserError(f"{source}: it is of another experiment: {other['claim']}")
-    together = {**found, "variants": {**other["variants"], **found["variants"]}}
-    for name in other["variants"].keys() & found["variants"].keys():
-        ours, theirs = found["variants"][name], other["variants"][name]
-        together["variants"][name] = _join_runs(ours, theirs, f"{source}: {name}")
-    return together
-
-
-def _join_runs(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> dict[str, Any]:
-    recipes = [{**one["recipe"], "schedule.rate": one["rate"]} for one in (theirs, ours)]
-    if ours["rate"] is None:  # that is to be searched for
-        recipes[1]["schedule.rate"] = theirs["rate"]
-    for field in recipes[0] | recipes[1]:
-        before, now = (recipe.get(field, "absent") for recipe in recipes)
-        if before != now:
-            raise UserError(f"{where} has config.{field}={before!r} there and {now!r} here")
-    if both := ours["runs"].keys() & theirs["runs"].keys():
-        raise UserError(f"{where} has runs of seed {', '.join(sorted(both))}, and here are too")
-    return {**ours, "runs": {**theirs["runs"], **ours["runs"]}, "average": None}
-
-
-def best(tried: Mapping[float, float]) -> float:
-    """The learning rate whose training loss was the lowest in the end."""
-    return min(tried, key=lambda rate: tried[rate])
+    return {
+        "claim": config.claim,
+        "dataset": _dataset(config.variants[config.order[0]]),
+        "split": lines(folders[config.order[0]][0], "evaluation")[-1]["split"],
+        "reference": config.reference.to_dict(),
+        "until_training_error": config.until_training_error,
+        "variants": variants,
+    }
 
 
 def _of_run(folder: Path, target: float) -> dict[str, Any]:

@@ -3,6 +3,12 @@
 import json
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
+import tiny
+from configs.experiments.comparison import comparison
+from src import outcome
+
 
 def write_run(folder: Path, training_errors: list[float], test_error: float, day: str = "") -> Path:
     """A finished run of an epoch a line."""
@@ -19,3 +25,24 @@ def write_run(folder: Path, training_errors: list[float], test_error: float, day
         result["machine"] = {"date": f"{day} 13:45 UTC", "device": "cpu"}
     (folder / "result.json").write_text(json.dumps(result))
     return folder
+
+
+def of_two_variants(**changes) -> ConfigDict:
+    recipe = tiny.get_config("none")
+    options = {"seeds": (0, 1), "reference": "plain", "published": {"plain": 0.4}} | changes
+    return comparison("Better is better", {"plain": recipe, "better": recipe}, **options)
+
+
+def collected(
+    tmp_path: Path,
+    config: ConfigDict,
+    runs: dict[str, list],
+    tried: dict[str, dict[float, float]] | None = None,
+    **averages: float,
+) -> dict:
+    folders = {
+        name: [write_run(tmp_path / name / f"{i}", *run) for i, run in enumerate(of_variant)]
+        for name, of_variant in runs.items()
+    }
+    found = outcome.collect(config, folders, tried or {}, averages)
+    return json.loads(json.dumps(found))

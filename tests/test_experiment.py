@@ -121,7 +121,7 @@ def test_variants_trained_on_two_machines_are_told_of_together(tmp_path: Path, c
 
     twice = trained("third", f"--join={results}")
     assert twice.returncode == 2
-    assert twice.stderr == f"error: --join={results}: relu has runs of seed 0, and here are too\n"
+    assert twice.stderr == f"error: --join={results}: seed 0 of relu is in another part too\n"
     assert not (tmp_path / "third").exists()
 
 
@@ -149,7 +149,7 @@ def test_a_run_that_diverges_is_named_and_not_trained_again(
     search = ["1/4 better, rate 0.05", "2/4 better, rate 0.2"]
     for expected in ([*search, "3/4 plain, seed 3"], ["1/4 better, rate 0.05"]):
         with pytest.raises(DivergedError, match=r"^plain, seed 3: step 7: the loss is nan"):
-            experiment(config, tmp_path, team)
+            experiment(config, tmp_path, team, {})
         assert capsys.readouterr().out.startswith("better, rate 0.2: step 7: the loss is nan")
         assert trained == expected
         trained.clear()
@@ -157,7 +157,7 @@ def test_a_run_that_diverges_is_named_and_not_trained_again(
     diverges = False
     config.variants.plain = changed(config.variants.plain, {"batch_size": 16})  # another run
     for _ in range(2):
-        assert experiment(config, tmp_path, team) == 0
+        assert experiment(config, tmp_path, team, {}) == 0
         assert trained == ["1/4 better, rate 0.05", "3/4 plain, seed 3", "4/4 better, seed 3"]
         trained.clear()
 

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from ml_collections import ConfigDict
 
 import tiny
 from configs.experiments.comparison import comparison
-from finished import write_run
+from finished import collected, of_two_variants, write_run
 from src import conclusion, outcome
-from src.errors import UserError
 
 
 def write_lines(folder: Path, train: list[tuple[int, float]], steps_per_epoch: float) -> None:
@@ -23,27 +21,6 @@ def write_lines(folder: Path, train: list[tuple[int, float]], steps_per_epoch: f
     ]
     text = "".join(json.dumps(line) + "\n" for line in [*lines, *evaluations])
     (folder / "metrics.jsonl").write_text(text)
-
-
-def of_two_variants(**changes) -> ConfigDict:
-    recipe = tiny.get_config("none")
-    options = {"seeds": (0, 1), "reference": "plain", "published": {"plain": 0.4}} | changes
-    return comparison("Better is better", {"plain": recipe, "better": recipe}, **options)
-
-
-def collected(
-    tmp_path: Path,
-    config: ConfigDict,
-    runs: dict[str, list],
-    tried: dict[str, dict[float, float]] | None = None,
-    **averages: float,
-) -> dict:
-    folders = {
-        name: [write_run(tmp_path / name / f"{i}", *run) for i, run in enumerate(of_variant)]
-        for name, of_variant in runs.items()
-    }
-    found = outcome.collect(config, folders, tried or {}, averages)
-    return json.loads(json.dumps(found))
 
 
 def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
@@ -159,7 +136,7 @@ def test_a_rate_at_the_edge_of_those_tried_is_pointed_out(
     tried = {"better": dict(zip((0.01, 0.02, 0.04), losses, strict=True))}
     found = collected(tmp_path, of_two_variants(seeds=(0,)), runs, tried)
     of_better = found["variants"]["better"]
-    assert of_better["rate"] == chosen
+    assert of_better["recipe"]["schedule.rate"] == chosen
     assert of_better["tried"]["0.01"] == losses[0]
     assert of_better["tried"]["0.04"] == (None if math.isinf(losses[2]) else losses[2])
     said = conclusion.sentences(found)
@@ -223,86 +200,13 @@ def test_the_days_are_those_of_the_runs(tmp_path: Path) -> None:
     assert runs_of_better["1"]["machine"] is None
 
 
-def parts(tmp_path: Path, **changes) -> tuple[dict, dict]:
-    """Two seeds of one variant, and one of them of the other, from two machines."""
-    here, there = of_two_variants(), of_two_variants(**changes)
-    there.seeds, here.order = (2,), ("plain",)
-    runs = {"plain": [([0.5], 0.4)], "better": [([0.4], 0.3)]}
-    other = collected(tmp_path / "there", there, runs)
-    return collected(tmp_path / "here", here, {"plain": [([0.5], 0.41), ([0.5], 0.42)]}), other
-
-
-def test_results_from_two_machines_are_those_of_one(tmp_path: Path) -> None:
-    together = outcome.join(*parts(tmp_path), "there.json")
-    plain, better = together["variants"]["plain"], together["variants"]["better"]
-    assert {seed: run["measured"] for seed, run in plain["runs"].items()} == {
-        "0": 0.41,
-        "1": 0.42,
-        "2": 0.4,
-    }
-    assert list(better["runs"]) == ["2"]
-    said = conclusion.sentences(together)
-    assert "better has 11.00 points less than plain, 30.00% against 41.00 ± 1.00%" in said
-    assert said.endswith("(none, 1 to 3 seeds).\n")
-    assert conclusion.table(together).count("\n") == 4
-
-
-def test_an_average_is_of_the_networks_of_one_machine(tmp_path: Path) -> None:
-    here, there = parts(tmp_path)
-    there["variants"]["better"]["average"] = there["variants"]["plain"]["average"] = 0.2
-    variants = outcome.join(here, there, "there.json")["variants"]
-    assert (variants["plain"]["average"], variants["better"]["average"]) == (None, 0.2)
-
-
-def test_a_rate_that_was_searched_for_must_be_the_same(tmp_path: Path) -> None:
-    config = of_two_variants(seeds=(0,), rates={"better": (0.01, 0.02)})
-    runs = {"plain": [([0.5], 0.4)], "better": [([0.4], 0.3)]}
-    there = collected(tmp_path, config, runs, {"better": {0.01: 1.0, 0.02: 1.1}})
-    config.seeds = (1,)
-    assert outcome.join(outcome.planned(config), there, "there.json")
-    here = collected(tmp_path, config, runs, {"better": {0.01: 1.1, 0.02: 1.0}})
-    with pytest.raises(UserError, match=r"schedule.rate=0.01 there and 0.02 here"):
-        outcome.join(here, there, "there.json")
-
-
-def test_what_does_not_belong_together_is_not_joined(tmp_path: Path) -> None:
-    here, there = parts(tmp_path)
-    plan = outcome.planned(of_two_variants())
-    assert outcome.join(plan, there, "there.json")
-    with pytest.raises(UserError, match=r"there.json: it is of another experiment: Other"):
-        outcome.join(plan, {**there, "claim": "Other"}, "there.json")
-    with pytest.raises(
-        UserError, match=r"there.json: plain has runs of seed 0, 1, and here are too"
-    ):
-        outcome.join(plan, here, "there.json")
-    there["variants"]["plain"]["recipe"]["batch_size"] = 1
-    expected = "there.json: plain has config.batch_size=1 there and 32 here"
-    with pytest.raises(UserError, match=expected):
-        outcome.join(plan, there, "there.json")
-
-
-@pytest.mark.parametrize("text", [None, "", "[1, 2]", '{"claim": ""}', "{"])
-def test_a_file_that_has_no_results_is_named(text: str | None, tmp_path: Path) -> None:
-    file = tmp_path / "there.json"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(UserError, match=r"there.json: no results.json of an experiment"):
-        outcome.read(file)
-
-
-def test_results_without_recipes_are_not_joined(tmp_path: Path) -> None:
-    file = tmp_path / "there.json"
-    file.write_text('{"claim": "Better is better", "variants": {"plain": {"runs": {}}}}')
-    with pytest.raises(UserError, match=r"there.json: it has no recipes"):
-        outcome.read(file)
-
-
-def test_results_name_no_place_of_this_machine(tmp_path: Path) -> None:
-    config = of_two_variants(seeds=(0,))
-    for variant in config.order:
-        config.variants[variant].data.dataset = "folder:/home/someone/photos"
-        config.variants[variant].data.root = "/scratch/someone"
-    plan = outcome.planned(config)
-    assert plan["dataset"] == "folder:photos"
-    assert plan["variants"]["plain"]["recipe"]["data.dataset"] == "folder:photos"
-    assert "someone" not in json.dumps(plan)
+def test_a_folder_of_images_is_named_without_its_place() -> None:
+    config = of_two_variants()
+    recipe = config.variants.plain
+    recipe.data.dataset = "folder:/home/someone/photos"
+    recipe.data.root = "/scratch/someone"
+    kept = outcome.settings(recipe)
+    assert kept["data.dataset"] == "folder:photos"
+    assert kept["batch_size"] == recipe.batch_size
+    assert "someone" not in json.dumps(kept)
+    assert "seed" not in kept

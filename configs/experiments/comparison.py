@@ -40,7 +40,7 @@ def comparison(
         seeds, search = seeds[: 2 if average else 1], "4 steps"
     config = ConfigDict()
     config.claim = claim
-    config.variants = ConfigDict(variants)
+    config.variants = ConfigDict(variants, sort_keys=False)
     config.order = tuple(variants)
     config.seeds = seeds
     if isinstance(reference, str):
