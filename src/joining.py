@@ -79,7 +79,7 @@ def check(config: ConfigDict, parts: Mapping[Path, Mapping[str, Any]]) -> None:
         for name, variant in part["variants"].items():
             if name not in config.variants:
                 raise UserError(f"--join={file}: {name} is no variant of this experiment")
-            recipe = outcome.settings(outcome.chosen(config, name, tried))
+            recipe = outcome.comparable(outcome.chosen(config, name, tried))
             for field in recipe | variant["recipe"]:
                 before, now = (one.get(field, "absent") for one in (variant["recipe"], recipe))
                 if before != now:

@@ -54,7 +54,7 @@ def best(tried: Mapping[float, float]) -> float:
     return min(tried, key=lambda rate: tried[rate])
 
 
-def settings(recipe: ConfigDict) -> dict[str, Any]:
+def comparable(recipe: ConfigDict) -> dict[str, Any]:
     """The fields that what is measured depends on, as JSON; without those of places, and the seed.
 
     A folder of images has its own name there, without that of the folder that it is in.
@@ -88,7 +88,7 @@ def collect(
         of_runs = [_of_run(folder, config.until_training_error) for folder in runs]
         variants[name] = {
             "published": config.published.get(name),
-            "recipe": settings(chosen(config, name, tried)),
+            "recipe": comparable(chosen(config, name, tried)),
             "tried": {
                 f"{rate:g}": loss if math.isfinite(loss) else None
                 for rate, loss in tried.get(name, {}).items()

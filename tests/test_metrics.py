@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import tiny
 from src.errors import DivergedError
-from src.metrics import RunLog
+from src.metrics import RunLog, read_lines
 
 
 def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100, **more) -> RunLog:
@@ -127,3 +127,9 @@ def test_a_loss_that_falls_is_not_pointed_out(
             log.step(step, 0.01, metrics(2.2))
         log.catch_up()
     assert "ln(classes)" not in capsys.readouterr().err
+
+
+def test_metrics_that_are_being_written_are_read_up_to_there(tmp_path: Path) -> None:
+    assert read_lines(tmp_path) == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert read_lines(tmp_path) == [{"step": 1}, {"step": 2}]
