@@ -14,8 +14,6 @@ from src.data.augment import VIEWS
 from src.errors import DivergedError, JoinError, LostProcessError, UserError
 from src.plugins import take_cpu_beside_compiler
 
-QUOTES = "'\""
-
 
 def new_flags() -> flags.FlagValues:
     """Flags of one command, apart from other commands' of the same name."""
@@ -119,10 +117,13 @@ def _parse(values: flags.FlagValues) -> list[str]:
         arguments = values([_with_underscores(argument) for argument in sys.argv])[1:]
         if "config" in values and values["config"].present:
             _ = values.config.keys  # a file that can't be loaded is told of at the first look
-    except AttributeError as missing:  # ml_collections says no more than the field's name
-        if missing.name == "get_config":
+    except (AttributeError, KeyError) as missing:
+        if getattr(missing, "name", None) == "get_config":
             _fail("--config: the file is no recipe: it has no get_config", 2)
-        _fail(f"--config: the recipe has no field {str(missing).strip(QUOTES)!r}", 2)
+        field = missing.args[0]
+        while isinstance(field, KeyError):  # from which ml_collections makes an AttributeError
+            field = field.args[0]
+        _fail(f"--config: the recipe has no field {field}", 2)
     except (
         flags.Error,
         OSError,

@@ -11,6 +11,8 @@ MISTAKES = {
     "--config=configs/nothing.py": "configs/nothing.py",
     "--config.nothing=1": "'nothing'",
     "--config.model.nothing=1": "'nothing'",
+    "--config.nothing.at_all=1": "no field 'nothing'",
+    "--config.batch_siz=2": 'Did you mean "batch_size"',
     "--config.batch_size=many": "--config.batch_size=many",
     "--config.batch_size=0": "config.batch_size: 0",
     "--config.duration=3 weeks": "config.duration: '3 weeks'",
