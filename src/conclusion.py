@@ -26,8 +26,9 @@ def _unit(found: Mapping[str, Any]) -> tuple[float, int, str, str]:
 def _show(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
     """Mean ± standard deviation over the seeds."""
     values = _measured(variant)
-    if math.inf in values:
-        return f"not within {variant['recipe']['duration']}"
+    if missed := values.count(math.inf):
+        some = f" with {missed} of {len(values)} seeds" if missed < len(values) else ""
+        return f"not within {variant['recipe']['duration']}{some}"
     scale, digits, unit, _ = _unit(found)
     spread = f" ± {scale * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{scale * statistics.mean(values):.{digits}f}{spread}{unit}"

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from src import outcome
 from src.errors import UserError
 
+MEASURED_BY = ("until_training_error", "search")
 OF_VARIANTS = {"published", "recipe", "tried", "runs", "average"}
 
 
@@ -34,7 +35,7 @@ def read(path: Path) -> dict[str, Any]:
 def _is_outcome(found: Any) -> bool:
     return (
         isinstance(found, dict)
-        and found.keys() >= {"claim", "until_training_error"}
+        and found.keys() >= {"claim", *MEASURED_BY}
         and isinstance(found.get("variants"), dict)
         and all(
             isinstance(variant, dict) and variant.keys() >= OF_VARIANTS and variant["runs"]
@@ -71,14 +72,20 @@ def check(config: ConfigDict, parts: Mapping[Path, Mapping[str, Any]]) -> None:
     for file, part in parts.items():
         if part["claim"] != config.claim:
             raise UserError(f"--join={file}: it is of another experiment: {part['claim']}")
-        if part["until_training_error"] != config.until_training_error:
-            raise UserError(
-                f"--join={file}: config.until_training_error was {part['until_training_error']} "
-                f"and is {config.until_training_error}"
-            )
+        for field in MEASURED_BY:
+            if part[field] != config[field]:
+                raise UserError(
+                    f"--join={file}: config.{field} was {part[field]!r} and is {config[field]!r}"
+                )
         for name, variant in part["variants"].items():
             if name not in config.variants:
                 raise UserError(f"--join={file}: {name} is no variant of this experiment")
+            rates = [f"{rate:g}" for rate in config.rates.get(name, ())]
+            if variant["tried"].keys() != set(rates):
+                raise UserError(
+                    f"--join={file}: config.rates.{name} were {', '.join(variant['tried'])} and "
+                    f"are {', '.join(rates)}"
+                )
             recipe = outcome.comparable(outcome.chosen(config, name, tried))
             for field in recipe | variant["recipe"]:
                 before, now = (one.get(field, "absent") for one in (variant["recipe"], recipe))
@@ -106,7 +113,9 @@ def join(config: ConfigDict, parts: Sequence[Mapping[str, Any]]) -> dict[str, An
     for name in config.variants:
         if found := [part["variants"][name] for part in parts if name in part["variants"]]:
             runs = {seed: run for variant in found for seed, run in variant["runs"].items()}
-            variants[name] = {**found[0], "runs": dict(sorted(runs.items(), key=_seed))}
+            average = found[0]["average"] if len(found) == 1 else None
+            of_all = {"runs": dict(sorted(runs.items(), key=_seed)), "average": average}
+            variants[name] = found[0] | of_all
     return {**parts[0], "variants": variants}
 
 

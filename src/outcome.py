@@ -102,6 +102,7 @@ def collect(
         "split": lines(folders[config.order[0]][0], "evaluation")[-1]["split"],
         "reference": config.reference.to_dict(),
         "until_training_error": config.until_training_error,
+        "search": config.search,
         "variants": variants,
     }
 

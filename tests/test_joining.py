@@ -58,6 +58,13 @@ def test_what_was_searched_for_elsewhere_holds_here(tmp_path: Path) -> None:
     assert found["variants"]["better"]["recipe"]["schedule.rate"] == 0.01
     assert found["variants"]["better"]["tried"] == {"0.01": 1.0, "0.02": None}
 
+    more = part(("plain",), (1,), rates={"better": (0.01, 0.02, 0.04)})
+    reject(
+        more,
+        {THERE: there},
+        "there.json: config.rates.better were 0.01, 0.02 and are 0.01, 0.02, 0.04",
+    )
+
     third = results(
         tmp_path, part(("better",), (2,), **searches), {"better": {0.01: 1.0, 0.02: 0.9}}
     )
@@ -77,6 +84,8 @@ def test_what_does_not_belong_together_is_not_joined(tmp_path: Path) -> None:
     reject(config, {THERE: {**there, "claim": "A"}}, "there.json: it is of another experiment: A")
     until = {**there, "until_training_error": 0.2}
     reject(config, {THERE: until}, "there.json: config.until_training_error was 0.2 and is 0.0")
+    search = {**there, "search": "1 epoch"}
+    reject(config, {THERE: search}, "there.json: config.search was '1 epoch' and is '2 epochs'")
     other = {**there, "variants": {"other": there["variants"]["plain"]}}
     reject(config, {THERE: other}, "there.json: other is no variant of this experiment")
     config.variants.plain.batch_size = 1
@@ -98,6 +107,11 @@ def test_networks_that_are_elsewhere_are_not_averaged(tmp_path: Path) -> None:
     reject(config, {THERE: there}, "there.json: the networks of plain can't be averaged")
     config.average = False
     joining.check(config, {THERE: there})
+    there["variants"]["plain"]["average"] = 0.3  # of those that are there alone
+    found = joining.join(config, [results(tmp_path, config), there])
+    assert found["variants"]["plain"]["average"] is None
+    found = joining.join(config, [results(tmp_path, part(("better",), (1,))), there])
+    assert found["variants"]["plain"]["average"] == 0.3
 
 
 @pytest.mark.parametrize(
@@ -106,10 +120,10 @@ def test_networks_that_are_elsewhere_are_not_averaged(tmp_path: Path) -> None:
         (None, "No such file or directory"),
         ("{", "no results.json"),
         ("[1, 2]", "no results.json"),
-        ('{"claim": "", "until_training_error": 0}', "no results.json"),
-        ('{"claim": "", "until_training_error": 0, "variants": []}', "no results.json"),
-        ('{"claim": "", "until_training_error": 0, "variants": {"a": 3}}', "no results.json"),
-        ('{"claim": "", "until_training_error": 0, "variants": {"a": {}}}', "no results.json"),
+        ("{%s}", "no results.json"),
+        ('{%s, "variants": []}', "no results.json"),
+        ('{%s, "variants": {"a": 3}}', "no results.json"),
+        ('{%s, "variants": {"a": {}}}', "no results.json"),
     ],
 )
 def test_a_file_that_has_no_results_is_named(
@@ -117,7 +131,9 @@ def test_a_file_that_has_no_results_is_named(
 ) -> None:
     file = tmp_path / "there.json"
     if text is not None:
-        file.write_text(text)
+        file.write_text(
+            text.replace("%s", '"claim": "", "until_training_error": 0, "search": "1 epoch"')
+        )
     with pytest.raises(UserError, match=rf"^--join={file}: {message}"):
         joining.read(file)
 

@@ -82,7 +82,11 @@ def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> N
     runs = {"plain": [([0.5], 0.4), ([0.2], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
     config = of_two_variants(until_training_error=0.25, reference="better")
     found = collected(tmp_path, config, runs)
-    assert "plain against better: not within 24 steps against 1.0" in conclusion.sentences(found)
+    said = conclusion.sentences(found)
+    assert "plain against better: not within 24 steps with 1 of 2 seeds against 1.0" in said
+    missed = {"plain": [([0.5], 0.4), ([0.5], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
+    said = conclusion.sentences(collected(tmp_path, config, missed))
+    assert "plain against better: not within 24 steps against 1.0" in said
 
 
 def test_a_lucky_line_is_no_training_error_that_was_reached(tmp_path: Path) -> None:
