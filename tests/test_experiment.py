@@ -1,6 +1,8 @@
+import importlib
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,18 +12,49 @@ import commands
 import tiny
 from configs.experiments.comparison import changed, comparison
 from finished import write_run
-from launched import wait_for
+from launched import SOON, wait_for
 from src.errors import DivergedError
+from src.evaluate import average
 from src.experiment import experiment
 from src.place import place
 from src.processes import Team
 from src.stopping import SAVED
+from src.workdir import differences
+from test_processes import free_port
 
 EXPERIMENTS = sorted(
     path.stem
     for path in (commands.ROOT / "configs/experiments").glob("*.py")
     if "def get_config" in path.read_text()
 )
+
+CROPS = {"augment.shift", "augment.mirror"}
+DIFFERENCES = {  # of each variant from the first
+    "augmentation": [{"augment.mirror"}, {"augment.shift"}, CROPS, CROPS | {"augment.colour"}],
+    "dropout": [{"model.dropout"}],
+    "ensemble": [],
+    "lrn": [{"model.norms.lrn.on"}],
+    "overlapping_pooling": [{"model.pools.max.window", "model.pools.average.window"}],
+    "relu_vs_tanh": [{"model.activation", "duration"}],
+    "schedule": [{"schedule.name"}],
+}
+
+
+def get_config(name: str, dataset: str = "digits") -> ConfigDict:
+    return importlib.import_module(f"configs.experiments.{name}").get_config(dataset)
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_variants_differ_in_what_is_compared_alone(name: str) -> None:
+    config = get_config(name, "cifar10")
+    first, *others = (config.variants[variant] for variant in config.order)
+    found = [{field for field, *_ in differences(first, other)} for other in others]
+    assert found == DIFFERENCES[name]
+
+
+def test_networks_are_compared_in_the_views_that_all_have_seen() -> None:
+    variants = get_config("augmentation", "cifar10").variants
+    assert [recipe.views for recipe in variants.values()] == [1] * 5
 
 
 def test_a_change_leaves_the_recipe_that_it_is_made_of_alone() -> None:
@@ -43,11 +76,15 @@ def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
     assert "Traceback" not in ended.stderr
     found = json.loads((tmp_path / "results.json").read_text())
     assert f"Claimed: {found['claim']}. Measured: " in ended.stdout
+    assert [*found["variants"]] == list(get_config(name).order)
     for variant, of_variant in found["variants"].items():
         assert f"| {variant} |" in ended.stdout
         for run in of_variant["runs"].values():
             assert 0 < run["top1_error"] < 1
             assert run["curves"]["evaluation"]
+        if of_variant["average"] is not None:
+            members = [tmp_path / variant / f"seed{seed}" for seed in of_variant["runs"]]
+            assert of_variant["average"] == average(members)["top1_error"]
     told = (tmp_path / "table.md").read_text()
     assert told in ended.stdout
     assert "Claimed: " in told
@@ -56,7 +93,7 @@ def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["conv-local-13pct", "conv-local-11pct"])
-def test_first_epochs_of_networks_that_take_days(network: str, tmp_path: Path, cache: Path) -> None:
+def test_first_epochs_of_the_large_networks(network: str, tmp_path: Path, cache: Path) -> None:
     ended = commands.run(
         "src.main",
         f"--config=configs/cifar.py:{network}",
@@ -125,6 +162,25 @@ def test_variants_trained_on_two_machines_are_told_of_together(tmp_path: Path, c
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.slow
+def test_networks_are_averaged_by_all_processes(tmp_path: Path, cache: Path) -> None:
+    contract = {"COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "NUM_PROCESSES": "2"}
+    flags = ["--config=tests/tiny_experiment.py", f"--workdir={tmp_path}", "--config.average=True"]
+    flags += ["--config.order=('relu',)", "--config.seeds=0,1"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "src.experiment", *flags],
+            cwd=commands.ROOT,
+            env={**commands.environment(cache), **contract, "PROCESS_ID": index},
+        )
+        for index in ("0", "1")
+    ]
+    assert [process.wait(SOON) for process in started] == [0, 0]
+    (of_relu,) = json.loads((tmp_path / "results.json").read_text())["variants"].values()
+    members = [tmp_path / "relu" / f"seed{seed}" for seed in of_relu["runs"]]
+    assert of_relu["average"] == pytest.approx(average(members)["top1_error"])
+
+
 def test_a_run_that_diverges_is_named_and_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,3 +232,27 @@ def test_recipes_and_experiments_are_told_apart(
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"error: {message}")
     assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("order=('relu','tan')", "config.order: 'tan' is none of relu, tanh"),
+        ("order=()", "config.order: it is empty"),
+        ("order=('relu','relu')", "config.order: ('relu', 'relu') has one twice"),
+        ("seeds=1,-1", "config.seeds: -1 is negative"),
+        ("seeds=1,1", "config.seeds: (1, 1) has one twice"),
+    ],
+)
+def test_runs_that_there_cannot_be_are_mistakes(
+    change: str, message: str, tmp_path: Path, cache: Path
+) -> None:
+    ended = commands.run(
+        "src.experiment",
+        "--config=tests/tiny_experiment.py",
+        f"--config.{change}",
+        f"--workdir={tmp_path / 'runs'}",
+        cache=cache,
+    )
+    assert (ended.returncode, ended.stderr) == (2, f"error: {message}\n")
+    assert not (tmp_path / "runs").exists()

@@ -2,7 +2,7 @@
 
     python -m src.experiment --config=configs/experiments/cifar_networks.py
 
-conv-local-13pct and conv-local-11pct take days of two cores: `python -m src.main
+conv-local-13pct and conv-local-11pct take several hours each on two cores: `python -m src.main
 --config=configs/cifar.py:conv-local-11pct`.
 """
 

@@ -1,12 +1,12 @@
-"""Section 4.2: what dropout is good for, and what it costs.
+"""Section 4.2: what dropout is good for.
 
     python -m src.experiment --config=configs/experiments/dropout.py
 
-The paper says that without it the network "exhibits substantial overfitting", and that it "roughly
-doubles the number of iterations required to converge". Here a dense layer of 512 units is put
-before the last of cuda-convnet's 19pct, without weight decay or augmentation, and trained on
-CIFAR-10 for 40 epochs with and without dropout in it. The training error of the one with it is that
-of the steps, which drop units.
+The paper says that without it the network "exhibits substantial overfitting". Here a dense layer
+of 512 units is put before the last of cuda-convnet's 19pct, without weight decay or augmentation,
+and trained on CIFAR-10 for 40 epochs with and without dropout in it. The training error of the one
+with it is that of the steps, which drop units. That dropout "roughly doubles the number of
+iterations required to converge" is not compared: both have the same.
 """
 
 import dataclasses
@@ -34,9 +34,8 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
         },
     )
     return comparison(
-        "Without dropout the network overfits substantially; with it, it takes about twice the "
-        "iterations (section 4.2)",
+        "Without dropout the network overfits substantially (section 4.2)",
         {"without": without, "dropout": changed(without, {"model.dropout": 0.5})},
         reference="without",
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
     )

@@ -4,7 +4,7 @@
 
 On ImageNet overlapping lowers the paper's top-1 error by 0.4 points. Here both are tried with
 cuda-convnet's 19pct on crops of CIFAR-10's images, in 40 epochs. The maps have the same size with
-both.
+both. As seeds spread by some 0.3 points, five of each tell differences of half a point or more.
 """
 
 from ml_collections import ConfigDict
@@ -25,5 +25,5 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
             "3 by 3": overlapping,
         },
         reference="2 by 2",
-        seeds=(0, 1, 2),
+        seeds=(0, 1, 2, 3, 4),
     )

@@ -33,6 +33,10 @@ def get_config(dataset: str = "imagenette") -> ConfigDict:
             "two, the paper's": paper,
             "two, all connected": changed(paper, connected),
         },
-        reference="one of half width",
+        reference={
+            "two, the paper's": "one of half width",
+            "two, unconnected": "two, the paper's",
+            "two, all connected": "two, the paper's",
+        },
         seeds=(0, 1, 2),
     )

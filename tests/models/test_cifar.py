@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from configs.cifar import get_config
 from src.models import cifar
 from src.models.alexnet import AlexNet
 from tests.models.test_layers import naive_windows
@@ -61,3 +62,39 @@ def test_the_18pct_network_is_the_19pct_one_normalised_over_places() -> None:
         expected = before[place] / (1 + 5e-5 / 9 * (part.astype(np.float64) ** 2).sum()) ** 0.75
         np.testing.assert_allclose(after[place], expected, rtol=1e-4)
     assert not np.allclose(before, after, rtol=1e-2)
+
+
+# Of layers-*.cfg and layer-params-*.cfg: each layer's initW and wc; of a norm its size, and scale.
+CONVS = {"conv1": (1e-4, 0.004), "conv2": (0.01, 0.004), "conv3": (0.01, 0.004)}
+LOCALS = {"conv1": (1e-4, 0), "conv2": (0.01, 0), "local3": (0.04, 0.004), "local4": (0.04, 0.004)}
+FILES = {
+    "80sec": ({**CONVS, "fc4": (0.1, 0.03), "fc5": (0.1, 0.03)}, None),
+    "19pct": ({**CONVS, "fc4": (0.01, 3)}, None),
+    "19pct-translations": ({name: (sigma, 0) for name, (sigma, _) in CONVS.items()}, None),
+    "18pct": ({**CONVS, "fc4": (0.01, 1)}, (3, 5e-5, 3**2)),
+    "conv-local-13pct": ({**LOCALS, "fc5": (0.01, 0.004)}, None),
+    "conv-local-11pct": ({**LOCALS, "fc5": (0.01, 0.01)}, (9, 0.001, 9)),
+}
+FILES["19pct-translations"][0]["fc4"] = (0.01, 0)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_recipes_are_those_of_the_files(name: str) -> None:
+    layers, norm = FILES[name]
+    config = get_config(name)
+    specs = {**config.model.convs, **config.model.dense}
+    optimizer = config.optimizer
+    decays = dict.fromkeys(specs, optimizer.weight_decay) | optimizer.weight_decays.to_dict()
+    assert {layer: (spec.sigma, decays[layer]) for layer, spec in specs.items()} == layers
+    assert {spec.bias for spec in specs.values()} == {0}
+    assert not optimizer.decay_biases
+    assert config.schedule.rate == 0.001
+    assert config.schedule.rate * optimizer.bias_rate == 0.002
+    assert optimizer.decay == 0.9
+    assert config.batch_size == 128
+    found = [(norm.n, norm.k, norm.alpha, norm.beta) for norm in config.model.norms.values()]
+    if norm is None:
+        assert found == []
+    else:
+        size, scale, places = norm
+        assert found == [(size, 1, pytest.approx(scale / places), 0.75)]
