@@ -57,7 +57,7 @@ def show(run: Run) -> dict[str, Any]:
         "image": photo(whole),
         "size": run.data.size,
         "crop": crop,
-        "crops": crops if slack or config.mirror else [],
+        "crops": crops if (config.shift and slack) or config.mirror else [],
         "shift": config.shift and slack > 0,
         "mirror": config.mirror,
         "colour": config.colour,
