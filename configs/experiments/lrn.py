@@ -5,8 +5,8 @@
 The paper's four-layer network for CIFAR-10 has a test error of 13% without and of 11% with it.
 cuda-convnet's files for these two errors, though, also differ in the width of a layer. Here it is
 conv-local-11pct with and without its two normalisations, and nothing else; in 60 epochs, with the
-rate ÷ 10 after 50 and 55, where the files have 520. So the errors are not
-those of the paper; their difference is what can be compared.
+rate ÷ 10 after 50 and 55, where the files have 520. So the errors are not those of the paper; their
+difference is what can be compared.
 """
 
 from ml_collections import ConfigDict
