@@ -70,12 +70,14 @@ LOCALS = {"conv1": (1e-4, 0), "conv2": (0.01, 0), "local3": (0.04, 0.004), "loca
 FILES = {
     "80sec": ({**CONVS, "fc4": (0.1, 0.03), "fc5": (0.1, 0.03)}, None),
     "19pct": ({**CONVS, "fc4": (0.01, 3)}, None),
-    "19pct-translations": ({name: (sigma, 0) for name, (sigma, _) in CONVS.items()}, None),
+    "19pct-translations": (
+        {"conv1": (1e-4, 0), "conv2": (0.01, 0), "conv3": (0.01, 0), "fc4": (0.01, 0)},
+        None,
+    ),
     "18pct": ({**CONVS, "fc4": (0.01, 1)}, (3, 5e-5, 3**2)),
     "conv-local-13pct": ({**LOCALS, "fc5": (0.01, 0.004)}, None),
     "conv-local-11pct": ({**LOCALS, "fc5": (0.01, 0.01)}, (9, 0.001, 9)),
 }
-FILES["19pct-translations"][0]["fc4"] = (0.01, 0)
 
 
 @pytest.mark.parametrize("name", FILES)
