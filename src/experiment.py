@@ -7,7 +7,9 @@ The same command again goes on where it stopped. In the end there are in DIR, by
 results.json, table.md, figure.png, and a folder for each run.
 """
 
+import functools
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -19,13 +21,15 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from src import conclusion, joining, outcome, settings
+from src.bar import Bar
 from src.cli import new_flags, run
+from src.data.prepare import prepare
 from src.errors import DivergedError, UserError
 from src.evaluate import average
 from src.place import place
 from src.processes import Team
 from src.stopping import leave_when_asked
-from src.train import train
+from src.train import steps, train
 from src.whole import whole
 from src.workdir import differences, read_config
 
@@ -85,20 +89,22 @@ def experiment(
     joining.check(config, elsewhere)
     tried = joining.searched(elsewhere.values())
     candidates = list(_candidates(config, tried, workdir))
-    count = len(candidates) + len(config.order) * len(config.seeds)
-    for number, candidate in enumerate(candidates, 1):
-        try:
-            if status := _train(candidate, team, _name(candidate, number, count)):
-                return status
-        except DivergedError as error:  # a rate that is too high, which the search may try
-            if team.is_first:
-                print(error)
+    begins = _begins(config, candidates, team)
+    with Bar(begins.pop(), shown=team.is_first) as bar:
+        for number, candidate in enumerate(candidates):
+            try:
+                if status := _train(candidate, team, bar, number, begins):
+                    return status
+            except DivergedError as error:  # a rate that is too high, which the search may try
+                if team.is_first:
+                    bar.write(str(error))
 
-    tried |= team.in_turn(lambda: _tried(candidates))  # the first has written it all by then
-    runs = list(_runs(config, tried, workdir))
-    for number, measured in enumerate(runs, len(candidates) + 1):
-        if status := _train(measured, team, _name(measured, number, count)):
-            return status
+        tried |= team.in_turn(lambda: _tried(candidates))  # the first has written it all by then
+        runs = list(_runs(config, tried, workdir))
+        for number, measured in enumerate(runs, len(candidates)):
+            if status := _train(measured, team, bar, number, begins):
+                return status
+        bar.go_to(bar.total)
 
     folders = {name: [r.folder for r in runs if r.variant == name] for name in config.order}
     averages = {}
@@ -115,15 +121,27 @@ def experiment(
     return 0
 
 
-def _train(of: Run, team: Team, name: str) -> int:
+def _begins(config: ConfigDict, candidates: Sequence[Run], team: Team) -> list[int]:
+    """How many steps there are before each run, and at last that of all."""
+    data = {}
+    for name in config.order:
+        data[name] = team.in_turn(functools.partial(prepare, **config.variants[name].data))
+    searched = [steps(candidate.recipe, data[candidate.variant]) for candidate in candidates]
+    of_a_seed = [steps(config.variants[name], data[name]) for name in config.order]
+    return [0, *itertools.accumulate(searched + of_a_seed * len(config.seeds))]
+
+
+def _train(of: Run, team: Team, bar: Bar, number: int, begins: Sequence[int]) -> int:
     """As `train`, but names the run that diverges, and doesn't train it again the next time."""
+    bar.set_description(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", refresh=False)
+    bar.go_to(begins[number])
     remembered = of.folder / DIVERGED
     if remembered.exists() and not differences(read_config(of.folder), of.recipe):
         raise DivergedError(f"{remembered.read_text()} ({remembered}: remove it to try again)")
     if team.is_first:
         remembered.unlink(missing_ok=True)  # it was of other settings
     try:
-        return train(of.recipe, of.folder, team, name)
+        return train(of.recipe, of.folder, team, bar)
     except DivergedError as error:
         named = f"{of.variant}, {of.what}: {error}"
         if team.is_first:
@@ -165,10 +183,6 @@ def _runs(
             recipe = outcome.chosen(config, variant, tried)
             recipe.seed = seed
             yield Run(variant, f"seed {seed}", recipe, workdir / _slug(variant) / f"seed{seed}")
-
-
-def _name(run: Run, number: int, count: int) -> str:
-    return f"{number}/{count} {run.variant}, {run.what}"
 
 
 def _slug(name: str) -> str:

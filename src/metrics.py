@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
-from tqdm import tqdm
 
+from src.bar import Bar
 from src.errors import DivergedError
 from src.step import Metrics
 from src.whole import whole
@@ -34,9 +34,8 @@ class RunLog:
       total: steps of the whole run.
       steps_per_epoch: turns steps into epochs.
       classes: ln(classes) is the loss of a network that has learnt nothing.
-      writes: whether to show and write anything; else just looks out for divergence, as all
-        processes must.
-      name: of the run, before its progress bar.
+      bar: counts its steps, also those done before.
+      writes: whether to write anything; else just looks out for divergence, as all processes must.
       unlogged: the metrics of the steps before `start` that no train line has yet.
     """
 
@@ -49,8 +48,8 @@ class RunLog:
         total: int,
         steps_per_epoch: Fraction,
         classes: int,
+        bar: Bar,
         writes: bool,
-        name: str = "",
         unlogged: Sequence[dict[str, float]] = (),
     ):
         self._path = workdir / "metrics.jsonl" if writes else Path(os.devnull)
@@ -70,15 +69,9 @@ class RunLog:
             self._truncate(start, evaluated)
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(workdir), purge_step=start + 1, write_to_disk=writes)
-        self._bar = tqdm(
-            desc=name or None,
-            total=total,
-            initial=start,
-            unit="step",
-            disable=not writes,
-            dynamic_ncols=True,
-            mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log file wants few lines
-        )
+        self._bar = bar
+        self._bar.set_postfix_str("", refresh=False)  # of the run before
+        self._bar.go_to(self._bar.n + start)
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +82,6 @@ class RunLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.close()
         self._file.close()
         self._events.close()
 

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 
 from src import machine
 from src import workdir as workdirs
+from src.bar import Bar
 from src.checkpoint import Checkpoints, Progress
 from src.data import pipeline
 from src.data.prepare import Prepared, prepare
@@ -28,14 +28,14 @@ from src.step import TrainState, abstract_state, make_train_step
 from src.stopping import SAVED, StopRequest
 
 
-def train(config: ConfigDict, workdir: Path, team: Team, name: str = "") -> int:
+def train(config: ConfigDict, workdir: Path, team: Team, bar: Bar | None = None) -> int:
     """Trains until `config.duration` is over, going on after the newest checkpoint in `workdir`.
 
     Args:
       config: a recipe that `settings.check` found nothing wrong with.
       workdir: the run's folder, which all processes see.
       team: the processes, each of which calls this.
-      name: of the run, where there are several, before its progress bar.
+      bar: where there are several runs, counts the steps of all; else this one gets its own.
 
     Returns:
       The exit status: 0 when finished, now or before; `stopping.SAVED` after SIGTERM and its like.
@@ -50,25 +50,38 @@ def train(config: ConfigDict, workdir: Path, team: Team, name: str = "") -> int:
     claim = workdirs.claimed if team.is_first else workdirs.seen_claimed
     with contextlib.ExitStack() as held:
         team.in_turn(lambda: held.enter_context(claim(workdir, config, data, team.token)))
-        say = print if team.is_first else _say_nothing
+        say = Bar.write if team.is_first else _say_nothing
         if result := workdirs.read_result(workdir):
             say(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
             return 0
-        return _train(config, workdir, team, name, mesh, data, say)
+        with contextlib.ExitStack() as alone:
+            if bar is None:
+                bar = alone.enter_context(Bar(steps(config, data), shown=team.is_first))
+            status, told = _train(config, workdir, team, bar, mesh, data)
+        say(told)
+        return status
+
+
+def steps(config: ConfigDict, data: Prepared) -> int:
+    """How many steps `config.duration` is."""
+    return math.ceil(in_steps("config.duration", config.duration, _an_epoch(config, data)))
+
+
+def _an_epoch(config: ConfigDict, data: Prepared) -> Fraction:
+    return Fraction(data.num_examples[data.train_split], config.batch_size)
 
 
 def _train(
     config: ConfigDict,
     workdir: Path,
     team: Team,
-    name: str,
+    bar: Bar,
     mesh: Mesh,
     data: Prepared,
-    say: Callable[[str], None],
-) -> int:
+) -> tuple[int, str]:
+    """The exit status, and what to say."""
     batch_size, classes = config.batch_size, len(data.class_names)
-    steps_per_epoch = Fraction(data.num_examples[data.train_split], batch_size)
-    total = math.ceil(in_steps("config.duration", config.duration, steps_per_epoch))
+    steps_per_epoch, total = _an_epoch(config, data), steps(config, data)
     evaluate_every = in_steps("config.evaluate_every", config.evaluate_every, steps_per_epoch)
     checkpoint_every = in_steps("config.checkpoint_every", config.checkpoint_every, steps_per_epoch)
     schedule = make_schedule(config, total, steps_per_epoch)
@@ -117,8 +130,8 @@ def _train(
             total,
             steps_per_epoch,
             classes,
+            bar=bar,
             writes=team.is_first,
-            name=name,
             unlogged=progress.unlogged,
         ) as log:
             while True:
@@ -149,8 +162,7 @@ def _train(
 
         scores = None if stop.is_agreed else evaluation(state, config.views)
     if scores is None:
-        say(f"stopped after step {step} of {total}, all saved; the same command goes on")
-        return SAVED
+        return SAVED, f"stopped after step {step} of {total}, all saved; the same command goes on"
     result = {
         **scores,
         "views": config.views,
@@ -161,8 +173,7 @@ def _train(
     }
     if team.is_first:
         workdirs.write_result(workdir, result)
-    say(f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}")
-    return 0
+    return 0, f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}"
 
 
 def _say_nothing(_: str) -> None:

@@ -13,6 +13,7 @@ import tiny
 from configs.experiments.comparison import changed, comparison
 from finished import write_run
 from launched import SOON, wait_for
+from src.bar import Bar
 from src.errors import DivergedError
 from src.evaluate import average
 from src.experiment import experiment
@@ -50,6 +51,25 @@ def test_variants_differ_in_what_is_compared_alone(name: str) -> None:
     first, *others = (config.variants[variant] for variant in config.order)
     found = [{field for field, *_ in differences(first, other)} for other in others]
     assert found == DIFFERENCES[name]
+
+
+def test_towers_differ_from_the_papers_in_width_or_in_connections_alone() -> None:
+    variants = get_config("towers", "imagenette").variants
+    paper = variants["two, the paper's"]
+    found = {
+        name: {field for field, *_ in differences(paper, recipe)}
+        for name, recipe in variants.items()
+    }
+    maps = {f"model.convs.conv{layer}.maps" for layer in (1, 2, 3, 4)}
+    assert found == {
+        "one of half width": {"model.towers"} | maps,
+        "two, unconnected": {"model.exchange_before"},
+        "two, the paper's": set(),
+        "two, all connected": {"model.exchange_before", "model.norms.lrn.across"},
+    }
+    half = variants["one of half width"].model.convs
+    for layer in ("conv1", "conv2", "conv3", "conv4"):
+        assert 2 * half[layer].maps == paper.model.convs[layer].maps
 
 
 def test_networks_are_compared_in_the_views_that_all_have_seen() -> None:
@@ -182,12 +202,12 @@ def test_networks_are_averaged_by_all_processes(tmp_path: Path, cache: Path) -> 
 
 
 def test_a_run_that_diverges_is_named_and_not_trained_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained = []
 
-    def train(recipe: ConfigDict, folder: Path, team: Team, name: str) -> int:
-        trained.append(name)
+    def train(recipe: ConfigDict, folder: Path, team: Team, bar: Bar) -> int:
+        trained.append((bar.n, bar.desc))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(recipe.to_dict()))
         if recipe.schedule.rate > 0.1 or (recipe.seed == 3 and diverges):
@@ -197,13 +217,14 @@ def test_a_run_that_diverges_is_named_and_not_trained_again(
         return 0
 
     monkeypatch.setattr("src.experiment.train", train)
-    recipe = tiny.get_config("none")
+    recipe = changed(tiny.get_config(), {"data.root": str(cache / "prepared")})
     variants = {"plain": recipe, "better": recipe}
     config = comparison("It works", variants, seeds=(3,), rates={"better": (0.05, 0.2)})
     diverges = True
     team = Team(place({}), **tiny.get_config().processes)
-    search = ["1/4 better, rate 0.05", "2/4 better, rate 0.2"]
-    for expected in ([*search, "3/4 plain, seed 3"], ["1/4 better, rate 0.05"]):
+    search = [(0, "1/4 better, rate 0.05: "), (4, "2/4 better, rate 0.2: ")]
+    measured = [(8, "3/4 plain, seed 3: "), (16, "4/4 better, seed 3: ")]
+    for expected in ([*search, measured[0]], search[:1]):
         with pytest.raises(DivergedError, match=r"^plain, seed 3: step 7: the loss is nan"):
             experiment(config, tmp_path, team, {})
         assert capsys.readouterr().out.startswith("better, rate 0.2: step 7: the loss is nan")
@@ -214,7 +235,7 @@ def test_a_run_that_diverges_is_named_and_not_trained_again(
     config.variants.plain = changed(config.variants.plain, {"batch_size": 16})  # another run
     for _ in range(2):
         assert experiment(config, tmp_path, team, {}) == 0
-        assert trained == ["1/4 better, rate 0.05", "3/4 plain, seed 3", "4/4 better, seed 3"]
+        assert trained == [search[0], *measured]
         trained.clear()
 
 

@@ -11,6 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tiny
+from src.bar import Bar
 from src.errors import DivergedError
 from src.metrics import RunLog, read_lines
 
@@ -18,8 +19,9 @@ from src.metrics import RunLog, read_lines
 def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100, **more) -> RunLog:
     config = tiny.get_config()
     config.log_every = every
+    bar = Bar(total, shown=True)
     return RunLog(
-        workdir, config, start, start, total, Fraction(10), classes=10, writes=True, **more
+        workdir, config, start, start, total, Fraction(10), classes=10, bar=bar, writes=True, **more
     )
 
 

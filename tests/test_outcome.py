@@ -1,7 +1,10 @@
 import json
 import math
+import re
 import statistics
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pytest
@@ -21,6 +24,13 @@ def write_lines(folder: Path, train: list[tuple[int, float]], steps_per_epoch: f
     ]
     text = "".join(json.dumps(line) + "\n" for line in [*lines, *evaluations])
     (folder / "metrics.jsonl").write_text(text)
+
+
+def drawing(found: dict[str, Any], tmp_path: Path) -> str:
+    """The outcome's figure, with its text as text."""
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        conclusion.draw(found, tmp_path / "figure.svg")
+    return (tmp_path / "figure.svg").read_text()
 
 
 def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
@@ -76,6 +86,11 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
         "plain takes 2.5 times as long as better, 2.5 ± 0.7 epochs against 1.0 ± 0.0 epochs, "
         "95% interval of the difference -4.9 to +7.9 epochs, which these seeds don't tell from none"
     ) in conclusion.sentences(found)
+    drawn = drawing(found, tmp_path)
+    assert ">training error over an epoch, %</text>" in drawn
+    assert "error on test" not in drawn
+    widths = re.findall(r"stroke: (#1f77b4|#ff7f0e); stroke-width: ([\d.]+)", drawn)
+    assert Counter(widths) == {("#1f77b4", "1.8"): 3, ("#ff7f0e", "1.8"): 3}  # and the legend's
 
 
 def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> None:
@@ -158,9 +173,7 @@ def test_without_a_reference_each_is_compared_with_what_was_published(tmp_path: 
     assert "plain 40.90%, 0.90 points more than the published 40%, within one point;" in said
     assert "better 30.00%, 15.80 points more than the published 14.2%, not within one point" in said
     assert "the average of its 1 networks 25.00%, 5.00 points less than one by itself (" in said
-    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text
-        conclusion.draw(found, tmp_path / "figure.svg")
-    drawn = (tmp_path / "figure.svg").read_text()
+    drawn = drawing(found, tmp_path)
     assert "error on test by the centre view, %" in drawn
     assert "(dashed: in training, over an epoch)" in drawn
     assert "the average of 1" in drawn
