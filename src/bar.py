@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 
 class Bar(tqdm):
-    """Counts steps, of which it tells the speed and what is left.
+    """Counts steps; what is left takes as long for each as those counted so far, pauses included.
 
     Args:
       total: steps of all runs.
@@ -22,13 +22,19 @@ class Bar(tqdm):
             disable=not shown,
             dynamic_ncols=True,
             mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log file wants few lines
+            miniters=1,
+            smoothing=0,  # else evaluations and what is compiled would soon be forgotten
         )
+
+    def begin(self, name: str, step: int) -> None:
+        """Shows another name, nothing of what went before it, and so many steps."""
+        self.set_description(name, refresh=False)
+        self.set_postfix_str("", refresh=False)
+        self.go_to(step)
 
     def go_to(self, step: int) -> None:
         """Counts the steps up to this one without their time: some were done before, or never."""
         if not self.disable:
-            skipped = step - self.n
-            self.initial += skipped
-            self.last_print_n += skipped
+            self.initial += step - self.n
             self.n = step
             self.refresh()

@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from jax import lax
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
+from tqdm import tqdm
 
 from src.errors import UserError
 from src.step import TrainState
@@ -150,7 +151,8 @@ class Checkpoints:
                 return restore(step), damaged
             except _DamagedError as error:
                 if jax.process_index() == 0:
-                    print(f"checkpoint {step} is damaged: {_first_line(error)}", file=sys.stderr)
+                    told = f"checkpoint {step} is damaged: {_first_line(error)}"
+                    tqdm.write(told, file=sys.stderr)  # an experiment's bar may be shown
                 damaged.append(step)
         raise UserError(
             f"workdir: none of the checkpoints in {self.directory} can be restored; "

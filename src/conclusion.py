@@ -13,7 +13,7 @@ ONE_POINT = 0.01
 
 
 def _measured(variant: Mapping[str, Any]) -> list[float]:
-    """What was measured of each run; infinite where the training error was not reached."""
+    """What was measured of each run; infinite where it diverged, or did not reach the error."""
     values = [run["measured"] for run in variant["runs"].values()]
     return [math.inf if value is None else value for value in values]
 
@@ -24,14 +24,20 @@ def _unit(found: Mapping[str, Any]) -> tuple[float, int, str, str]:
 
 
 def _show(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
-    """Mean ± standard deviation over the seeds."""
-    values = _measured(variant)
-    if missed := values.count(math.inf):
-        some = f" with {missed} of {len(values)} seeds" if missed < len(values) else ""
-        return f"not within {variant['recipe']['duration']}{some}"
+    """Mean ± standard deviation over the seeds, and how many have come to nothing."""
+    measured = _measured(variant)
+    values = [value for value in measured if value != math.inf]
     scale, digits, unit, _ = _unit(found)
     spread = f" ± {scale * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{scale * statistics.mean(values):.{digits}f}{spread}{unit}"
+    mean = f"{scale * statistics.mean(values):.{digits}f}{spread}{unit}" if values else ""
+    diverged = len(measured) - _finished(variant)
+    missed = f"not within {variant['recipe']['duration']}"
+    counts = {mean: len(values), "diverged": diverged}
+    counts |= {missed: len(measured) - len(values) - diverged}
+    said = [what for what, count in counts.items() if count]
+    if len(said) == 1:
+        return said[0]
+    return ", ".join(f"{what} with {counts[what]} of {len(measured)} seeds" for what in said)
 
 
 def _published(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
@@ -40,7 +46,9 @@ def _published(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
 
 
 def _mean(variant: Mapping[str, Any], value: str) -> float:
-    return statistics.mean(run[value] for run in variant["runs"].values())
+    """Of the runs that have not diverged; not a number where there are none."""
+    values = [run[value] for run in variant["runs"].values() if "diverged" not in run]
+    return statistics.mean(values) if values else math.nan
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -53,17 +61,25 @@ def table(found: Mapping[str, Any]) -> str:
     for name, variant in found["variants"].items():
         runs = list(variant["runs"].values())
         row = [name, _published(found, variant), _show(found, variant)]
-        row += [f"{_mean(variant, 'training_error'):.2%}", str(runs[0]["views"])]
+        row += [_cell(_mean(variant, "training_error"), ".2%"), str(runs[0]["views"])]
         row += [
             f"{variant['recipe']['schedule.rate']:g}",
             str(len(runs)),
-            f"{runs[0]['epochs']:.4g}",
+            f"{max(run['epochs'] for run in runs):.4g}",
         ]
-        rows.append([*row, f"{_mean(variant, 'seconds') / 60:.1f} min"])
+        rows.append([*row, _cell(_mean(variant, "seconds") / 60, ".1f", " min")])
         if variant["average"] is not None:
-            row = [f"the average of {len(runs)}", "", f"{variant['average']:.2%}"]
+            row = [f"the average of {_finished(variant)}", "", f"{variant['average']:.2%}"]
             rows.append(row + [""] * (len(columns) - len(row)))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _cell(value: float, form: str, unit: str = "") -> str:
+    return "" if math.isnan(value) else f"{value:{form}}{unit}"
+
+
+def _finished(variant: Mapping[str, Any]) -> int:
+    return sum("diverged" not in run for run in variant["runs"].values())
 
 
 def _training(error: float) -> str:
@@ -85,7 +101,7 @@ def sentences(found: Mapping[str, Any]) -> str:
         elif name not in references.values():
             said.append(_alone(found, name))
         if variant["average"] is not None:
-            count, mean = len(variant["runs"]), _mean(variant, "top1_error")
+            count, mean = _finished(variant), _mean(variant, "top1_error")
             said.append(
                 f"the average of its {count} networks {variant['average']:.2%}, "
                 f"{_points(variant['average'] - mean)} than one by itself;"
@@ -111,7 +127,7 @@ def _alone(found: Mapping[str, Any], name: str) -> str:
     shown, published = f"{name} {_show(found, variant)}", _published(found, variant)
     if not published:
         return f"{shown};"
-    if found["until_training_error"]:
+    if found["until_training_error"] or math.inf in _measured(variant):
         return f"{shown} (published: {published});"
     difference = _mean(variant, "top1_error") - variant["published"]
     within = "within one point" if abs(difference) <= ONE_POINT else "not within one point"
@@ -129,6 +145,8 @@ def _against(found: Mapping[str, Any], name: str, reference: str) -> str:
         compared = f"{name} takes {mean / mean_of_other:.1f} times as long as {reference}"
     else:
         compared = f"{name} has {_points(mean - mean_of_other)} than {reference}"
+        in_training = [f"{_mean(one, 'training_error'):.2%}" for one in (variant, other)]
+        shown += f" (in training {' against '.join(in_training)})"
     return f"{compared}, {shown}{_doubt(found, values, others)};"
 
 
@@ -178,13 +196,14 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     for index, (name, variant) in enumerate(found["variants"].items()):
         for split, style in styles.items():
             for number, run in enumerate(variant["runs"].values()):
-                epochs, errors = zip(*run["curves"][split], strict=True)
+                curve = run["curves"][split]
+                epochs, errors = zip(*curve, strict=True) if curve else ((), ())
                 label = name if number == 0 and style == "-" else None
                 width = 1.8 if style == "-" else 0.8
                 percent = [100 * error for error in errors]
                 axes.plot(epochs, percent, style, color=f"C{index}", label=label, lw=width)
         if variant["average"] is not None:
-            label = f"the average of {len(variant['runs'])}"
+            label = f"the average of {_finished(variant)}"
             axes.axhline(100 * variant["average"], ls=":", color=f"C{index}", label=label)
     if target:
         axes.axhline(100 * target, color="grey", lw=0.8)

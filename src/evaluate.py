@@ -126,7 +126,10 @@ def describe(result: dict[str, Any]) -> str:
 
 
 def average(
-    workdirs: Sequence[Path], views: int | None = None, checkpoint: str = "newest"
+    workdirs: Sequence[Path],
+    views: int | None = None,
+    checkpoint: str = "newest",
+    before_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """The average of the networks that were trained in several folders, on their evaluation split.
 
@@ -134,6 +137,7 @@ def average(
       workdirs: of runs on the same data; or of a single one.
       views: of each image; None for the first recipe's.
       checkpoint: "newest" or "best".
+      before_batch: called before each batch, by those who want to know that it goes on.
 
     Returns:
       What `evaluate` does, `views`, `split`, the name of the evaluation split, and `steps`, that
@@ -163,7 +167,12 @@ def average(
         parts = (classifier.classify(views), classifier.params, classifier.statistics, batches)
         members.append(Member(*parts))
         steps.append(classifier.step)
-    result = evaluate(members, mesh, global_batch)
+
+    def never_stop() -> bool:
+        before_batch()
+        return False
+
+    result = evaluate(members, mesh, global_batch, never_stop)
     assert result is not None  # nothing asks it to stop
     return {**result, "views": views, "split": data.eval_split, "steps": steps}
 

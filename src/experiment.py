@@ -21,11 +21,13 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from src import conclusion, joining, outcome, settings
+from src import workdir as workdirs
 from src.bar import Bar
 from src.cli import new_flags, run
 from src.data.prepare import prepare
 from src.errors import DivergedError, UserError
 from src.evaluate import average
+from src.mesh import make_mesh
 from src.place import place
 from src.processes import Team
 from src.stopping import leave_when_asked
@@ -53,7 +55,6 @@ JOIN = flags.DEFINE_list(
     flag_values=FLAGS,
 )
 
-DIVERGED = "diverged.txt"  # in the folder of a run that has
 SEARCH_SEED = 1000  # the rates are not chosen on the runs that are then measured
 
 
@@ -84,32 +85,26 @@ def experiment(
     Raises:
       UserError: a variant can't be trained, a folder has another's run, or results from elsewhere
         don't go with these.
-      DivergedError: a run that is to be measured has diverged, now or before.
     """
     joining.check(config, elsewhere)
     tried = joining.searched(elsewhere.values())
     candidates = list(_candidates(config, tried, workdir))
+    known = [name for name in config.order if name in tried or name not in config.rates]
+    _check_folders([*candidates, *_runs(config, known, tried, workdir)], team)
     begins = _begins(config, candidates, team)
     with Bar(begins.pop(), shown=team.is_first) as bar:
         for number, candidate in enumerate(candidates):
-            try:
-                if status := _train(candidate, team, bar, number, begins):
-                    return status
-            except DivergedError as error:  # a rate that is too high, which the search may try
-                if team.is_first:
-                    bar.write(str(error))
-
+            if status := _train(candidate, team, bar, number, begins):
+                return status
         tried |= team.in_turn(lambda: _tried(candidates))  # the first has written it all by then
-        runs = list(_runs(config, tried, workdir))
+        runs = list(_runs(config, config.order, tried, workdir))
         for number, measured in enumerate(runs, len(candidates)):
             if status := _train(measured, team, bar, number, begins):
                 return status
         bar.go_to(bar.total)
+        folders = {name: [r.folder for r in runs if r.variant == name] for name in config.order}
+        averages = _averages(folders, team, bar) if config.average else {}
 
-    folders = {name: [r.folder for r in runs if r.variant == name] for name in config.order}
-    averages = {}
-    if config.average:
-        averages = {name: average(folders[name])["top1_error"] for name in config.order}
     if team.is_first:
         here = outcome.collect(config, folders, tried, averages)
         found = joining.join(config, [here, *elsewhere.values()])
@@ -119,6 +114,13 @@ def experiment(
         conclusion.draw(found, workdir / "figure.png")
         print(f"\n{said}\nsee {workdir}")
     return 0
+
+
+def _check_folders(runs: Sequence[Run], team: Team) -> None:
+    """Finds at once what would else stop a later run, hours after the first has begun."""
+    for _, _, recipe, folder in runs:
+        make_mesh(recipe.model.towers, recipe.batch_size, **recipe.mesh)
+        team.in_turn(functools.partial(workdirs.check, folder, recipe))
 
 
 def _begins(config: ConfigDict, candidates: Sequence[Run], team: Team) -> list[int]:
@@ -132,12 +134,13 @@ def _begins(config: ConfigDict, candidates: Sequence[Run], team: Team) -> list[i
 
 
 def _train(of: Run, team: Team, bar: Bar, number: int, begins: Sequence[int]) -> int:
-    """As `train`, but names the run that diverges, and doesn't train it again the next time."""
-    bar.set_description(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", refresh=False)
-    bar.go_to(begins[number])
-    remembered = of.folder / DIVERGED
+    """As `train`, but tells of a run that diverges, and doesn't train it again the next time."""
+    bar.begin(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
+    remembered = of.folder / outcome.DIVERGED
     if remembered.exists() and not differences(read_config(of.folder), of.recipe):
-        raise DivergedError(f"{remembered.read_text()} ({remembered}: remove it to try again)")
+        if team.is_first:
+            bar.write(f"{remembered.read_text()} ({remembered}: remove it to try again)")
+        return 0
     if team.is_first:
         remembered.unlink(missing_ok=True)  # it was of other settings
     try:
@@ -147,7 +150,22 @@ def _train(of: Run, team: Team, bar: Bar, number: int, begins: Sequence[int]) ->
         if team.is_first:
             with whole(remembered) as incomplete:
                 incomplete.write_text(named)
-        raise DivergedError(named) from None
+            bar.write(named)
+        return 0
+
+
+def _averages(
+    folders: Mapping[str, Sequence[Path]], team: Team, bar: Bar
+) -> dict[str, float | None]:
+    """By variant, the top-1 error of the average of the networks that have not diverged."""
+    averages: dict[str, float | None] = {}
+    for name, of_variant in folders.items():
+        bar.begin(f"average of {name}", bar.n)
+        finished = [folder for folder in of_variant if (folder / "result.json").exists()]
+        averages[name] = None
+        if finished:
+            averages[name] = average(finished, before_batch=team.progressed)["top1_error"]
+    return averages
 
 
 def _candidates(
@@ -176,10 +194,13 @@ def _tried(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
 
 
 def _runs(
-    config: ConfigDict, tried: Mapping[str, Mapping[float, float]], workdir: Path
+    config: ConfigDict,
+    variants: Sequence[str],
+    tried: Mapping[str, Mapping[float, float]],
+    workdir: Path,
 ) -> Iterator[Run]:
     for seed in config.seeds:
-        for variant in config.order:
+        for variant in variants:
             recipe = outcome.chosen(config, variant, tried)
             recipe.seed = seed
             yield Run(variant, f"seed {seed}", recipe, workdir / _slug(variant) / f"seed{seed}")

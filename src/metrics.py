@@ -65,12 +65,12 @@ class RunLog:
         self._paused: float | None = None
         self._shown: dict[str, str] = {}
         self._total = total
+        self._writes = writes
         if writes:
             self._truncate(start, evaluated)
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(workdir), purge_step=start + 1, write_to_disk=writes)
         self._bar = bar
-        self._bar.set_postfix_str("", refresh=False)  # of the run before
         self._bar.go_to(self._bar.n + start)
 
     def __enter__(self) -> Self:
@@ -144,7 +144,7 @@ class RunLog:
         }
         self._bar.set_postfix(self._shown, refresh=False)
         self._since, self._timed, self._read = now, 0, []
-        if step >= self._stuck_after:
+        if step >= self._stuck_after and self._writes:
             self._stuck_after = math.inf
             self._warn_if_stuck(step, mean["loss"])
 

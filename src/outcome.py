@@ -10,13 +10,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from src.metrics import read_lines
-from src.workdir import FREE_TO_CHANGE, fields, read_result
+from src.workdir import FREE_TO_CHANGE, fields, read_config, read_result
 
+DIVERGED = "diverged.txt"  # in the folder of a run that has, what it was told of
 ROUNDING = 1e-6  # of epochs
 LEFT_OUT = (*(name for name in FREE_TO_CHANGE if name != "log_every"), "seed")
 
 
-def lines(folder: Path, split: str) -> list[dict[str, float]]:
+def lines(folder: Path, split: str) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl: of "train", or of "evaluation", whatever its split."""
     found = read_lines(folder)
     return [line for line in found if (line["split"] == "train") == (split == "train")]
@@ -72,7 +73,7 @@ def collect(
     config: ConfigDict,
     folders: Mapping[str, Sequence[Path]],
     tried: Mapping[str, Mapping[float, float]],
-    averages: Mapping[str, float],
+    averages: Mapping[str, float | None],
 ) -> dict[str, Any]:
     """All that is worth keeping of an experiment, as JSON.
 
@@ -84,6 +85,9 @@ def collect(
       averages: the top-1 error of the average of a variant's networks, by variant.
     """
     variants = {}
+    evaluations = (
+        line for runs in folders.values() for folder in runs for line in lines(folder, "evaluation")
+    )
     for name, runs in folders.items():
         of_runs = [_of_run(folder, config.until_training_error) for folder in runs]
         variants[name] = {
@@ -99,7 +103,7 @@ def collect(
     return {
         "claim": config.claim,
         "dataset": _dataset(config.variants[config.order[0]]),
-        "split": lines(folders[config.order[0]][0], "evaluation")[-1]["split"],
+        "split": next((line["split"] for line in evaluations), "evaluation"),
         "reference": config.reference.to_dict(),
         "until_training_error": config.until_training_error,
         "search": config.search,
@@ -108,11 +112,21 @@ def collect(
 
 
 def _of_run(folder: Path, target: float) -> dict[str, Any]:
-    result = read_result(folder)
-    assert result is not None  # of runs that are finished
+    """What is measured of a run is None where it has diverged, or not come to the target."""
     evaluations = [(line["epoch"], line["top1_error"]) for line in lines(folder, "evaluation")]
     train = over_an_epoch(folder, "top1_error")
     reached = [epoch for epoch, error in train if epoch > 1 - ROUNDING and error <= target]
+    curves = {
+        split: [(round(epoch, 3), round(error, 4)) for epoch, error in curve]
+        for split, curve in [("train", train), ("evaluation", evaluations)]
+    }
+    result = read_result(folder)
+    if result is None:
+        nothing = dict.fromkeys(("measured", "top1_error", "training_error", "seconds", "machine"))
+        diverged = (folder / DIVERGED).read_text()
+        last = train[-1][0] if train else 0.0
+        views = read_config(folder).views
+        return {**nothing, "views": views, "epochs": last, "diverged": diverged, "curves": curves}
     return {
         "measured": (reached[0] if reached else None) if target else result["top1_error"],
         "top1_error": result["top1_error"],
@@ -121,8 +135,5 @@ def _of_run(folder: Path, target: float) -> dict[str, Any]:
         "epochs": result["epochs"],
         "seconds": round(result["seconds"]),
         "machine": result.get("machine"),
-        "curves": {
-            split: [(round(epoch, 3), round(error, 4)) for epoch, error in curve]
-            for split, curve in [("train", train), ("evaluation", evaluations)]
-        },
+        "curves": curves,
     }

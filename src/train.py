@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -54,12 +55,7 @@ def train(config: ConfigDict, workdir: Path, team: Team, bar: Bar | None = None)
         if result := workdirs.read_result(workdir):
             say(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
             return 0
-        with contextlib.ExitStack() as alone:
-            if bar is None:
-                bar = alone.enter_context(Bar(steps(config, data), shown=team.is_first))
-            status, told = _train(config, workdir, team, bar, mesh, data)
-        say(told)
-        return status
+        return _train(config, workdir, team, bar, mesh, data, say)
 
 
 def steps(config: ConfigDict, data: Prepared) -> int:
@@ -75,11 +71,11 @@ def _train(
     config: ConfigDict,
     workdir: Path,
     team: Team,
-    bar: Bar,
+    bar: Bar | None,
     mesh: Mesh,
     data: Prepared,
-) -> tuple[int, str]:
-    """The exit status, and what to say."""
+    say: Callable[[str], None],
+) -> int:
     batch_size, classes = config.batch_size, len(data.class_names)
     steps_per_epoch, total = _an_epoch(config, data), steps(config, data)
     evaluate_every = in_steps("config.evaluate_every", config.evaluate_every, steps_per_epoch)
@@ -122,18 +118,22 @@ def _train(
             shift=config.augment.shift,
             mirror=config.augment.mirror,
         )
-        with RunLog(
-            workdir,
-            config,
-            step,
-            progress.evaluated,
-            total,
-            steps_per_epoch,
-            classes,
-            bar=bar,
-            writes=team.is_first,
-            unlogged=progress.unlogged,
-        ) as log:
+        alone = Bar(total, shown=team.is_first) if bar is None else contextlib.nullcontext(bar)
+        with (
+            alone as counting,
+            RunLog(
+                workdir,
+                config,
+                step,
+                progress.evaluated,
+                total,
+                steps_per_epoch,
+                classes,
+                bar=counting,
+                writes=team.is_first,
+                unlogged=progress.unlogged,
+            ) as log,
+        ):
             while True:
                 is_last = step == total
                 if progress.evaluated < step and (is_last or is_due(step, evaluate_every)):
@@ -162,7 +162,8 @@ def _train(
 
         scores = None if stop.is_agreed else evaluation(state, config.views)
     if scores is None:
-        return SAVED, f"stopped after step {step} of {total}, all saved; the same command goes on"
+        say(f"stopped after step {step} of {total}, all saved; the same command goes on")
+        return SAVED
     result = {
         **scores,
         "views": config.views,
@@ -173,7 +174,8 @@ def _train(
     }
     if team.is_first:
         workdirs.write_result(workdir, result)
-    return 0, f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}"
+    say(f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}")
+    return 0
 
 
 def _say_nothing(_: str) -> None:

@@ -1,3 +1,4 @@
+import re
 import time
 
 from src.bar import Bar
@@ -5,16 +6,40 @@ from src.bar import Bar
 
 def test_steps_that_were_done_before_say_nothing_about_the_speed() -> None:
     with Bar(100, shown=True) as bar:
+        bar.mininterval = 0  # as on a terminal
         bar.go_to(90)
         time.sleep(0.2)
+        for _ in range(2):
+            bar.update()
+        assert "92/100" in str(bar)
+        (speed,) = re.findall(r"([\d.]+)step/s", str(bar))
+    assert float(speed) < 2 / 0.2
+
+
+def test_pauses_are_part_of_the_time_that_is_left() -> None:
+    with Bar(60, shown=True) as bar:
+        bar.mininterval = 0
+        time.sleep(0.5)
+        for _ in range(30):
+            bar.update()
+        (speed,) = re.findall(r"([\d.]+)step/s", str(bar))
+    assert float(speed) < 30 / 0.5
+
+
+def test_nothing_of_a_run_is_shown_under_the_name_of_the_next() -> None:
+    with Bar(20, shown=True) as bar:
+        bar.begin("1/2 relu", 0)
         bar.update()
-        told = bar.format_dict
-    assert (told["n"], told["total"]) == (91, 100)
-    assert (told["n"] - told["initial"]) / told["elapsed"] < 1 / 0.2
+        bar.set_postfix({"loss": "1.234"})
+        bar.begin("2/2 tanh", 10)
+        shown = str(bar)
+    assert shown.startswith("2/2 tanh: ")
+    assert "10/20" in shown
+    assert "1.234" not in shown
 
 
 def test_a_bar_that_is_not_shown_takes_the_same_calls() -> None:
     with Bar(100, shown=False) as bar:
-        bar.go_to(90)
+        bar.begin("1/2 relu", 90)
         bar.update()
         bar.go_to(bar.total)

@@ -1,9 +1,11 @@
 import importlib
 import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ml_collections import ConfigDict
@@ -13,8 +15,7 @@ import tiny
 from configs.experiments.comparison import changed, comparison
 from finished import write_run
 from launched import SOON, wait_for
-from src.bar import Bar
-from src.errors import DivergedError
+from src.errors import UserError
 from src.evaluate import average
 from src.experiment import experiment
 from src.place import place
@@ -201,42 +202,54 @@ def test_networks_are_averaged_by_all_processes(tmp_path: Path, cache: Path) -> 
     assert of_relu["average"] == pytest.approx(average(members)["top1_error"])
 
 
-def test_a_run_that_diverges_is_named_and_not_trained_again(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_run_that_diverges_is_told_of_and_not_trained_again(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained = []
-
-    def train(recipe: ConfigDict, folder: Path, team: Team, bar: Bar) -> int:
-        trained.append((bar.n, bar.desc))
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(recipe.to_dict()))
-        if recipe.schedule.rate > 0.1 or (recipe.seed == 3 and diverges):
-            raise DivergedError("step 7: the loss is nan")
-        if not (folder / "result.json").exists():
-            write_run(folder, [recipe.schedule.rate], 0.3)
-        return 0
-
-    monkeypatch.setattr("src.experiment.train", train)
-    recipe = changed(tiny.get_config(), {"data.root": str(cache / "prepared")})
-    variants = {"plain": recipe, "better": recipe}
-    config = comparison("It works", variants, seeds=(3,), rates={"better": (0.05, 0.2)})
-    diverges = True
+    recipe = changed(
+        tiny.get_config(),
+        {"data.root": str(cache / "prepared"), "mesh.data": "8", "mesh.model": "1"},
+    )
+    too_high = changed(recipe, {"schedule.rate": 1e30})
+    variants = {"plain": too_high, "better": recipe}
+    config = comparison("It works", variants, seeds=(3,), rates={"better": (0.01, 1e30)})
     team = Team(place({}), **tiny.get_config().processes)
-    search = [(0, "1/4 better, rate 0.05: "), (4, "2/4 better, rate 0.2: ")]
-    measured = [(8, "3/4 plain, seed 3: "), (16, "4/4 better, seed 3: ")]
-    for expected in ([*search, measured[0]], search[:1]):
-        with pytest.raises(DivergedError, match=r"^plain, seed 3: step 7: the loss is nan"):
-            experiment(config, tmp_path, team, {})
-        assert capsys.readouterr().out.startswith("better, rate 0.2: step 7: the loss is nan")
-        assert trained == expected
-        trained.clear()
 
-    diverges = False
-    config.variants.plain = changed(config.variants.plain, {"batch_size": 16})  # another run
-    for _ in range(2):
+    def tell() -> tuple[dict[str, Any], str, str]:
         assert experiment(config, tmp_path, team, {}) == 0
-        assert trained == [search[0], *measured]
-        trained.clear()
+        said = capsys.readouterr()
+        return json.loads((tmp_path / "results.json").read_text())["variants"], *said
+
+    variants, out, err = tell()
+    assert re.search("^better, rate 1e\\+30: step .*nan", out, re.MULTILINE)
+    assert re.search("^plain, seed 3: step .*nan", out, re.MULTILINE)
+    assert "3/4 plain, seed 3:  33%" in err  # the steps that the search has left out are passed
+    assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
+    assert "nan" in variants["plain"]["runs"]["3"]["diverged"]
+    assert variants["better"]["tried"]["1e+30"] is None
+    assert variants["better"]["runs"]["3"]["measured"] > 0
+
+    again, out, err = tell()
+    assert again == variants
+    assert out.count("remove it to try again") == 2
+    assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
+
+    config.variants.plain = changed(recipe, {"batch_size": 16})  # another run
+    variants, out, _ = tell()
+    assert variants["plain"]["runs"]["3"]["measured"] > 0
+    assert out.count("remove it to try again") == 1
+
+
+def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
+    tmp_path: Path, cache: Path
+) -> None:
+    recipe = changed(tiny.get_config(), {"data.root": str(cache / "prepared")})
+    config = comparison("It works", {"plain": recipe, "better": recipe}, seeds=(3,))
+    last = write_run(tmp_path / "better/seed3", [0.5], 0.3)
+    (last / "config.json").write_text(json.dumps(changed(recipe, {"seed": 4}).to_dict()))
+    team = Team(place({}), **recipe.processes)
+    with pytest.raises(UserError, match=r"better/seed3 was made with other settings"):
+        experiment(config, tmp_path, team, {})
+    assert not (tmp_path / "plain/seed3/config.json").exists()
 
 
 @pytest.mark.parametrize(

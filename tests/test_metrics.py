@@ -19,10 +19,9 @@ from src.metrics import RunLog, read_lines
 def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100, **more) -> RunLog:
     config = tiny.get_config()
     config.log_every = every
-    bar = Bar(total, shown=True)
-    return RunLog(
-        workdir, config, start, start, total, Fraction(10), classes=10, bar=bar, writes=True, **more
-    )
+    if "bar" not in more:
+        more |= {"bar": Bar(total, shown=True), "writes": True}
+    return RunLog(workdir, config, start, start, total, Fraction(10), classes=10, **more)
 
 
 def metrics(loss: float, grad_norm: float = 1.0) -> dict[str, jnp.ndarray]:
@@ -119,6 +118,29 @@ def test_a_loss_that_stays_at_chance_is_pointed_out_once(
             log.step(step, 0.01, metrics(math.log(10)))
         log.catch_up()
     assert capsys.readouterr().err.count("ln(classes) = 2.303") == 1
+
+
+def test_of_several_processes_one_points_it_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with log_of(tmp_path, bar=Bar(100, shown=False), writes=False) as log:
+        for step in range(1, 101):
+            log.step(step, 0.01, metrics(math.log(10)))
+        log.catch_up()
+    assert capsys.readouterr().err == ""
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_bar_counts_the_steps_before_an_interruption_on_top_of_those_of_other_runs(
+    tmp_path: Path,
+) -> None:
+    with Bar(200, shown=True) as bar:
+        bar.begin("2/2 again", 100)
+        with log_of(tmp_path, start=8, bar=bar, writes=True) as log:
+            for step in range(9, 12):
+                log.step(step, 0.01, metrics(1))
+            log.catch_up()
+        assert bar.n == 111
 
 
 def test_a_loss_that_falls_is_not_pointed_out(

@@ -71,7 +71,7 @@ def test_a_single_seed_is_called_so(tmp_path: Path) -> None:
     found = collected(tmp_path, of_two_variants(seeds=(3,)), runs)
     assert list(found["variants"]["plain"]["runs"]) == ["3"]
     said = conclusion.sentences(found)
-    assert "30.00% against 40.00% (none, one seed)" in said
+    assert "30.00% against 40.00% (in training 50.00% against 50.00%) (none, one seed)" in said
 
 
 def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
@@ -98,10 +98,42 @@ def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> N
     config = of_two_variants(until_training_error=0.25, reference="better")
     found = collected(tmp_path, config, runs)
     said = conclusion.sentences(found)
-    assert "plain against better: not within 24 steps with 1 of 2 seeds against 1.0" in said
+    assert (
+        "plain against better: 1.0 epochs with 1 of 2 seeds, not within 24 steps with 1 of 2 seeds "
+        "against 1.0 ± 0.0 epochs"
+    ) in said
     missed = {"plain": [([0.5], 0.4), ([0.5], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
     said = conclusion.sentences(collected(tmp_path, config, missed))
     assert "plain against better: not within 24 steps against 1.0" in said
+
+
+def test_runs_that_diverged_are_part_of_the_outcome(tmp_path: Path) -> None:
+    runs = {
+        "plain": [([0.9],), ([0.5], 0.40), ([0.5], 0.42)],
+        "better": [([],), ([],), ([],)],
+    }
+    config = of_two_variants(seeds=(0, 1, 2))
+    found = collected(tmp_path, config, runs, plain=0.39, better=None)
+    assert found["split"] == "test"
+    plain, better = (list(of_variant["runs"].values()) for of_variant in found["variants"].values())
+    assert [run["measured"] for run in plain] == [None, 0.40, 0.42]
+    assert plain[0]["diverged"] == "step 7: the loss is nan"
+    assert (plain[0]["epochs"], better[0]["epochs"]) == (1, 0)
+    shown = "41.00 ± 1.41% with 2 of 3 seeds, diverged with 1 of 3 seeds"
+    rows = conclusion.table(found).splitlines()
+    assert rows[2] == f"| plain | 40% | {shown} | 50.00% | 9 | 0.02 | 3 | 1 | 1.5 min |"
+    assert rows[3].startswith("| the average of 2 |  | 39.00% |")
+    assert rows[4] == "| better |  | diverged |  | 9 | 0.02 | 3 | 0 |  |"
+    said = conclusion.sentences(found)
+    assert f"better against plain: diverged against {shown}" in said
+    assert "the average of its 2 networks 39.00%, 2.00 points less than one by itself" in said
+    assert "the average of 2</text>" in drawing(found, tmp_path)
+
+
+def test_what_diverged_is_not_compared_with_what_was_published(tmp_path: Path) -> None:
+    runs = {"plain": [([0.9],)], "better": [([0.5], 0.3)]}
+    found = collected(tmp_path, of_two_variants(seeds=(0,), reference=""), runs)
+    assert "plain diverged (published: 40%); better 30.00%" in conclusion.sentences(found)
 
 
 def test_a_lucky_line_is_no_training_error_that_was_reached(tmp_path: Path) -> None:
@@ -192,7 +224,10 @@ def test_variants_are_compared_each_with_its_own(tmp_path: Path) -> None:
     found = collected(tmp_path, config, {name: [([0.5], error)] for name, error in errors})
     said = conclusion.sentences(found)
     assert "Measured: crops has 10.00 points less than none," in said
-    assert "; crops, colour has 2.00 points less than crops, 28.00% against 30.00%;" in said
+    assert (
+        "; crops, colour has 2.00 points less than crops, 28.00% against 30.00% "
+        "(in training 50.00% against 50.00%);"
+    ) in said
     assert "; other 50.00% (" in said
 
 

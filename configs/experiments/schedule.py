@@ -22,7 +22,8 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
         held_out = {"data.train_split": "train[:90%]", "data.eval_split": "train[90%:]"}
         constant = changed(constant, held_out)
     return comparison(
-        "The rate is divided by ten when the validation error stops improving (section 5)",
+        "Dividing the rate by ten when the validation error stops improving lowers the error (the "
+        "heuristic of section 5)",
         {"constant": constant, "plateau": changed(constant, {"schedule.name": "plateau"})},
         reference="constant",
         seeds=(0, 1),
