@@ -165,7 +165,7 @@ def check_data(workdir: Path, data: Prepared) -> None:
 
 
 def _few(names: list[str]) -> str:
-    return f"{len(names)}, {', '.join(names[:3])}…"
+    return f"{len(names)}, {', '.join(names[:3])}{'…' * (len(names) > 3)}"
 
 
 def _has_begun(workdir: Path) -> bool:
@@ -185,7 +185,11 @@ def read_config(workdir: Path) -> ConfigDict:
     """
     path = workdir / "config.json"
     if not path.exists():
-        raise UserError(f"workdir {workdir}: no config.json there, so no run; train one first")
+        inside = [
+            str(it.parent) for depth in ("*", "*/*") for it in workdir.glob(f"{depth}/{path.name}")
+        ]
+        hint = f"give one of the {_few(sorted(inside))}" if inside else "train one first"
+        raise UserError(f"workdir {workdir}: no config.json there, so no run; {hint}")
     try:
         return ConfigDict(_with_tuples(json.loads(path.read_text())))
     except ValueError as error:

@@ -41,17 +41,14 @@ def show(run: Run) -> dict[str, Any]:
     # As in training, the noise is added to what the mean was subtracted from.
     places = np.full((1, 2), start, np.int32), np.zeros(1, bool)
     less = augment.subtract_mean(centre[None], statistics.mean, *places, config.mean)
-    noisy = augment.colour_noise(
-        less.repeat(SHOWN, axis=0),
-        keys,
-        statistics.deviations,
-        statistics.directions,
-        config.colour,
-    )
-    added = np.asarray(noisy - less)
-    seen = np.clip(added + centre, 0, 255).round().astype(np.uint8)
-    means = added.mean(axis=(1, 2)).round().astype(int)
-    shifts = ["red {:+d}, green {:+d}, blue {:+d}".format(*mean) for mean in means]
+    noise = keys, statistics.deviations, statistics.directions, config.colour
+    noisy = augment.colour_noise(less.repeat(SHOWN, axis=0), *noise)
+    seen = np.clip(np.asarray(noisy - less) + centre, 0, 255).round().astype(np.uint8)
+    added = np.asarray(augment.colour_noise(np.zeros((SHOWN, 1, 1, 3), np.float32), *noise))
+    shifts = [
+        "red {:+d}, green {:+d}, blue {:+d}".format(*colour.round().astype(int))
+        for colour in added[:, 0, 0]
+    ]
     shifts = [words.replace("-", "−") for words in shifts]
     return {
         "image": photo(whole),

@@ -69,11 +69,11 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
 
 
 def _names(workdirs: Sequence[Path]) -> list[str]:
-    """What tells the runs apart: their folders' names, with the parents' where needed."""
-    names = [workdir.resolve().name for workdir in workdirs]
-    if len(set(names)) < len(names):
-        names = ["/".join(workdir.resolve().parts[-2:]) for workdir in workdirs]
-    return names
+    """What tells the runs apart: the shortest ends of their paths that do."""
+    paths = [workdir.resolve().parts for workdir in workdirs]
+    depths = range(1, max(map(len, paths)) + 1)
+    enough = next(d for d in depths if len({path[-d:] for path in paths}) == len(set(paths)))
+    return ["/".join(path[-enough:]) for path in paths]
 
 
 def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:

@@ -19,27 +19,13 @@ from configs import cifar
 from src.classifier import load
 from src.errors import UserError
 from src.metrics import read_lines
-from src.place import place
-from src.processes import Team
 from src.report import __main__ as command
 from src.report import facts, page, svg
 from src.report.run import Run
-from src.train import train
+from trained import trained
 
 SECTIONS = ("curves", "network", "kernels", "examples", "neighbours", "maps", "confusion")
 SECTIONS += ("augmentation", "settings")
-
-
-def trained(root: Path, name: str, config: ConfigDict) -> Path:
-    config.data.root = str(root / "prepared")
-    config.mesh.data, config.mesh.model = "8", "1"
-    assert train(config, root / name, Team(place({}), **config.processes)) == 0
-    return root / name
-
-
-@pytest.fixture(scope="module")
-def workdir(cache: Path) -> Path:
-    return trained(cache, "report", tiny.get_config())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +55,8 @@ def test_the_page_has_the_runs_numbers(written, workdir: Path):
     named = {colour for colour in svg._VARIABLES if colour in text}
     assert not named
     assert "network after 24 steps, the newest checkpoint" in text
-    assert "AlexNet (paper), varied in 2 towers, trained on digits" in text
+    assert "<h1>AlexNet (paper), varied · digits</h1>" in text
+    assert "report: 2 towers, trained on 1,437 images of 10 classes" in text
 
 
 def test_the_numbers_are_of_the_checkpoints_own_step(workdir: Path):
@@ -271,6 +258,24 @@ def test_folders_without_a_run_or_a_checkpoint_are_mistakes(workdir: Path, tmp_p
         shutil.copy(workdir / name, tmp_path / name)
     with pytest.raises(UserError, match="checkpoint"):
         page.write([tmp_path])
+
+
+def test_the_folder_of_several_runs_is_none_but_names_them(tmp_path: Path):
+    for name in ("relu/seed0", "relu/seed1", "tanh/seed0", "tanh/seed1"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"so no run; give one of the 4, \S+relu/seed0, .*…$"):
+        page.write([tmp_path])
+
+
+def test_runs_are_called_by_the_shortest_ends_of_their_paths_that_differ():
+    def named(*workdirs: str) -> list[str]:
+        return page._names([Path(workdir) for workdir in workdirs])
+
+    assert named("/a/relu/seed0") == ["seed0"]
+    assert named("/a/relu/seed0", "/a/relu/seed1") == ["seed0", "seed1"]
+    assert named("/a/x/seed0", "/b/x/seed0") == ["a/x/seed0", "b/x/seed0"]
+    assert named("/a/x", "/a/x", "/a/y") == ["x", "x", "y"]
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch):

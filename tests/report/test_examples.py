@@ -1,0 +1,157 @@
+"""What the page shows of images, against the images and the network themselves."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix
+
+from src.report import augmentation, guesses, maps, neighbours
+from src.report.pictures import photo
+from src.report.run import Examples, Run
+
+
+@pytest.fixture(scope="module")
+def run(workdir: Path) -> Run:
+    return Run(workdir)
+
+
+def whole(run: Run, split: str) -> Examples:
+    return run.read(split, np.arange(run.data.num_examples[split]))
+
+
+def pixels_of(address: str) -> np.ndarray:
+    encoded = np.frombuffer(base64.b64decode(address.partition(",")[2]), np.uint8)
+    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(float)
+
+
+def test_the_mistakes_are_the_wrong_guesses_that_were_surest(run: Run) -> None:
+    test = whole(run, "test")
+    p = run.classifier(test.pixels, views=1)
+    names = np.array(run.class_names)
+    wrong = [i for i in range(len(p)) if p[i].argmax() != test.labels[i]]
+    worst = sorted(wrong, key=lambda i: -p[i].max())[: guesses.SHOWN]
+    shown = guesses.mistakes(run, guesses.guess(run))
+    assert [one["percent"] for one in shown] == pytest.approx([100 * p[i].max() for i in worst])
+    assert [one["image"] for one in shown] == [photo(test.pixels[i]) for i in worst]
+    assert [one["guess"] for one in shown] == [names[p[i].argmax()] for i in worst]
+    assert [one["label"] for one in shown] == [names[test.labels[i]] for i in worst]
+
+
+def test_what_is_mixed_up_is_counted(run: Run) -> None:
+    test = whole(run, "test")
+    guessed = run.classifier(test.pixels, views=1).argmax(axis=1)
+    counts = confusion_matrix(test.labels, guessed, labels=range(10))
+    pairs = guesses.matrix(run, guesses.guess(run))["pairs"]
+    shown = [run.class_names.index(pair["label"]) for pair in pairs]
+    taken_for = [run.class_names.index(pair["guess"]) for pair in pairs]
+    assert [pair["count"] for pair in pairs] == counts[shown, taken_for].tolist()
+    assert [pair["of"] for pair in pairs] == counts.sum(axis=1)[shown].tolist()
+    off_diagonal = counts[~np.eye(10, dtype=bool)]
+    assert [pair["count"] for pair in pairs] == sorted(off_diagonal, reverse=True)[: len(pairs)]
+
+
+def test_bars_are_of_the_likeliest_classes_and_the_true_one_is_marked(run: Run) -> None:
+    test = whole(run, "test")
+    places = {photo(pixels): i for i, pixels in enumerate(test.pixels)}
+    shown = guesses.examples(run)
+    assert len(shown) == guesses.SHOWN
+    for one in shown:
+        i = places[one["image"]]
+        (p,) = run.classifier(test.pixels[i : i + 1], views=1)
+        likeliest = sorted(range(10), key=lambda k: -p[k])[:5]
+        assert one["label"] == run.class_names[test.labels[i]]
+        assert [bar["name"] for bar in one["bars"]] == [run.class_names[k] for k in likeliest]
+        assert [bar["percent"] for bar in one["bars"]] == pytest.approx(
+            100 * p[likeliest], rel=1e-4
+        )
+        assert [bool(bar["true"]) for bar in one["bars"]] == [
+            k == test.labels[i] for k in likeliest
+        ]
+
+
+def test_neighbours_are_the_nearest_of_all_training_images(run: Run) -> None:
+    shown = neighbours.show(run, among=10**6)
+    test, train = whole(run, "test"), whole(run, "train")
+    queries = {photo(pixels): i for i, pixels in enumerate(test.pixels)}
+    rows = [queries[row["image"]] for row in shown["rows"]]
+    spaces = {
+        "features": [run.classifier.features(some.pixels, "fc7") for some in (test, train)],
+        "pixels": [some.pixels for some in (test, train)],
+    }
+    for kind, (of_test, of_train) in spaces.items():
+        same = 0
+        for i, row in zip(rows, shown["rows"], strict=True):
+            difference = of_train.astype(float) - of_test[i].astype(float)
+            distances = (difference.reshape(len(difference), -1) ** 2).sum(axis=1)
+            nearest = np.argsort(distances, kind="stable")[: neighbours.NEAREST]
+            assert [one["image"] for one in row[kind]] == [photo(train.pixels[k]) for k in nearest]
+            assert [one["label"] for one in row[kind]] == [
+                run.class_names[train.labels[k]] for k in nearest
+            ]
+            same += int((train.labels[nearest] == test.labels[i]).sum())
+        assert shown["same"][kind] == same
+
+
+def test_crops_are_parts_of_the_image_where_it_says(run: Run) -> None:
+    shown = augmentation.show(run)
+    train = whole(run, "train")
+    (i,) = (i for i, pixels in enumerate(train.pixels) if photo(pixels) == shown["image"])
+    assert len(shown["crops"]) == augmentation.SHOWN
+    for one in shown["crops"]:
+        said = re.fullmatch(r"row (\d+), column (\d+)(, mirrored)?", one["words"])
+        assert said
+        row, column = int(said[1]), int(said[2])
+        part = train.pixels[i][row : row + shown["crop"], column : column + shown["crop"]]
+        assert one["image"] == photo(np.fliplr(part) if said[3] else part)
+        left, top = (f"{100 * place / shown['size']:.2f}%" for place in (column, row))
+        assert one["frame"] == f"left: {left}; top: {top}"
+    assert len({one["words"] for one in shown["crops"]}) > 1
+
+
+@pytest.mark.parametrize(("form", "divisor"), [("deviations", 1.1), ("eigenvalues", 1)])
+def test_the_colours_that_are_added_are_told(workdir: Path, form: str, divisor: float) -> None:
+    run = Run(workdir)
+    run.config.augment.colour = form
+    shown = augmentation.show(run)
+    (whole_image,) = run.draw("train", 1).pixels
+    start = (shown["size"] - shown["crop"]) // 2
+    centre = np.s_[start : start + shown["crop"], start : start + shown["crop"]]
+    mean = run.data.statistics.mean[centre]
+    expected = (whole_image[centre].astype(float) - mean) / divisor + mean
+    for one in shown["colours"]:
+        colour = [
+            int(number) for number in re.findall("[+-][0-9]+", one["words"].replace("−", "-"))
+        ]
+        seen = pixels_of(one["image"])
+        inside = (seen > 5) & (seen < 250)  # what is not cut off
+        off = np.where(inside, seen - np.clip(expected + colour, 0, 255), np.nan)
+        np.testing.assert_allclose(np.nanmean(off, axis=(0, 1)), 0, atol=2)
+    assert len({one["words"] for one in shown["colours"]}) > 1
+
+
+def test_the_second_picture_of_a_layer_is_of_the_second_tower(workdir: Path) -> None:
+    run = Run(workdir)
+    first = run.classifier.params["conv1"]
+    run.classifier.params["conv1"] = {
+        "kernel": first["kernel"].at[1].set(0),
+        "bias": first["bias"].at[1].set(0),
+    }
+    conv1, *_, fc7 = layers = maps.show(run)["layers"]
+    assert [layer["name"] for layer in layers] == run.layers[:-1]
+    assert conv1["active"][0] > 0
+    assert conv1["active"][1] == 0
+    is_dark = [len(np.unique(pixels_of(image).sum(axis=2))) for image in conv1["images"]]
+    assert is_dark[0] > 10
+    assert is_dark[1] <= 2  # its maps, and the gaps
+    assert (conv1["kind"], fc7["kind"], fc7["count"]) == ("maps", "units", 16)
+
+
+def test_what_a_page_tells_of_features_is_of_fc7(run: Run) -> None:
+    shown: dict[str, Any] = neighbours.show(run, among=50)
+    assert (shown["layer"], shown["among"], shown["total"]) == ("fc7", 50, 1437)
+    assert shown["of"] == neighbours.QUERIES * neighbours.NEAREST
