@@ -10,7 +10,7 @@ train: $(VENV)/base
 	$(BIN)/python -m src.main --config=configs/alexnet.py
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
