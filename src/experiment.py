@@ -24,7 +24,7 @@ from src import conclusion, joining, outcome, settings
 from src import workdir as workdirs
 from src.bar import Bar
 from src.cli import new_flags, run
-from src.data.prepare import prepare
+from src.data.prepare import Prepared, prepare
 from src.errors import DivergedError, UserError
 from src.evaluate import average
 from src.mesh import make_mesh
@@ -33,7 +33,6 @@ from src.processes import Team
 from src.stopping import leave_when_asked
 from src.train import steps, train
 from src.whole import whole
-from src.workdir import differences, read_config
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -91,8 +90,11 @@ def experiment(
     candidates = list(_candidates(config, tried, workdir))
     known = [name for name in config.order if name in tried or name not in config.rates]
     _check_folders([*candidates, *_runs(config, known, tried, workdir)], team)
-    begins = _begins(config, candidates, team)
-    with Bar(begins.pop(), shown=team.is_first) as bar:
+    data = {}
+    for name in config.order:
+        data[name] = team.in_turn(functools.partial(prepare, **config.variants[name].data))
+    begins, total = _begins(config, candidates, data)
+    with Bar(total, shown=team.is_first) as bar:
         for number, candidate in enumerate(candidates):
             if status := _train(candidate, team, bar, number, begins):
                 return status
@@ -106,7 +108,7 @@ def experiment(
         averages = _averages(folders, team, bar) if config.average else {}
 
     if team.is_first:
-        here = outcome.collect(config, folders, tried, averages)
+        here = outcome.collect(config, folders, tried, averages, data[config.order[0]].eval_split)
         found = joining.join(config, [here, *elsewhere.values()])
         (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
         said = f"{conclusion.table(found)}\n{conclusion.sentences(found)}"
@@ -117,55 +119,61 @@ def experiment(
 
 
 def _check_folders(runs: Sequence[Run], team: Team) -> None:
-    """Finds at once what would else stop a later run, hours after the first has begun."""
+    """Finds at once what would else stop one of these hours after the first has begun."""
     for _, _, recipe, folder in runs:
         make_mesh(recipe.model.towers, recipe.batch_size, **recipe.mesh)
         team.in_turn(functools.partial(workdirs.check, folder, recipe))
 
 
-def _begins(config: ConfigDict, candidates: Sequence[Run], team: Team) -> list[int]:
-    """How many steps there are before each run, and at last that of all."""
-    data = {}
-    for name in config.order:
-        data[name] = team.in_turn(functools.partial(prepare, **config.variants[name].data))
+def _begins(
+    config: ConfigDict, candidates: Sequence[Run], data: Mapping[str, Prepared]
+) -> tuple[list[int], int]:
+    """How many steps there are before each run, and in all."""
     searched = [steps(candidate.recipe, data[candidate.variant]) for candidate in candidates]
     of_a_seed = [steps(config.variants[name], data[name]) for name in config.order]
-    return [0, *itertools.accumulate(searched + of_a_seed * len(config.seeds))]
+    *begins, total = itertools.accumulate(searched + of_a_seed * len(config.seeds), initial=0)
+    return begins, total
 
 
 def _train(of: Run, team: Team, bar: Bar, number: int, begins: Sequence[int]) -> int:
     """As `train`, but tells of a run that diverges, and doesn't train it again the next time."""
     bar.begin(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
-    remembered = of.folder / outcome.DIVERGED
-    if remembered.exists() and not differences(read_config(of.folder), of.recipe):
-        if team.is_first:
-            bar.write(f"{remembered.read_text()} ({remembered}: remove it to try again)")
-        return 0
-    if team.is_first:
-        remembered.unlink(missing_ok=True)  # it was of other settings
+    memory = of.folder / outcome.DIVERGED
     try:
+        if team.in_turn(functools.partial(_is_remembered, memory, of.recipe)):
+            raise DivergedError(f"{memory.read_text()} ({memory}: remove it to try again)")
         return train(of.recipe, of.folder, team, bar)
     except DivergedError as error:
-        named = f"{of.variant}, {of.what}: {error}"
+        told = f"{of.variant}, {of.what}: {error}"
         if team.is_first:
-            with whole(remembered) as incomplete:
-                incomplete.write_text(named)
-            bar.write(named)
+            bar.write(told)
+            if not memory.exists():
+                with whole(memory) as incomplete:
+                    incomplete.write_text(str(error))
         return 0
+
+
+def _is_remembered(memory: Path, recipe: ConfigDict) -> bool:
+    """Whether the run has diverged before; forgets it if that was with other settings."""
+    if memory.exists() and workdirs.other_settings(memory.parent, recipe):
+        memory.unlink(missing_ok=True)  # another process may have
+    return memory.exists()
 
 
 def _averages(
     folders: Mapping[str, Sequence[Path]], team: Team, bar: Bar
 ) -> dict[str, float | None]:
     """By variant, the top-1 error of the average of the networks that have not diverged."""
-    averages: dict[str, float | None] = {}
+    averages: dict[str, float | None] = dict.fromkeys(folders)
     for name, of_variant in folders.items():
         bar.begin(f"average of {name}", bar.n)
-        finished = [folder for folder in of_variant if (folder / "result.json").exists()]
-        averages[name] = None
-        if finished:
+        if finished := team.in_turn(functools.partial(_finished, of_variant)):
             averages[name] = average(finished, before_batch=team.progressed)["top1_error"]
     return averages
+
+
+def _finished(folders: Sequence[Path]) -> list[Path]:
+    return [folder for folder in folders if workdirs.read_result(folder)]
 
 
 def _candidates(
@@ -187,8 +195,8 @@ def _tried(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
     """By variant and rate, the training loss that it came to; infinite where it diverged."""
     tried: dict[str, dict[float, float]] = {}
     for variant, _, recipe, folder in candidates:
-        finished = (folder / "result.json").exists()
-        loss = outcome.over_an_epoch(folder, "loss")[-1][1] if finished else math.inf
+        is_finished = workdirs.read_result(folder)
+        loss = outcome.over_an_epoch(folder, "loss")[-1][1] if is_finished else math.inf
         tried.setdefault(variant, {})[recipe.schedule.rate] = loss
     return tried
 

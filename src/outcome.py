@@ -74,20 +74,20 @@ def collect(
     folders: Mapping[str, Sequence[Path]],
     tried: Mapping[str, Mapping[float, float]],
     averages: Mapping[str, float | None],
+    split: str,
 ) -> dict[str, Any]:
     """All that is worth keeping of an experiment, as JSON.
 
     Args:
       config: see `configs.experiments.comparison`.
-      folders: of each variant's finished runs, in the order of the seeds.
+      folders: of each variant's runs, finished or diverged, in the order of the seeds.
       tried: the training loss that each learning rate of the search came to, by variant; infinite
         where it diverged.
-      averages: the top-1 error of the average of a variant's networks, by variant.
+      averages: the top-1 error of the average of a variant's networks, by variant; None where
+        all have diverged.
+      split: what the errors are of.
     """
     variants = {}
-    evaluations = (
-        line for runs in folders.values() for folder in runs for line in lines(folder, "evaluation")
-    )
     for name, runs in folders.items():
         of_runs = [_of_run(folder, config.until_training_error) for folder in runs]
         variants[name] = {
@@ -103,7 +103,7 @@ def collect(
     return {
         "claim": config.claim,
         "dataset": _dataset(config.variants[config.order[0]]),
-        "split": next((line["split"] for line in evaluations), "evaluation"),
+        "split": split,
         "reference": config.reference.to_dict(),
         "until_training_error": config.until_training_error,
         "search": config.search,

@@ -58,16 +58,18 @@ def check(workdir: Path, config: ConfigDict) -> None:
             f"workdir {workdir}: it has weights from elsewhere; train on from them with "
             f"--config.init_from={workdir} and another --workdir"
         )
-    differing = [
-        f"config.{name} was {before!r} and is {now!r}"
-        for name, before, now in differences(read_config(workdir), config)
-        if not name.startswith(FREE_TO_CHANGE)
-    ]
-    if differing:
+    if found := other_settings(workdir, config):
+        differing = [f"config.{name} was {before!r} and is {now!r}" for name, before, now in found]
         raise UserError(
             f"workdir {workdir} was made with other settings: {'; '.join(differing)}; "
             "give the former ones, or another --workdir"
         )
+
+
+def other_settings(workdir: Path, config: ConfigDict) -> list[tuple[str, Any, Any]]:
+    """As `differences` of the folder's run from a recipe, but for what is free to change."""
+    found = differences(read_config(workdir), config)
+    return [difference for difference in found if not difference[0].startswith(FREE_TO_CHANGE)]
 
 
 @contextlib.contextmanager
@@ -165,7 +167,7 @@ def check_data(workdir: Path, data: Prepared) -> None:
 
 
 def _few(names: list[str]) -> str:
-    return f"{len(names)}, {', '.join(names[:3])}{'…' * (len(names) > 3)}"
+    return f"{len(names)}, {', '.join(names[:3])}…"
 
 
 def _has_begun(workdir: Path) -> bool:
@@ -186,9 +188,9 @@ def read_config(workdir: Path) -> ConfigDict:
     path = workdir / "config.json"
     if not path.exists():
         inside = [
-            str(it.parent) for depth in ("*", "*/*") for it in workdir.glob(f"{depth}/{path.name}")
+            found.parent for depth in ("*", "*/*") for found in workdir.glob(f"{depth}/{path.name}")
         ]
-        hint = f"give one of the {_few(sorted(inside))}" if inside else "train one first"
+        hint = f"give one inside, such as {min(inside)}" if inside else "train one first"
         raise UserError(f"workdir {workdir}: no config.json there, so no run; {hint}")
     try:
         return ConfigDict(_with_tuples(json.loads(path.read_text())))

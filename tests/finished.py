@@ -62,5 +62,5 @@ def collected(
         ]
         for name, of_variant in runs.items()
     }
-    found = outcome.collect(config, folders, tried or {}, averages)
+    found = outcome.collect(config, folders, tried or {}, averages, "test")
     return json.loads(json.dumps(found))

@@ -14,7 +14,7 @@ from commands import run
 from runs import untrained
 from src import workdir as workdirs
 from src.data.pipeline import Batch
-from src.evaluate import Member, describe, evaluate
+from src.evaluate import Member, average, describe, evaluate
 from tests import miniature
 
 BATCHES, GLOBAL_BATCH, CLASSES = 8, 2, 3
@@ -69,6 +69,12 @@ def test_what_the_command_finds_is_kept_beside_the_run(workdir: Path, cache: Pat
     assert kept is not None
     assert (kept["step"], kept["views"], kept["split"], kept["examples"]) == (0, 10, "test", 360)
     assert done.stdout == f"test: {describe(kept)}\n"
+
+
+def test_it_is_told_before_each_batch_that_an_average_goes_on(workdir: Path) -> None:
+    told: list[None] = []
+    average([workdir], before_batch=lambda: told.append(None))
+    assert len(told) == -(-360 // workdirs.read_config(workdir).batch_size)
 
 
 def test_a_run_can_be_evaluated_where_nothing_can_be_kept(workdir: Path, cache: Path) -> None:

@@ -184,10 +184,12 @@ def test_variants_trained_on_two_machines_are_told_of_together(tmp_path: Path, c
 
 
 @pytest.mark.slow
-def test_networks_are_averaged_by_all_processes(tmp_path: Path, cache: Path) -> None:
+def test_networks_are_averaged_by_all_processes_but_for_those_that_diverged(
+    tmp_path: Path, cache: Path
+) -> None:
     contract = {"COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "NUM_PROCESSES": "2"}
     flags = ["--config=tests/tiny_experiment.py", f"--workdir={tmp_path}", "--config.average=True"]
-    flags += ["--config.order=('relu',)", "--config.seeds=0,1"]
+    flags += ["--config.seeds=0,1", "--config.variants.tanh.schedule.rate=1e30"]
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "src.experiment", *flags],
@@ -197,7 +199,9 @@ def test_networks_are_averaged_by_all_processes(tmp_path: Path, cache: Path) -> 
         for index in ("0", "1")
     ]
     assert [process.wait(SOON) for process in started] == [0, 0]
-    (of_relu,) = json.loads((tmp_path / "results.json").read_text())["variants"].values()
+    of_relu, of_tanh = json.loads((tmp_path / "results.json").read_text())["variants"].values()
+    assert ["diverged" in run for run in of_tanh["runs"].values()] == [True, True]
+    assert of_tanh["average"] is None
     members = [tmp_path / "relu" / f"seed{seed}" for seed in of_relu["runs"]]
     assert of_relu["average"] == pytest.approx(average(members)["top1_error"])
 
@@ -210,8 +214,8 @@ def test_a_run_that_diverges_is_told_of_and_not_trained_again(
         {"data.root": str(cache / "prepared"), "mesh.data": "8", "mesh.model": "1"},
     )
     too_high = changed(recipe, {"schedule.rate": 1e30})
-    variants = {"plain": too_high, "better": recipe}
-    config = comparison("It works", variants, seeds=(3,), rates={"better": (0.01, 1e30)})
+    recipes = {"plain": too_high, "better": recipe}
+    config = comparison("It works", recipes, seeds=(3,), rates={"better": (0.01, 1e30)})
     team = Team(place({}), **tiny.get_config().processes)
 
     def tell() -> tuple[dict[str, Any], str, str]:

@@ -15,7 +15,7 @@ from launched import SOON, command, started, wait_for_steps
 from runs import assert_same_run
 from src.errors import LostProcessError
 
-LOST_AFTER = 5
+LOST_AFTER = 8
 PORT = 29400
 
 

@@ -45,6 +45,16 @@ def test_seeds_may_be_of_one_variant_alone(tmp_path: Path) -> None:
     assert said.endswith("(none, 1 to 3 seeds).\n")
 
 
+def test_a_run_that_diverged_elsewhere_is_part_of_the_outcome(tmp_path: Path) -> None:
+    here = part(("plain", "better"), (1,))
+    there = collected(tmp_path / "there", part(("better",), (0,)), {"better": [([0.9],)]})
+    joining.check(here, {THERE: there})
+    found = joining.join(here, [results(tmp_path, here), there])
+    assert (
+        "better against plain: 41.00% with 1 of 2 seeds, diverged with 1 of 2 seeds against 41.00%"
+    ) in conclusion.sentences(found)
+
+
 def test_what_was_searched_for_elsewhere_holds_here(tmp_path: Path) -> None:
     searches = {"rates": {"better": (0.01, 0.02)}}
     there = results(

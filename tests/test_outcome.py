@@ -114,7 +114,6 @@ def test_runs_that_diverged_are_part_of_the_outcome(tmp_path: Path) -> None:
     }
     config = of_two_variants(seeds=(0, 1, 2))
     found = collected(tmp_path, config, runs, plain=0.39, better=None)
-    assert found["split"] == "test"
     plain, better = (list(of_variant["runs"].values()) for of_variant in found["variants"].values())
     assert [run["measured"] for run in plain] == [None, 0.40, 0.42]
     assert plain[0]["diverged"] == "step 7: the loss is nan"
@@ -163,7 +162,7 @@ def test_steps_weigh_the_same_in_a_training_error_whatever_their_line(tmp_path: 
 
 def collected_of_one(folder: Path, **changes) -> dict:
     config = comparison("It works", {"plain": tiny.get_config("none")}, seeds=(0,), **changes)
-    found = outcome.collect(config, {"plain": [folder]}, {}, {})
+    found = outcome.collect(config, {"plain": [folder]}, {}, {}, "test")
     return found["variants"]["plain"]["runs"]["0"]
 
 

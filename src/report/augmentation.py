@@ -44,6 +44,7 @@ def show(run: Run) -> dict[str, Any]:
     noise = keys, statistics.deviations, statistics.directions, config.colour
     noisy = augment.colour_noise(less.repeat(SHOWN, axis=0), *noise)
     seen = np.clip(np.asarray(noisy - less) + centre, 0, 255).round().astype(np.uint8)
+    # Of black images, for the authors' form also makes a bit darker what there is.
     added = np.asarray(augment.colour_noise(np.zeros((SHOWN, 1, 1, 3), np.float32), *noise))
     shifts = [
         "red {:+d}, green {:+d}, blue {:+d}".format(*colour.round().astype(int))
