@@ -15,12 +15,12 @@ NETWORK              epochs                      published test error
 conv-local-13pct     140, 10 ÷ 10, 10 ÷ 100        13%
 conv-local-11pct     500, 10 ÷ 10, 10 ÷ 100        11%
 
-The files state the epochs of 80sec (but for how many come after the eighth), 18pct and conv-
-local-11pct. 19pct has those of 18pct here; 19pct-translations has 100 more at the full rate, since
-with crops the training error was still falling after 120 (140 epochs came to 15.35%). conv-
-local-13pct has those of scripts that follow cuda-convnet's page on its methodology, which agree
-with the times that its front page states: 25 minutes, and 75 for conv-local-11pct. Of the locally
-connected networks' epochs the first 100, or about 350, had a fifth of the images kept for
+The files state the epochs of 80sec (but for how many come after the eighth), 18pct and
+conv-local-11pct. 19pct has those of 18pct here; 19pct-translations has 100 more at the full rate,
+since with crops the training error was still falling after 120 (140 epochs came to 15.35%).
+conv-local-13pct has those of scripts that follow cuda-convnet's page on its methodology, which
+agree with the times that its front page states: 25 minutes, and 75 for conv-local-11pct. Of the
+locally connected networks' epochs the first 100, or about 350, had a fifth of the images kept for
 validation, and only the weights' rates dropped in the end; here all images are trained on from the
 first epoch on, and the biases' rates drop as well. cuda-convnet's test on several views had nine of
 them until its version with conv-local-11pct, and from there on ten, half of them mirrored. What
