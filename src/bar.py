@@ -31,10 +31,11 @@ class Bar(tqdm):
         self.set_description(name, refresh=False)
         self.set_postfix_str("", refresh=False)
         self.go_to(step)
+        self.refresh()
 
     def go_to(self, step: int) -> None:
         """Counts the steps up to this one without their time: some were done before, or never."""
-        if not self.disable:
+        if not self.disable and step != self.n:
             self.initial += step - self.n
             self.n = step
             self.refresh()
