@@ -137,6 +137,17 @@ def test_ten_steps_are_the_same_on_any_mesh(shape):
     assert other.states[-1].step == one.states[-1].step == STEPS
 
 
+def test_the_next_step_is_not_compiled_anew():
+    fields, mesh = recipe(), miniature.mesh(2, 2)
+    state = create_state(fields, NUM_CLASSES, mesh)
+    step = make_train_step(fields, NUM_CLASSES, mesh)
+    batch = to_devices(mesh, miniature.batch(fields), fields.batch_size)
+    statistics = replicate(mesh, miniature.statistics())
+    state, _ = step(state, batch, statistics, RATE)
+    with jax.no_tracing():
+        step(state, batch, statistics, RATE)
+
+
 def test_training_on_one_batch_learns_it():
     run = train((2, 2), "plain", stop=60, rate=0.01, **miniature.batch(recipe()))
     assert run.metrics[-1]["loss"] < 0.2 * run.metrics[0]["loss"]

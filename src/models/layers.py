@@ -59,7 +59,7 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.kernel = nnx.Param(_draw(init, rngs, shape))
-        self.bias = nnx.Param(jnp.full((shape[0], shape[-1]), bias))
+        self.bias = nnx.Param(jnp.full((shape[0], shape[-1]), bias, jnp.float32))
         self.stride = stride
         self.padding = padding
 
@@ -89,7 +89,7 @@ class LocalConv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.kernel = nnx.Param(_draw(init, rngs, shape))
-        self.bias = nnx.Param(jnp.full((*shape[:3], shape[-1]), bias))
+        self.bias = nnx.Param(jnp.full((*shape[:3], shape[-1]), bias, jnp.float32))
         self.size = size
         self.stride = stride
         self.padding = padding
@@ -144,7 +144,7 @@ class Dense(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.kernel = nnx.Param(_draw(init, rngs, shape))
-        self.bias = nnx.Param(jnp.full((shape[0], shape[-1]), bias))
+        self.bias = nnx.Param(jnp.full((shape[0], shape[-1]), bias, jnp.float32))
 
     def __call__(self, xs: Towers) -> Towers:
         return [

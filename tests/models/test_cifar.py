@@ -27,6 +27,7 @@ def network(name: str) -> AlexNet:
 def test_parameters(name: str, parameters: int) -> None:
     shapes = jax.tree.leaves(nnx.state(nnx.eval_shape(lambda: network(name))))
     assert sum(int(np.prod(leaf.shape)) for leaf in shapes) == parameters
+    assert not any(leaf.weak_type for leaf in shapes)  # else a step that changed it compiles anew
 
 
 @pytest.mark.parametrize(
