@@ -12,7 +12,10 @@ from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import load
 from src.data.prepare import prepare
+from src.place import place
+from src.processes import Team
 from src.step import create_state
+from src.train import train
 from tests import miniature
 
 
@@ -49,6 +52,12 @@ def assert_same_run(one: Path, other: Path, tolerance: float = 0) -> None:
     for a, b in zip(*metrics, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=tolerance)
         assert a["top1_error"] == pytest.approx(b["top1_error"], abs=10 * tolerance)
+
+
+def trained(config: ConfigDict, workdir: Path) -> Path:
+    """A run that is trained to its end, in this process."""
+    assert train(config, workdir, Team(place({}), **config.processes)) == 0
+    return workdir
 
 
 def untrained(config: ConfigDict, workdir: Path) -> Path:

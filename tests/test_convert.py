@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from commands import ROOT, run
 from configs import bvlc_alexnet, small
+from runs import trained
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import Classifier, load
@@ -22,10 +23,7 @@ from src.data.prepare import prepare
 from src.errors import UserError
 from src.models import cifar
 from src.models.presets import PRESETS, Architecture
-from src.place import place
-from src.processes import Team
 from src.step import create_state
-from src.train import train
 from src.weights import files
 from tests import miniature
 from tests.weights.others import CLASSES, CROP, NAMES, SIZE, caffemodel, drawn, recipe
@@ -130,7 +128,7 @@ def test_it_is_not_trained_in_place(imported: Path) -> None:
     config = recipe(bvlc_alexnet)
     config.data.root = str(imported / "prepared")
     with pytest.raises(UserError, match=r"train on from them with --config\.init_from"):
-        train(config, imported / "run", Team(place({}), **config.processes))
+        trained(config, imported / "run")
 
 
 def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
@@ -141,8 +139,8 @@ def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
     config.batch_size = 8
     config.duration = config.evaluate_every = "2 steps"
     config.schedule.boundaries = ()
-    assert train(config, tmp_path / "run", Team(place({}), **config.processes)) == 0
-    before, after = (on_one_device(path).params for path in (imported / "run", tmp_path / "run"))
+    workdir = trained(config, tmp_path / "run")
+    before, after = (on_one_device(path).params for path in (imported / "run", workdir))
     np.testing.assert_array_equal(before["conv2"]["kernel"], after["conv2"]["kernel"])
     assert np.abs(before["fc8"]["kernel"] - after["fc8"]["kernel"]).max() > 0
 

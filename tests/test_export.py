@@ -22,16 +22,13 @@ from PIL import Image
 import tiny
 from commands import ROOT, run
 from configs import cifar
-from runs import untrained
+from runs import trained, untrained
 from src import card, settings
 from src.classifier import Classifier, load
 from src.errors import UserError
 from src.export import export
 from src.models.alexnet import parameter_counts
 from src.models.presets import PAPER
-from src.place import place
-from src.processes import Team
-from src.train import train
 from src.weights import layout
 from tests import miniature
 
@@ -138,19 +135,18 @@ def test_an_onnx_file_has_its_weights_inside(root: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture(scope="module")
-def trained(root: Path) -> Path:
+def finished(root: Path) -> Path:
     config = two_towers()
     config.data.root = str(root / "prepared")
     config.duration = "2 steps"
-    assert train(config, root / "command", Team(place({}), **config.processes)) == 0
-    return root / "command"
+    return trained(config, root / "command")
 
 
 @pytest.fixture(scope="module")
-def exported(root: Path, trained: Path) -> Path:
+def exported(root: Path, finished: Path) -> Path:
     """What the command writes, under a name that is no trouble in Python."""
     out = root / "out" / """a"{b}'.jax"""
-    done = run("src.export", f"--workdir={trained}", f"--out={out}", cache=root)
+    done = run("src.export", f"--workdir={finished}", f"--out={out}", cache=root)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -175,7 +171,7 @@ def with_only(packages: list[str], folder: Path) -> str:
 
 @pytest.mark.parametrize("source", ["card", "README"])
 def test_the_script_runs_with_the_packages_that_are_named(
-    exported: Path, trained: Path, source: str, tmp_path: Path
+    exported: Path, finished: Path, source: str, tmp_path: Path
 ) -> None:
     text = {"card": exported.with_name("README.md"), "README": ROOT / "README.md"}[source]
     ((names, last, program),) = re.findall(
@@ -199,7 +195,7 @@ def test_the_script_runs_with_the_packages_that_are_named(
         env={"JAX_PLATFORMS": "cpu"},
     )
     assert done.returncode == 0, done.stderr
-    classifier = on_one_device(trained)
+    classifier = on_one_device(finished)
     pixels = np.asarray(Image.open(exported.with_name("photo.jpg")))
     (expected,) = classifier(pixels[None])
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -208,9 +204,9 @@ def test_the_script_runs_with_the_packages_that_are_named(
     assert [shown for shown, _ in lines] == [f"{expected[i]:.1%}" for i in order]
 
 
-def test_what_is_beside_it(exported: Path, trained: Path) -> None:
+def test_what_is_beside_it(exported: Path, finished: Path) -> None:
     about = json.loads(exported.with_name(f"{exported.name}.json").read_text())
-    result = json.loads((trained / "result.json").read_text())
+    result = json.loads((finished / "result.json").read_text())
     assert about["class_names"] == [str(digit) for digit in range(10)]
     assert about["input"]["shape"] == ["batch", 73, 73, 3]
     assert about["result"]["top1_error"] == result["top1_error"]
@@ -227,10 +223,10 @@ def test_what_is_beside_it(exported: Path, trained: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "net.json", "other.jax"])
-def test_a_folder_that_is_in_use_is_left_alone(trained: Path, tmp_path: Path, name: str) -> None:
+def test_a_folder_that_is_in_use_is_left_alone(finished: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=rf"has '{name}' already"):
-        export(trained, tmp_path / "net", "jax", "newest", None)
+        export(finished, tmp_path / "net", "jax", "newest", None)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
 
@@ -249,12 +245,12 @@ def test_a_folder_that_is_in_use_is_left_alone(trained: Path, tmp_path: Path, na
     ],
 )
 def test_places_where_it_can_not_be(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        export(trained, Path(out), "jax", "newest", None)
+        export(finished, Path(out), "jax", "newest", None)
 
 
 def test_without_a_run_nothing_is_made(tmp_path: Path) -> None:

@@ -12,16 +12,13 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import tiny
-from runs import untrained
+from runs import trained, untrained
 from src import settings
 from src import workdir as workdirs
 from src.classifier import load
 from src.errors import UserError
 from src.mesh import replicate, to_devices
-from src.place import place
-from src.processes import Team
 from src.step import create_state, make_train_step
-from src.train import train
 from tests import miniature
 
 
@@ -35,8 +32,7 @@ def recipe(root: Path, **changes: str) -> ConfigDict:
 
 def run(config: ConfigDict, workdir: Path) -> dict:
     settings.check(config)
-    assert train(config, workdir, Team(place({}), **config.processes)) == 0
-    return jax.tree.map(np.asarray, load(workdir).params)
+    return jax.tree.map(np.asarray, load(trained(config, workdir)).params)
 
 
 @pytest.fixture(scope="module")

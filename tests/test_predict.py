@@ -15,15 +15,13 @@ from PIL import Image
 import src.classifier
 import tiny
 from commands import ROOT, environment, run
+from runs import trained
 from src import predict
 from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data import pipeline
 from src.data.prepare import Prepared, prepare
 from src.data.sources import source
 from src.errors import UserError
-from src.place import place
-from src.processes import Team
-from src.train import train
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +30,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @functools.cache
-def trained(root: Path, seed: int) -> Path:
+def of_seed(root: Path, seed: int) -> Path:
     config = tiny.get_config()
     config.seed = seed
     config.data.root = str(root / "prepared")
     config.mesh.data, config.mesh.model = "4", "2"
-    assert train(config, root / f"run{seed}", Team(place({}), **config.processes)) == 0
-    return root / f"run{seed}"
+    return trained(config, root / f"run{seed}")
 
 
 @pytest.fixture(scope="module")
 def workdir(root: Path) -> Path:
-    return trained(root, 0)
+    return of_seed(root, 0)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +219,7 @@ def test_an_image_on_standard_input_by_an_ensemble(
     examples: tuple[np.ndarray, np.ndarray],
     digit_files: list[Path],
 ) -> None:
-    other = trained(root, 1)
+    other = of_seed(root, 1)
     command = [sys.executable, "-m", "src.predict", f"--workdir={workdir},{other}", "--json", "-"]
     done = subprocess.run(
         command,
@@ -252,7 +249,7 @@ def test_an_ensemble_averages_probabilities(
     classifier: Classifier,
     examples: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    other = trained(root, 1)
+    other = of_seed(root, 1)
     images, labels = examples
     mean = (classifier(images) + load(other)(images)) / 2
     error = (np.argsort(-mean, axis=1, kind="stable")[:, 0] != labels).mean()

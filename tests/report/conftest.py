@@ -5,8 +5,8 @@ import matplotlib
 import pytest
 
 import tiny
+from runs import trained
 from src.report import svg
-from trained import trained
 
 
 @pytest.fixture(autouse=True)
@@ -18,4 +18,6 @@ def style() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def workdir(cache: Path) -> Path:
     """A small run on digits, finished."""
-    return trained(cache, "report", tiny.get_config())
+    config = tiny.get_config()
+    config.data.root = str(cache / "prepared")
+    return trained(config, cache / "report")

@@ -16,13 +16,13 @@ from ml_collections import ConfigDict
 import tiny
 from commands import ROOT, run
 from configs import cifar
+from runs import trained
 from src.classifier import load
 from src.errors import UserError
 from src.metrics import read_lines
 from src.report import __main__ as command
 from src.report import facts, page, svg
 from src.report.run import Run
-from trained import trained
 
 SECTIONS = ("curves", "network", "kernels", "examples", "neighbours", "maps", "confusion")
 SECTIONS += ("augmentation", "settings")
@@ -235,7 +235,8 @@ def without_hidden_dense_layer() -> ConfigDict:
 def test_any_network_has_a_page(make, cache: Path, browser):
     config = make()
     config.duration = config.evaluate_every = "2 steps"
-    workdir = trained(cache, make.__name__, config)
+    config.data.root = str(cache / "prepared")
+    workdir = trained(config, cache / make.__name__)
     (workdir / "result.json").unlink()
     path = page.write([workdir], among=100)
     sections = SECTIONS
