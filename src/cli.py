@@ -1,6 +1,7 @@
 """What the commands have in common: flags, exit status, and one line for a user's mistake."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -83,10 +84,10 @@ def run_on_arguments(
     logging.set_verbosity(logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    arguments = _parse(values)
-    if values.help:
-        print(doc, values.main_module_help(), sep="\n")
+    if {"--help", "-h"} & set(sys.argv):  # before anything is found missing
+        print(doc, values.get_help(), sep="\n")
         sys.exit(0)
+    arguments = _parse(values)
     take_cpu_beside_compiler()
     if values.cpu_devices is not None:
         jax.config.update("jax_platforms", "cpu")
@@ -134,6 +135,9 @@ def _parse(values: flags.FlagValues) -> list[str]:
         text = str(mistake)
         if "Traceback" in text:  # ml_collections puts all of it there
             text = text.strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")
+        if absent := re.findall(r"flag (--\w+)=None: Flag", text):
+            text = f"{', '.join(absent)}: not given"
+        text = re.sub(r".*failure to load: .*\[Errno \d+\]", "--config:", text, flags=re.DOTALL)
         _fail(text, 2)
     return arguments
 

@@ -218,22 +218,6 @@ def _slug(name: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
 
 
-def _check(config: ConfigDict) -> None:
-    """Raises UserError for what would be stumbled over later."""
-    for field in ("order", "seeds"):
-        if not config[field]:
-            raise UserError(f"config.{field}: it is empty")
-        if len(set(config[field])) < len(config[field]):
-            raise UserError(f"config.{field}: {config[field]} has one twice")
-    for name in config.order:
-        if name not in config.variants:
-            raise UserError(f"config.order: {name!r} is none of {', '.join(config.variants)}")
-    if min(config.seeds) < 0:
-        raise UserError(f"config.seeds: {min(config.seeds)} is negative")
-    for recipe in config.variants.values():
-        settings.check(recipe)
-
-
 def main() -> int:
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError('matplotlib is missing, which draws the figure: pip install -e ".[report]"')
@@ -241,7 +225,7 @@ def main() -> int:
     config = CONFIG.value
     if "variants" not in config:
         raise UserError("--config: a recipe, no experiment; those are in configs/experiments")
-    _check(config)
+    settings.check_experiment(config)
     elsewhere = {Path(file): joining.read(Path(file)) for file in JOIN.value}
     file, _, dataset = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"

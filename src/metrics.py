@@ -114,7 +114,16 @@ class RunLog:
         return list(self._read)
 
     def evaluation(self, step: int, split: str, values: dict[str, float]) -> None:
-        """Writes a line of the evaluation split."""
+        """Writes a line of the evaluation split.
+
+        Raises:
+          DivergedError: the loss is not finite: the step before the evaluation was one too far.
+        """
+        if not math.isfinite(values["loss"]):
+            raise DivergedError(
+                f"step {step}: the loss on {split} is {values['loss']}; a lower learning rate "
+                "(config.schedule.rate) usually helps"
+            )
         self._write(step, split, values)
         self._shown[f"{split} top-1 error"] = f"{values['top1_error']:.1%}"
         self._bar.set_postfix(self._shown, refresh=False)

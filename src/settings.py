@@ -43,6 +43,8 @@ def check(config: ConfigDict) -> None:
     ]:
         if not value >= 0:
             raise UserError(f"config.{field}: {value} is negative")
+    if config.seed >= 2**32:
+        raise UserError(f"config.seed: {config.seed} has more than 32 bits")
     layers = [*network.convs, *network.dense]
     for layer in config.optimizer.weight_decays:
         if layer not in layers:
@@ -66,3 +68,29 @@ def check(config: ConfigDict) -> None:
             f"config.data.size: images of {config.data.size} pixels have no room for crops of "
             f"{config.model.image_size} (config.model.image_size)"
         )
+
+
+def check_experiment(config: ConfigDict) -> None:
+    """As `check`, of a comparison of recipes: see `configs.experiments.comparison`."""
+    for field in ("order", "seeds"):
+        if not config[field]:
+            raise UserError(f"config.{field}: it is empty")
+        if len(set(config[field])) < len(config[field]):
+            raise UserError(f"config.{field}: {config[field]} has one twice")
+    for name in config.order:
+        if name not in config.variants:
+            raise UserError(f"config.order: {name!r} is none of {', '.join(config.variants)}")
+    for seed in config.seeds:
+        if not (isinstance(seed, int) and 0 <= seed < 2**32):
+            raise UserError(f"config.seeds: {seed!r} is no whole number of at most 32 bits")
+    for name, rates in config.rates.items():
+        for rate in rates:
+            if not (isinstance(rate, int | float) and rate > 0):
+                raise UserError(f"config.rates.{name}: {rate!r} is no positive number")
+    in_steps("config.search", config.search, Fraction(1))
+    if not 0 <= config.until_training_error < 1:
+        raise UserError(
+            f"config.until_training_error: {config.until_training_error} is no fraction of errors"
+        )
+    for recipe in config.variants.values():
+        check(recipe)

@@ -170,7 +170,11 @@ def _train(
         "step": step,
         "epochs": float(step / steps_per_epoch),
         "seconds": time.monotonic() - started,
-        "machine": {**machine.describe(), "device": mesh.devices.flat[0].device_kind},
+        "machine": {
+            **machine.describe(),
+            "device": mesh.devices.flat[0].device_kind,
+            "devices": mesh.size,
+        },
     }
     if team.is_first:
         workdirs.write_result(workdir, result)

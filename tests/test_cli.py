@@ -8,7 +8,7 @@ import pytest
 from commands import run
 
 MISTAKES = {
-    "--config=configs/nothing.py": "configs/nothing.py",
+    "--config=configs/nothing.py": "--config: No such file or directory: 'configs/nothing.py'",
     "--config.nothing=1": "'nothing'",
     "--config.model.nothing=1": "'nothing'",
     "--config.nothing.at_all=1": "no field 'nothing'",
@@ -63,11 +63,22 @@ def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
     assert done.stderr == "error: --config: the file is no recipe: it has no get_config\n"
 
 
-def test_help_shows_the_command_and_its_flags(tmp_path: Path) -> None:
-    done = run("src.main", "--help", cache=tmp_path)
-    assert done.returncode == 0
-    assert "python -m src.main --config=" in done.stdout
-    assert "--workdir" in done.stdout
+@pytest.mark.parametrize("command", ["main", "experiment", "report", "predict"])
+def test_help_shows_the_command_and_its_flags(command: str, tmp_path: Path) -> None:
+    done = run(f"src.{command}", "--help", cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"python -m src.{command} --" in done.stdout
+    assert "--workdir:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [("experiment", "--config"), ("report", "--workdir"), ("retrieve", "--workdir, --index")],
+)
+def test_a_flag_that_is_missing_is_named(command: str, missing: str, tmp_path: Path) -> None:
+    done = run(f"src.{command}", cache=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {missing}: not given\n"
 
 
 def test_the_default_recipe_says_that_it_takes_the_small_one(tmp_path: Path) -> None:

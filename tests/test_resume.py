@@ -292,3 +292,10 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(
     assert max(saved) in (8, 12)
     for leaf in jax.tree.leaves(load(tmp_path).params):
         assert np.isfinite(leaf).all()
+
+
+def test_a_run_whose_last_step_is_one_too_far_has_diverged(tmp_path: Path, cache: Path) -> None:
+    done = train(tmp_path, cache, "--config.duration=1 step", "--config.schedule.rate=1e30")
+    assert done.returncode == 1
+    assert re.search(r"error: step 1: the loss on test is (nan|inf)", done.stderr)
+    assert not (tmp_path / "result.json").exists()

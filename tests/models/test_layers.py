@@ -166,7 +166,7 @@ def test_max_pool_and_its_gradient_equal_a_loop(window, stride, shape):
 def test_max_pool_shares_the_gradient_among_equal_maxima():
     gradient = jax.grad(lambda x: max_pool(x, 3, 2).sum())(jnp.zeros((1, 7, 7, 1)))
     assert gradient.sum() == 3 * 3
-    assert gradient.min() >= 0
+    assert gradient.min() > 0
 
 
 @pytest.mark.parametrize(("side", "pooled"), [(55, 27), (27, 13), (13, 6)])
