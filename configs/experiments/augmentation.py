@@ -4,8 +4,10 @@
 
 The paper says that without crops and mirror images its network "suffers from substantial
 overfitting", and that colour noise lowers the top-1 error on ImageNet by more than a point. Here
-all are tried with cuda-convnet's 19pct on CIFAR-10, in 40 epochs; every network is tested on the
-centre, the only view that those without crops have been trained on.
+all are tried with the network of cuda-convnet's 19pct on CIFAR-10, in 40 epochs, without weight
+decay, as its authors trained it on crops. Every network is tested on the centre, the only view that
+those without crops have been trained on. Training errors are of the images as they are trained on:
+a crop is harder than the centre.
 """
 
 from ml_collections import ConfigDict
