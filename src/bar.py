@@ -30,12 +30,16 @@ class Bar(tqdm):
         """Shows another name, nothing of what went before it, and so many steps."""
         self.set_description(name, refresh=False)
         self.set_postfix_str("", refresh=False)
-        self.go_to(step)
+        self._skip_to(step)
         self.refresh()
 
     def go_to(self, step: int) -> None:
         """Counts the steps up to this one without their time: some were done before, or never."""
-        if not self.disable and step != self.n:
+        if step != self.n:
+            self._skip_to(step)
+            self.refresh()
+
+    def _skip_to(self, step: int) -> None:
+        if not self.disable:
             self.initial += step - self.n
             self.n = step
-            self.refresh()

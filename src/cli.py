@@ -84,10 +84,10 @@ def run_on_arguments(
     logging.set_verbosity(logging.ERROR)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    if {"--help", "-h"} & set(sys.argv):  # before anything is found missing
+    arguments = _parse(values)
+    if values["help"].value:
         print(doc, values.get_help(), sep="\n")
         sys.exit(0)
-    arguments = _parse(values)
     take_cpu_beside_compiler()
     if values.cpu_devices is not None:
         jax.config.update("jax_platforms", "cpu")
@@ -132,22 +132,25 @@ def _parse(values: flags.FlagValues) -> list[str]:
         TypeError,
         ValueError,
     ) as mistake:  # a file or a value
+        if values["help"].value:
+            return []
         text = str(mistake)
         if "Traceback" in text:  # ml_collections puts all of it there
             text = text.strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")
         if absent := re.findall(r"flag (--\w+)=None: Flag", text):
             text = f"{', '.join(absent)}: not given"
-        text = re.sub(r".*failure to load: .*\[Errno \d+\]", "--config:", text, flags=re.DOTALL)
+        load = r".*failure to load: (.*\[Errno \d+\] )?"
+        text = re.sub(load, "--config: ", text, flags=re.DOTALL)
         _fail(text, 2)
     return arguments
 
 
 def _with_underscores(argument: str) -> str:
-    """--save-features=FILE is --save_features=FILE."""
+    """--save-features=FILE is --save_features=FILE; what is within a configuration stays."""
     if not argument.startswith("--"):
         return argument
-    name, equals, value = argument[2:].partition("=")
-    return f"--{name.replace('-', '_')}{equals}{value}"
+    name, *rest = re.split(r"(?=[=.])", argument[2:], maxsplit=1)
+    return f"--{name.replace('-', '_')}{''.join(rest)}"
 
 
 def _fail(error: Exception | str, status: int) -> NoReturn:

@@ -43,7 +43,8 @@ def train(config: ConfigDict, workdir: Path, team: Team, bar: Bar | None = None)
 
     Raises:
       UserError: the configuration can't be trained, or `workdir` is another one's.
-      DivergedError: the loss is not finite any more; the newest checkpoint is from before.
+      DivergedError: the loss is not finite any more. The newest checkpoint is from before, though
+        its weights may be spoilt already; those that were evaluated are not.
     """
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
     team.in_turn(lambda: workdirs.check(workdir, config))

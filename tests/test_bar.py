@@ -1,6 +1,8 @@
 import re
 import time
 
+import pytest
+
 from src.bar import Bar
 
 
@@ -43,3 +45,10 @@ def test_a_bar_that_is_not_shown_takes_the_same_calls() -> None:
         bar.begin("1/2 relu", 90)
         bar.update()
         bar.go_to(bar.total)
+
+
+def test_the_beginning_of_a_run_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar(20, shown=True) as bar:
+        bar.begin("2/2 tanh", 10)
+        bar.go_to(10)
+        assert capsys.readouterr().err.count(" 10/20 ") == 1

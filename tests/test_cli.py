@@ -63,9 +63,12 @@ def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
     assert done.stderr == "error: --config: the file is no recipe: it has no get_config\n"
 
 
-@pytest.mark.parametrize("command", ["main", "experiment", "report", "predict"])
-def test_help_shows_the_command_and_its_flags(command: str, tmp_path: Path) -> None:
-    done = run(f"src.{command}", "--help", cache=tmp_path)
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [("main", "--help"), ("experiment", "-h"), ("report", "--help=true"), ("predict", "--h")],
+)
+def test_help_shows_the_command_and_its_flags(command: str, flag: str, tmp_path: Path) -> None:
+    done = run(f"src.{command}", flag, cache=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"python -m src.{command} --" in done.stdout
     assert "--workdir:" in done.stdout

@@ -159,7 +159,8 @@ def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> 
         for variant in variants.values():
             for run in variant["runs"].values():
                 del run["seconds"]
-                assert run.pop("machine")["device"] == "cpu"
+                machine = run.pop("machine")
+                assert (machine["device"], machine["devices"]) == ("cpu", 1)
     assert results[0] == results[1]
 
     outcome_files = [tmp_path / "stopped" / name for name in ("results.json", "table.md")]
@@ -282,16 +283,25 @@ def test_recipes_and_experiments_are_told_apart(
     [
         ("order=('relu','tan')", "config.order: 'tan' is none of relu, tanh"),
         ("order=()", "config.order: it is empty"),
-        ("order=('relu','relu')", "config.order: ('relu', 'relu') has one twice"),
+        ("order=([1],)", "config.order: [1] is none of relu, tanh"),
+        ("order=('relu','relu')", "config.order: relu, relu has one twice"),
         ("seeds=1,-1", "config.seeds: -1 is no whole number"),
-        ("seeds=1,1", "config.seeds: (1, 1) has one twice"),
+        ("seeds=1,1", "config.seeds: 1, 1 has one twice"),
         ("seeds=a", "config.seeds: 'a' is no whole number"),
         ("seeds=0.5", "config.seeds: 0.5 is no whole number"),
         ("seeds=4294967296", "config.seeds: 4294967296 is no whole number of at most 32 bits"),
+        ("seeds=True", "config.seeds: True is no whole number"),
         ("rates.tanh=-1,0.1", "config.rates.tanh: -1 is no positive number"),
+        ("rates.tanh=0", "config.rates.tanh: 0 is no positive number"),
+        ("rates.tanh=1e999", "config.rates.tanh: inf is no positive number"),
+        ("rates.tanh=()", "config.rates.tanh: it is empty"),
+        ("rates.tanh=0.001,0.0010000001", "config.rates.tanh: 0.001, 0.001 has one twice"),
+        ("reference.tanh=rleu", "config.reference.tanh: 'rleu' is no other variant"),
+        ("reference.tanh=tanh", "config.reference.tanh: 'tanh' is no other variant"),
         ("rates.tanh=", "config.rates.tanh: '' is no positive number"),
         ("search=foo", "config.search: 'foo' is no duration"),
-        ("until_training_error=25", "config.until_training_error: 25"),
+        ("until_training_error=1", "config.until_training_error: 1.0 is no fraction"),
+        ("until_training_error=-0.1", "config.until_training_error: -0.1 is no fraction"),
         ("variants.relu.views=5", "config.views: 5 is none of"),
     ],
 )
@@ -305,3 +315,11 @@ def test_what_there_cannot_be_is_a_mistake(
     flags(sys.argv)
     with pytest.raises(UserError, match=re.escape(message)):
         check_experiment(config)
+
+
+def test_a_mistake_is_told_before_anything_is_made(tmp_path: Path, cache: Path) -> None:
+    flags = ["--config=tests/tiny_experiment.py", "--config.seeds=1,1"]
+    ended = commands.run("src.experiment", *flags, f"--workdir={tmp_path / 'runs'}", cache=cache)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: config.seeds: 1, 1 has one twice\n"
+    assert not (tmp_path / "runs").exists()

@@ -113,7 +113,13 @@ def test_presets_survive_the_way_through_a_configuration(preset: Architecture) -
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("log_every", 0), ("checkpoint_every", "often"), ("schedule.rate", -0.1), ("views", 3)],
+    [
+        ("log_every", 0),
+        ("checkpoint_every", "often"),
+        ("schedule.rate", -0.1),
+        ("views", 3),
+        ("seed", 2**32),  # JAX would take it for 0
+    ],
 )
 def test_values_without_a_meaning_are_refused(field: str, value: Any) -> None:
     config = tiny.get_config()
