@@ -137,6 +137,7 @@ def _parse(values: flags.FlagValues) -> list[str]:
         text = str(mistake)
         if "Traceback" in text:  # ml_collections puts all of it there
             text = text.strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.UserError: ")
+        # What absl says of a flag that is required, and ml_collections of a file that is not there.
         if absent := re.findall(r"flag (--\w+)=None: Flag", text):
             text = f"{', '.join(absent)}: not given"
         load = r".*failure to load: (.*\[Errno \d+\] )?"

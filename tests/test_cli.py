@@ -64,13 +64,20 @@ def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "flag"),
-    [("main", "--help"), ("experiment", "-h"), ("report", "--help=true"), ("predict", "--h")],
+    ("command", "flag", "first"),
+    [
+        ("main", "--help", "--config="),
+        ("experiment", "-h", "--config="),
+        ("report", "--help=true", "--workdir="),
+        ("predict", "--h", "--workdir="),
+    ],
 )
-def test_help_shows_the_command_and_its_flags(command: str, flag: str, tmp_path: Path) -> None:
+def test_help_shows_the_command_and_its_flags(
+    command: str, flag: str, first: str, tmp_path: Path
+) -> None:
     done = run(f"src.{command}", flag, cache=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"python -m src.{command} --" in done.stdout
+    assert f"python -m src.{command} {first}" in done.stdout
     assert "--workdir:" in done.stdout
 
 
