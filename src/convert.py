@@ -29,12 +29,12 @@ from src.cli import define_checkpoint, new_flags, run
 from src.data.augment import Statistics
 from src.data.sources import source
 from src.errors import UserError
+from src.filesystem import atomic_write, check_writable
 from src.mesh import make_mesh
 from src.models.presets import Architecture
 from src.step import TrainState, abstract_state
 from src.weights import files, networks
 from src.weights.layout import to_groups, to_towers
-from src.whole import check_writable, whole
 
 # Standard deviations of ImageNet's colours along their principal components, and these, one a
 # column: what cuda-convnet2 has, for the colour noise of whoever trains on.
@@ -146,7 +146,7 @@ def write_out(workdir: Path, path: Path, checkpoint: str) -> None:
         "architecture": json.dumps(config.model.to_dict()),
         "class_names": json.dumps(classifier.class_names),
     }
-    with whole(path) as incomplete:
+    with atomic_write(path) as incomplete:
         incomplete.write_bytes(save(tensors, header))
 
 

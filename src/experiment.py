@@ -27,12 +27,12 @@ from src.cli import new_flags, run
 from src.data.prepare import Prepared, prepare
 from src.errors import DivergedError, UserError
 from src.evaluate import average
+from src.filesystem import atomic_write
 from src.mesh import make_mesh
 from src.place import place
 from src.processes import Team
 from src.stopping import leave_when_asked
 from src.train import steps, train
-from src.whole import whole
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -148,7 +148,7 @@ def _train(of: Run, team: Team, bar: Bar, number: int, begins: Sequence[int]) ->
         if team.is_first:
             bar.write(told)
             if not memory.exists():
-                with whole(memory) as incomplete:
+                with atomic_write(memory) as incomplete:
                     incomplete.write_text(str(error))
         return 0
 

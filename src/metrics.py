@@ -18,8 +18,8 @@ from tensorboardX import SummaryWriter
 
 from src.bar import Bar
 from src.errors import DivergedError
+from src.filesystem import atomic_write
 from src.step import Metrics
-from src.whole import whole
 
 
 class RunLog:
@@ -187,7 +187,7 @@ class RunLog:
 
         if self._path.exists():
             kept = [line for line in _whole_lines(self._path) if is_kept(line)]
-            with whole(self._path) as incomplete:
+            with atomic_write(self._path) as incomplete:
                 incomplete.write_text("".join(kept))
 
 

@@ -21,7 +21,7 @@ from src.classifier import MOST_AT_ONCE, Classifier, OfFile, load
 from src.cli import define_checkpoint, define_views, define_workdirs, new_flags, run_on_arguments
 from src.data.images import Original
 from src.errors import UserError
-from src.whole import check_writable, whole
+from src.filesystem import atomic_write, check_writable
 
 FLAGS = new_flags()
 WORKDIR = define_workdirs(FLAGS, "The run whose network is asked; or several.")
@@ -115,7 +115,7 @@ def show(name: str, probabilities: np.ndarray, class_names: Sequence[str]) -> No
 
 def save(path: Path, names: Sequence[str], features: np.ndarray) -> None:
     """Writes `features` (N, …) and `files` (N,), which are their names."""
-    with whole(path) as incomplete, incomplete.open("wb") as file:
+    with atomic_write(path) as incomplete, incomplete.open("wb") as file:
         np.savez(file, features=features, files=np.array(names))
     print(f"{LAYER.value} of {len(names)} images, {features.shape}, is in {path}")
 
@@ -137,8 +137,8 @@ def _check_together() -> None:
 def _bar(p: float) -> str:
     if not sys.stdout.isatty():
         return ""
-    whole, eighths = divmod(round(p * BAR * 8), 8)
-    return f"{'█' * whole}{EIGHTHS[eighths] if eighths else ''}".ljust(BAR) + "  "
+    full, eighths = divmod(round(p * BAR * 8), 8)
+    return f"{'█' * full}{EIGHTHS[eighths] if eighths else ''}".ljust(BAR) + "  "
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from src.cli import define_checkpoint, new_flags, run_on_arguments
 from src.data.images import Original, decode
 from src.data.prepare import prepare
 from src.errors import UserError
-from src.once import make_once
+from src.filesystem import build_once
 from src.retrieval import nearest
 from src.workdir import check_data
 
@@ -106,7 +106,7 @@ def open_index(workdir: Path, classifier: Classifier, where: str, layer: str) ->
     of_place = f"{layer}-{_digest(f'{fingerprint(classifier.params)} {where}')}"
     directory = workdir / "index" / f"{of_place}-{_digest(images.identity)}"
     try:
-        make_once(directory, lambda into: _fill(into, classifier, images, layer))
+        build_once(directory, lambda into: _fill(into, classifier, images, layer))
         for other in set(directory.parent.glob(f"{of_place}-{'?' * 16}")) - {directory}:
             shutil.rmtree(other)
     except OSError as error:

@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 from src.data.augment import Statistics
 from src.data.prepare import Prepared
 from src.errors import UserError
+from src.filesystem import atomic_write
 from src.metrics import read_lines
-from src.whole import whole
 
 # What may differ when a run goes on, since the trained network does not depend on it.
 FREE_TO_CHANGE = (
@@ -200,7 +200,7 @@ def read_config(workdir: Path) -> ConfigDict:
 
 def _write_preprocessing(workdir: Path, preprocessing: Preprocessing) -> None:
     data, class_names, statistics = preprocessing
-    with whole(workdir / "preprocessing.npz") as incomplete, incomplete.open("wb") as file:
+    with atomic_write(workdir / "preprocessing.npz") as incomplete, incomplete.open("wb") as file:
         np.savez(file, data=data, class_names=class_names, **statistics._asdict())
 
 
@@ -281,7 +281,7 @@ def _origin_in(workdir: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    with whole(path) as incomplete, incomplete.open("w") as file:
+    with atomic_write(path) as incomplete, incomplete.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())  # else a power failure may leave an empty file of that name

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from src.data import images, sources
 from src.data.augment import Statistics
 from src.errors import UserError
-from src.once import make_once
+from src.filesystem import build_once
 
 FORMAT = 2  # raise it when the same source would be prepared into something else than before
 EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
@@ -119,7 +119,7 @@ def prepare(
     name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
     digest = hashlib.sha256(f"{FORMAT} {source.identity}".encode()).hexdigest()[:8]
     directory = Path(root).expanduser() / f"{name}-{size}px-{digest}"
-    make_once(directory, lambda folder: _fill(folder, name, dataset, size, source.load()))
+    build_once(directory, lambda folder: _fill(folder, name, dataset, size, source.load()))
     return Prepared(directory)
 
 

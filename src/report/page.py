@@ -12,6 +12,7 @@ import numpy as np
 
 from src import machine
 from src.errors import UserError
+from src.filesystem import atomic_write
 from src.metrics import read_lines
 from src.report import (
     augmentation,
@@ -26,7 +27,6 @@ from src.report import (
     svg,
 )
 from src.report.run import Run
-from src.whole import whole
 from src.workdir import read_config
 
 
@@ -63,7 +63,7 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
     )
     environment.globals["duration"] = duration
     page = environment.get_template("page.html").render(sections)
-    with whole(path) as incomplete:
+    with atomic_write(path) as incomplete:
         incomplete.write_text(page, encoding="utf-8")
     return path
 

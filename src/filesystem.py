@@ -1,4 +1,4 @@
-"""Folders that take long to make: made by one process, once, and complete or absent."""
+"""Files and directories that are complete or absent."""
 
 import contextlib
 import fcntl
@@ -8,8 +8,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from src.errors import UserError
 
-def make_once(directory: Path, fill: Callable[[Path], None]) -> None:
+
+def build_once(directory: Path, fill: Callable[[Path], None]) -> None:
     """Has a folder filled, unless it is there.
 
     Of several processes that ask for the same one, the first fills it while the others wait. One
@@ -53,3 +55,27 @@ def _complete_or_absent(directory: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(incomplete)
         raise
+
+
+def check_writable(flag: str, path: Path) -> None:
+    """Raises UserError where a file can't be written, before anything is computed for it."""
+    if path.is_dir():
+        raise UserError(f"--{flag}={path}: it is a folder; name a file")
+    try:
+        _incomplete(path).touch()
+        _incomplete(path).unlink()
+    except OSError as error:
+        raise UserError(
+            f"--{flag}={path}: {error.strerror}; give a file in another folder"
+        ) from None
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Gives a file to write, which gets the other's name once it is written."""
+    yield _incomplete(path)
+    _incomplete(path).rename(path)
+
+
+def _incomplete(path: Path) -> Path:
+    return path.with_name(f"{path.name}.incomplete")
