@@ -16,7 +16,8 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
-from src.models.presets import BVLC, Architecture
+from src.models.architecture import Architecture
+from src.models.presets import BVLC
 
 
 def get_config(dataset: str = "imagenet2012") -> ConfigDict:

@@ -19,7 +19,7 @@ from src.data import images as images_
 from src.errors import UserError
 from src.inference import Forward, make_classify, make_features
 from src.mesh import DATA_AXIS, make_mesh, replicate, to_devices
-from src.models.presets import Architecture
+from src.models.architecture import Architecture
 from src.step import abstract_state
 
 MOST_AT_ONCE = 64  # images a batch, for each shard of the data

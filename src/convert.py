@@ -31,7 +31,7 @@ from src.data.sources import source
 from src.errors import UserError
 from src.filesystem import atomic_write, check_writable
 from src.mesh import make_mesh
-from src.models.presets import Architecture
+from src.models.architecture import Architecture
 from src.step import TrainState, abstract_state
 from src.weights import files, networks
 from src.weights.layout import to_groups, to_towers

@@ -18,7 +18,6 @@ import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 
-from src import scores
 from src.classifier import load
 from src.cli import define_checkpoint, define_views, new_flags, run
 from src.data import pipeline
@@ -27,6 +26,7 @@ from src.data.prepare import prepare
 from src.errors import UserError
 from src.inference import Forward
 from src.mesh import DATA_AXIS, local_rows, make_mesh, replicate, to_devices
+from src.models.classification import count_ranked_above, label_log_prob
 from src.workdir import check_data, read_config, write_evaluation
 
 FLAGS = new_flags()
@@ -104,8 +104,8 @@ def _adder(classify: tuple[Forward, ...]) -> Callable[..., dict[str, jax.Array]]
         labels, mask = batches[0]["label"], batches[0]["mask"]
         mean = jax.nn.logsumexp(jnp.stack(log_p), axis=0) - math.log(len(log_p))
         classes = jnp.arange(mean.shape[1])
-        label_log_p = scores.of_label(mean, classes, labels)
-        rank = scores.put_before(mean, label_log_p, classes, labels)
+        label_log_p = label_log_prob(mean, classes, labels)
+        rank = count_ranked_above(mean, label_log_p, classes, labels)
         sums = {
             "loss": -(label_log_p * mask).sum(),
             "top1_error": ((rank >= 1) * mask).sum(),

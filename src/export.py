@@ -27,7 +27,7 @@ from src.classifier import Classifier, load
 from src.cli import define_checkpoint, define_views, new_flags, run
 from src.errors import UserError
 from src.inference import make_portable
-from src.models.alexnet import parameter_counts
+from src.models.factory import parameter_counts
 
 Network = Callable[[jax.Array], jax.Array]
 

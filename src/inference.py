@@ -10,13 +10,13 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src import scores
 from src.data import augment
 from src.data.augment import Statistics
 from src.mesh import BATCH, DATA_AXIS, PARAMETERS
+from src.models.architecture import layer_number
+from src.models.classification import log_softmax
+from src.models.factory import graphdef
 from src.models.layers import TOWER_AXIS
-from src.models.presets import depth
-from src.step import graph_of
 
 Forward = Callable[[Any, jax.Array, Statistics], jax.Array]
 """(params, uint8 images (N, size, size, 3), statistics) → what is computed of each image."""
@@ -28,7 +28,7 @@ def make_classify(config: ConfigDict, num_classes: int, mesh: Mesh, views: int) 
     Args:
       views: of each image, whose probabilities are averaged: see `augment.view_places`.
     """
-    graph = graph_of(config, num_classes)
+    graph = graphdef(config, num_classes)
 
     places = augment.view_places(views, config.data.size - config.model.image_size)
 
@@ -36,7 +36,7 @@ def make_classify(config: ConfigDict, num_classes: int, mesh: Mesh, views: int) 
         model = nnx.merge(graph, params)
 
         def of_view(place: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return scores.log_softmax(model.logits(_view(config, images, statistics, place)))
+            return log_softmax(model.logits(_view(config, images, statistics, place)))
 
         log_p = jax.lax.map(of_view, places)  # one by one, to need the memory of one
         return jax.nn.logsumexp(log_p, axis=0) - jnp.log(views)
@@ -62,7 +62,7 @@ def make_portable(
       A function from uint8 images (N, size, size, 3) to probabilities, float32 (N, classes). N may
       be a symbolic dimension.
     """
-    graph = graph_of(config, num_classes)
+    graph = graphdef(config, num_classes)
     crop = config.model.image_size
     places = augment.view_places(views, config.data.size - crop)
     offsets, flips = (np.asarray(numbers) for numbers in places)
@@ -90,7 +90,7 @@ def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) 
     Returns:
       A function to (N, H, W, maps) or (N, units).
     """
-    graph = graph_of(config, num_classes)
+    graph = graphdef(config, num_classes)
     (offset,), (flip,) = augment.view_places(1, config.data.size - config.model.image_size)
     axes = (None, None) if layer in config.model.convs else ()
 
@@ -100,7 +100,7 @@ def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) 
         return jnp.concatenate(towers, axis=-1).astype(jnp.float32)
 
     featurise = _over_mesh(of_shard, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS))
-    is_last = layer == max(config.model.dense, key=depth)
+    is_last = layer == max(config.model.dense, key=layer_number)
     made = num_classes if is_last else None  # what stands for no class is left out
     return jax.jit(lambda *arguments: featurise(*arguments)[..., :made])
 

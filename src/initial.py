@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints
 from src.errors import UserError
-from src.models.presets import depth
+from src.models.architecture import layer_number
 from src.step import TrainState, abstract_state, create_state
 
 # What may differ, since it tells how a network starts and is trained, not what it computes.
@@ -42,6 +42,6 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         params, _ = checkpoints.restore_params(like, "newest")
     if their_names.class_names != class_names:
-        last = max(config.model.dense, key=depth)
+        last = max(config.model.dense, key=layer_number)
         params = {**params, last: state.params[last]}
     return TrainState(state.step, params, state.velocity)

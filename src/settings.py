@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from src.data.augment import COLOUR_FORMS, MEAN_FORMS, VIEWS
 from src.errors import UserError
-from src.models.presets import Architecture
+from src.models.architecture import Architecture
 from src.optimizer import is_frozen
 from src.schedules import in_steps, make_schedule
 

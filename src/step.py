@@ -12,13 +12,12 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from src import scores
 from src.data import augment
 from src.data.augment import Statistics
 from src.mesh import BATCH, DATA_AXIS, PARAMETERS
-from src.models.alexnet import AlexNet
+from src.models.classification import count_ranked_above, label_log_prob, log_softmax
+from src.models.factory import build_model, graphdef
 from src.models.layers import TOWER_AXIS
-from src.models.presets import Architecture
 from src.optimizer import is_frozen, momentum
 
 Batch = dict[str, jax.Array]  # image, label, offset, flip: what src.data.pipeline yields
@@ -33,18 +32,6 @@ class TrainState:
     step: jax.Array  # int32 (), steps done
     params: Any  # {layer: {"kernel": (towers, …), "bias": (towers, out)}}
     velocity: optax.OptState
-
-
-def network(config: ConfigDict, num_classes: int) -> AlexNet:
-    """The configured network, drawn from `config.seed`."""
-    architecture = Architecture.from_fields(config.model.to_dict())
-    initial_key, _ = jax.random.split(jax.random.key(config.seed))
-    return AlexNet(num_classes, architecture, dtype=config.dtype, rngs=nnx.Rngs(initial_key))
-
-
-def graph_of(config: ConfigDict, num_classes: int) -> nnx.GraphDef:
-    """The network without its parameters; `nnx.merge(graph, params)` puts them together."""
-    return nnx.split(nnx.eval_shape(lambda: network(config, num_classes)))[0]
 
 
 def abstract_state(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainState:
@@ -64,7 +51,7 @@ def create_state(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainState
 
 
 def _initial_state(config: ConfigDict, num_classes: int) -> TrainState:
-    params = nnx.to_pure_dict(nnx.split(network(config, num_classes))[1])
+    params = nnx.to_pure_dict(nnx.split(build_model(config, num_classes))[1])
     velocity = momentum(0.0, **config.optimizer).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, velocity)
 
@@ -79,7 +66,7 @@ def make_train_step(
       memory over. The metrics are scalars over the global batch: `loss`, the mean cross-entropy in
       nats; `top1_error` and `top5_error`, fractions; `grad_norm`, of the loss without weight decay.
     """
-    graph = graph_of(config, num_classes)
+    graph = graphdef(config, num_classes)
 
     def shard_metrics(
         params: Any, batch: Batch, statistics: Statistics, step_key: jax.Array
@@ -94,10 +81,10 @@ def make_train_step(
             images, colour_keys, statistics.deviations, statistics.directions, config.augment.colour
         )
         model = nnx.merge(graph, params)
-        log_p = scores.log_softmax(model.logits(images, dropout_keys))
+        log_p = log_softmax(model.logits(images, dropout_keys))
         classes, labels = model.local_classes(), batch["label"]
-        label_log_p = lax.psum(scores.of_label(log_p, classes, labels), TOWER_AXIS)
-        ahead = scores.put_before(
+        label_log_p = lax.psum(label_log_prob(log_p, classes, labels), TOWER_AXIS)
+        ahead = count_ranked_above(
             lax.stop_gradient(log_p), lax.stop_gradient(label_log_p), classes, labels
         )
         rank = lax.psum(ahead, TOWER_AXIS)

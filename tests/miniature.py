@@ -15,8 +15,9 @@ from configs.alexnet import paper
 from src.data.augment import Statistics
 from src.mesh import DATA_AXIS
 from src.models.alexnet import AlexNet
+from src.models.architecture import Architecture
 from src.models.layers import TOWER_AXIS
-from src.models.presets import PAPER, Architecture
+from src.models.presets import PAPER
 
 MAPS = {"conv1": 12, "conv2": 16, "conv3": 16, "conv4": 24, "conv5": 8}
 UNITS = {"fc6": 32, "fc7": 24, "fc8": 0}

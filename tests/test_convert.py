@@ -22,7 +22,8 @@ from src.convert import read_names, write_out
 from src.data.prepare import prepare
 from src.errors import UserError
 from src.models import cifar
-from src.models.presets import PRESETS, Architecture
+from src.models.architecture import Architecture
+from src.models.presets import PRESETS
 from src.step import create_state
 from src.weights import files
 from tests import miniature

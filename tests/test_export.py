@@ -27,7 +27,7 @@ from src import card, settings
 from src.classifier import Classifier, load
 from src.errors import UserError
 from src.export import export
-from src.models.alexnet import parameter_counts
+from src.models.factory import parameter_counts
 from src.models.presets import PAPER
 from src.weights import layout
 from tests import miniature

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from src.inference import make_classify, make_features
 from src.mesh import replicate, to_devices
 from src.models.alexnet import AlexNet
-from src.models.presets import PRESETS, Architecture
+from src.models.architecture import Architecture
+from src.models.presets import PRESETS
 from src.step import abstract_state
 from tests import miniature
 from tests.miniature import NUM_CLASSES

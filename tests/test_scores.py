@@ -2,8 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from src import scores
 from src.mesh import BATCH, DATA_AXIS
+from src.models.classification import count_ranked_above, label_log_prob, log_softmax
 from src.models.layers import TOWER_AXIS
 from tests import miniature
 
@@ -16,9 +16,9 @@ def on_mesh(shape: tuple[int, int], logits: np.ndarray, labels: np.ndarray):
     def of_shard(logits: jax.Array, labels: jax.Array):
         local = logits.shape[1]
         classes = jax.lax.axis_index(TOWER_AXIS) * local + jax.numpy.arange(local)
-        log_p = scores.log_softmax(logits)
-        own = jax.lax.psum(scores.of_label(log_p, classes, labels), TOWER_AXIS)
-        rank = jax.lax.psum(scores.put_before(log_p, own, classes, labels), TOWER_AXIS)
+        log_p = log_softmax(logits)
+        own = jax.lax.psum(label_log_prob(log_p, classes, labels), TOWER_AXIS)
+        rank = jax.lax.psum(count_ranked_above(log_p, own, classes, labels), TOWER_AXIS)
         return log_p, own, rank
 
     by_class = jax.P(DATA_AXIS, TOWER_AXIS)
@@ -31,7 +31,7 @@ def on_mesh(shape: tuple[int, int], logits: np.ndarray, labels: np.ndarray):
     return [np.asarray(x) for x in jax.jit(function)(logits, labels)]
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
+def expected_log_softmax(logits: np.ndarray) -> np.ndarray:
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=1, keepdims=True)
     return wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))
@@ -51,7 +51,7 @@ def test_scores_and_ranks_equal_numpys_wherever_the_classes_are(shape):
     logits = (20 * random.normal(size=(64, CLASSES))).astype(np.float32)
     labels = random.integers(0, CLASSES, 64)
     log_p, own, rank = on_mesh(shape, logits, labels)
-    expected = log_softmax(logits)
+    expected = expected_log_softmax(logits)
     np.testing.assert_allclose(log_p, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(own, expected[np.arange(64), labels], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(rank, ranks(logits, labels))

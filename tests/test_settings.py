@@ -14,7 +14,8 @@ import tiny
 from src import settings
 from src.errors import UserError
 from src.models.alexnet import AlexNet
-from src.models.presets import CHM145, PRESETS, Architecture
+from src.models.architecture import Architecture
+from src.models.presets import CHM145, PRESETS
 
 SOURCES = [*Path(__file__).parents[1].glob("src/**/*.py")]
 

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from src.mesh import replicate, to_devices
 from src.models.alexnet import AlexNet
-from src.step import TrainState, abstract_state, create_state, make_train_step, network
+from src.models.factory import build_model
+from src.step import TrainState, abstract_state, create_state, make_train_step
 from tests import miniature
 from tests.miniature import NUM_CLASSES
 
@@ -229,7 +230,7 @@ def numpy_crops(batch: dict[str, np.ndarray], form: str) -> np.ndarray:
 
 
 def initial_network() -> AlexNet:
-    model = nnx.eval_shape(lambda: network(recipe("plain"), NUM_CLASSES))
+    model = nnx.eval_shape(lambda: build_model(recipe("plain"), NUM_CLASSES))
     nnx.update(model, jax.tree.map(jnp.asarray, initial().params))
     return model
 

@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 
 from configs import cifar
 from configs.experiments.comparison import changed, comparison
+from src.models.architecture import DenseSpec
 from src.models.cifar import PCT19
-from src.models.presets import DenseSpec
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:

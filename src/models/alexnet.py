@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from src.models import layers
+from src.models.architecture import Architecture
 from src.models.layers import Towers
-from src.models.presets import PAPER, Architecture, depth
+from src.models.presets import PAPER
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 # From a layer's sigma, and from how many numbers each of its outputs is made of.
@@ -187,20 +188,3 @@ class AlexNet(nnx.Module):
             of_all, *_ = layers.exchange(xs, net.towers)
             return layers.own_maps(normalise(of_all), len(xs), net.towers)
         return [normalise(x) for x in xs]
-
-
-def parameter_counts(params: Any, num_classes: int) -> dict[str, int]:
-    """How many parameters each layer has, but for those of outputs that stand for no class.
-
-    Args:
-      params: {layer: {"kernel": …, "bias": …}}, of all towers, as arrays or their shapes.
-      num_classes: of the network.
-    """
-    counts = {
-        layer: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(of_layer))
-        for layer, of_layer in params.items()
-    }
-    last = max(params, key=depth)
-    towers, seen, made = params[last]["kernel"].shape
-    counts[last] -= (towers * made - num_classes) * (seen + 1)
-    return counts

@@ -17,7 +17,7 @@ units, are named after their depth here, like the others.
 
 from dataclasses import replace
 
-from src.models.presets import Architecture, ConvSpec, DenseSpec, NormSpec, PoolSpec
+from src.models.architecture import Architecture, ConvSpec, DenseSpec, NormSpec, PoolSpec
 
 # The first pooling comes before ReLU, as in the files; for maxima the order makes no difference.
 PCT19 = Architecture(

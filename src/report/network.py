@@ -10,9 +10,11 @@ from ml_collections import ConfigDict
 
 from src.initial import OF_TRAINING
 from src.models import layers as model_layers
-from src.models.alexnet import AlexNet, parameter_counts
+from src.models.alexnet import AlexNet
+from src.models.architecture import Architecture
 from src.models.cifar import PRESETS as CIFAR
-from src.models.presets import PRESETS, Architecture
+from src.models.factory import parameter_counts
+from src.models.presets import PRESETS
 from src.workdir import differences
 
 PUBLISHED = {f"AlexNet ({name})": preset for name, preset in PRESETS.items()}

@@ -13,7 +13,7 @@ from src import workdir as workdirs
 from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data import images
 from src.data.prepare import Prepared, prepare
-from src.models.presets import Architecture
+from src.models.architecture import Architecture
 
 RANDOM = 0  # seeds all choices of examples
 

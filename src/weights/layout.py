@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from src.errors import UserError
-from src.models.presets import Architecture
+from src.models.architecture import Architecture
 
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]
 """Of each layer its weights and biases (out,), by groups."""

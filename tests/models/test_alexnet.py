@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from src.models.alexnet import AlexNet
-from src.models.presets import CHM145, ONE_GPU, PAPER, PRESETS, TORCHVISION, Architecture, NormSpec
+from src.models.architecture import Architecture, NormSpec
+from src.models.presets import CHM145, ONE_GPU, PAPER, PRESETS, TORCHVISION
 from tests import miniature
 
 CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5")

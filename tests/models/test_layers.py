@@ -11,7 +11,8 @@ from jax.test_util import check_grads
 
 from src.mesh import BATCH, DATA_AXIS
 from src.models import layers
-from src.models.presets import CHM145, PAPER, NormSpec
+from src.models.architecture import NormSpec
+from src.models.presets import CHM145, PAPER
 from tests import miniature
 
 RANDOM = np.random.default_rng(0)

@@ -7,15 +7,8 @@ from ml_collections import ConfigDict
 
 from src.errors import UserError
 from src.models import cifar
-from src.models.presets import (
-    PAPER,
-    PRESETS,
-    Architecture,
-    ConvSpec,
-    DenseSpec,
-    NormSpec,
-    PoolSpec,
-)
+from src.models.architecture import Architecture, ConvSpec, DenseSpec, NormSpec, PoolSpec
+from src.models.presets import PAPER, PRESETS
 
 NETWORKS = PRESETS | cifar.PRESETS
 

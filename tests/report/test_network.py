@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 import tiny
 from configs import alexnet, cifar, small
 from src.models.alexnet import AlexNet
+from src.models.architecture import Architecture
 from src.models.cifar import PRESETS as CIFAR
-from src.models.presets import PRESETS, Architecture
+from src.models.presets import PRESETS
 from src.report import drawing, network
 
 PARAMETERS = {"paper": 60_965_224, "chm145": 60_965_224, "one_gpu": 59_798_312}

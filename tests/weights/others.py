@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from src.models.presets import Architecture
+from src.models.architecture import Architecture
 from src.weights.layout import Layers, shapes
 from tests import miniature
 

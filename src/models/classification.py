@@ -17,12 +17,12 @@ def log_softmax(logits: jax.Array) -> jax.Array:
     return logits - top - jnp.log(total)
 
 
-def of_label(log_p: jax.Array, classes: jax.Array, labels: jax.Array) -> jax.Array:
+def label_log_prob(log_p: jax.Array, classes: jax.Array, labels: jax.Array) -> jax.Array:
     """The log-probability of each label (N,); zero where it is none of `classes`."""
     return jnp.where(classes == labels[:, None], log_p, 0).sum(axis=-1)
 
 
-def put_before(
+def count_ranked_above(
     log_p: jax.Array, label_log_p: jax.Array, classes: jax.Array, labels: jax.Array
 ) -> jax.Array:
     """How many of `classes` rank before the label: int (N,).
