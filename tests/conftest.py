@@ -3,9 +3,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from commands import environment
-from launched import SOON, command, started
 from src.plugins import take_cpu_beside_compiler
+from tests.support import tiny
+from tests.support.commands import environment
+from tests.support.launched import SOON, command, started
+from tests.support.runs import trained
 
 take_cpu_beside_compiler()
 jax.config.update("jax_num_cpu_devices", 8)
@@ -28,3 +30,11 @@ def one_process(cache: Path) -> Path:
     with started(command(workdir, cache, 2), log, **environment(cache)) as process:
         assert process.wait(SOON) == 0, log.read_text()
     return workdir
+
+
+@pytest.fixture(scope="session")
+def digits_run(cache: Path) -> Path:
+    """A small run on digits, finished."""
+    config = tiny.get_config()
+    config.data.root = str(cache / "prepared")
+    return trained(config, cache / "report")

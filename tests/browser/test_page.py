@@ -1,0 +1,289 @@
+"""The page about a run: its numbers, and how browsers show it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from configs import cifar
+from src.classifier import load
+from src.errors import UserError
+from src.metrics import read_lines
+from src.report import __main__ as command
+from src.report import facts, page, svg
+from src.report.run import Run
+from tests.support import tiny
+from tests.support.commands import ROOT, run
+from tests.support.runs import trained
+
+SECTIONS = ("curves", "network", "kernels", "examples", "neighbours", "maps", "confusion")
+SECTIONS += ("augmentation", "settings")
+
+
+@pytest.fixture(scope="module")
+def written(workdir: Path, cache: Path) -> tuple[Path, str]:
+    """The page and what the command said."""
+    done = run("src.report", f"--workdir={workdir},{workdir}", cache=cache)
+    assert done.returncode == 0, done.stderr
+    return workdir / "report" / "index.html", done.stdout
+
+
+def test_the_command_says_where_the_page_is_and_how_large(written):
+    path, said = written
+    assert re.fullmatch(rf"{re.escape(str(path))}: \d\.\d MB\n", said)
+    assert path.stat().st_size < 4e6
+
+
+def test_the_page_has_the_runs_numbers(written, workdir: Path):
+    text = " ".join(written[0].read_text().split())
+    result = json.loads((workdir / "result.json").read_text())
+    assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
+    # The page counts for itself, and the result is of one view too.
+    assert f"<p>{100 * result['top1_error']:.1f}% of test is taken for another class" in text
+    assert "Errors are of 360 images (test), 1 view of each." in text
+    assert "exact, among all 1,437 training images" in text
+    parameters = sum(x.size for x in jax.tree.leaves(load(workdir).params))
+    assert f"<b>{parameters:,}</b><span>parameters" in text
+    named = {colour for colour in svg._VARIABLES if colour in text}
+    assert not named
+    assert "network after 24 steps, the newest checkpoint" in text
+    assert "<h1>AlexNet (paper), varied · digits</h1>" in text
+    assert "report: 2 towers, trained on 1,437 images of 10 classes" in text
+
+
+def test_the_numbers_are_of_the_checkpoints_own_step(workdir: Path):
+    run = Run(workdir)
+    result = json.loads((workdir / "result.json").read_text())
+    evaluated = {line["step"]: line for line in read_lines(workdir) if line["split"] == "test"}
+
+    def at(step: int) -> dict[str, Any]:
+        run.classifier.step = step
+        found = facts.facts(run, run.data, 0.123)
+        return {name: found[name] for name in ("top1_error", "known", "is_last", "seconds")}
+
+    told = {"known": True, "is_last": False, "seconds": None}
+    assert at(12) == {**told, "top1_error": evaluated[12]["top1_error"]}
+    assert at(8) == {**told, "top1_error": 0.123, "known": False}
+    last = {"is_last": True, "seconds": result["seconds"]}
+    assert at(24) == {**told, **last, "top1_error": result["top1_error"]}
+
+
+@pytest.fixture
+def without_images(workdir: Path, tmp_path: Path) -> Path:
+    """A copy of the run whose images are gone."""
+    copy = tmp_path / "moved"
+    shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("report"))
+    config = json.loads((copy / "config.json").read_text())
+    config["data"]["dataset"] = f"folder:{tmp_path / 'gone'}"
+    (copy / "config.json").write_text(json.dumps(config))
+    return copy
+
+
+def test_without_its_images_a_run_has_a_page_that_says_why(without_images: Path, capsys):
+    text = " ".join(page.write([without_images]).read_text().split())
+    sections = re.findall('<section id="([a-z]*)"', text)
+    assert sections == ["curves", "network", "kernels", "missing", "settings"]
+    assert re.search("What takes images is left out: [^<]*gone", text)
+    assert "a page without images" in capsys.readouterr().err
+    result = json.loads((without_images / "result.json").read_text())
+    assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
+
+
+def chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not chromium():
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def look(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
+    """What a browser finds on the page."""
+    shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    complaints, requests = [], []
+    shown.on("console", lambda message: complaints.append(message.text))
+    shown.on("pageerror", lambda error: complaints.append(str(error)))
+    shown.on("request", lambda request: requests.append(request.url))
+    shown.goto(path.as_uri())
+    shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = shown.evaluate(
+        """async () => {
+          await Promise.all([...document.images].map(i => i.decode().catch(() => null)));
+          return {
+            images: [...document.images].map(i => i.naturalWidth),
+            sections: [...document.querySelectorAll('section')].map(s => s.id),
+            empty: [...document.querySelectorAll('section')].filter(
+              s => s.getBoundingClientRect().height < 60).map(s => s.id),
+            width: document.documentElement.scrollWidth,
+            wide: [...document.body.querySelectorAll('*')].filter(e => !e.closest('svg') &&
+              e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML),
+            letters: [...document.querySelectorAll('svg text')].filter(
+              t => t.getBoundingClientRect().width > 0).map(
+              t => parseFloat(getComputedStyle(t).fontSize) *
+                Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)),
+            drawings: [...document.querySelectorAll('svg')].filter(
+              s => s.getBoundingClientRect().width > 0).map(s => s.getBoundingClientRect().width),
+            background: getComputedStyle(document.body).backgroundColor,
+            ink: getComputedStyle(document.querySelector('svg text')).fill,
+            ids: [...document.querySelectorAll('[id]')].map(e => e.id),
+          }
+        }"""
+    )
+    shown.close()
+    beyond = [url for url in requests if not url.startswith(("data:", path.as_uri()))]
+    return {**found, "complaints": complaints, "requests": beyond}
+
+
+def assert_presentable(found: dict[str, Any], width: int, sections: tuple[str, ...]) -> None:
+    assert found["complaints"] == []
+    assert found["requests"] == []
+    assert found["width"] <= width
+    assert found["wide"] == []
+    assert tuple(found["sections"]) == sections
+    assert found["empty"] == []
+    assert len(found["images"]) > 20
+    assert min(found["images"]) > 0
+    assert len(found["ids"]) == len(set(found["ids"]))
+
+
+def brightness(colour: str) -> float:
+    return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390, 360])
+def test_browsers_show_the_page(written, browser, width: int, scheme: str):
+    found = look(browser, written[0], width, scheme)
+    assert_presentable(found, width, SECTIONS)
+    assert len(found["drawings"]) == 6  # curves, the network once, a histogram, a matrix
+    assert min(found["drawings"]) > 250
+    assert min(found["letters"]) >= 9
+    background, ink = brightness(found["background"]), brightness(found["ink"])
+    assert (background > 0.9, ink < 0.5) == ((True, True) if scheme == "light" else (False, False))
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_percentages_stay_whole_beside_long_names(written, browser, width: int):
+    shown = browser.new_page(viewport={"width": width, "height": 800})
+    shown.goto(written[0].as_uri())
+    heights = shown.evaluate(
+        """() => {
+          document.querySelectorAll('.bar .name').forEach(
+            name => name.textContent = 'class number 0450, of many names, '.repeat(5));
+          const heights = query => [...document.querySelectorAll(query)].map(
+            e => e.getBoundingClientRect().height);
+          return [heights('.bar .name'), heights('.bar > span > span:last-child')];
+        }"""
+    )
+    shown.close()
+    names, bars = map(max, heights)
+    line = 0.8 * 16 * 1.25
+    assert names < 2.5 * line
+    assert bars < 2.5 * line
+
+
+def one_tower() -> ConfigDict:
+    config = tiny.get_config()
+    config.model.towers = 1
+    return config
+
+
+def four_towers_of_their_own_first_kernels() -> ConfigDict:
+    config = tiny.get_config()
+    config.model.towers = 4  # which don't divide the ten classes
+    config.model.convs.conv1.update(local=True, size=3)
+    return config
+
+
+def locally_connected() -> ConfigDict:
+    config = cifar.get_config("conv-local-13pct", "digits")
+    config.batch_size = 32
+    return config
+
+
+def without_hidden_dense_layer() -> ConfigDict:
+    config = cifar.get_config("19pct", "digits")
+    config.batch_size = 32
+    return config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [
+        one_tower,
+        four_towers_of_their_own_first_kernels,
+        locally_connected,
+        without_hidden_dense_layer,
+    ],
+)
+def test_any_network_has_a_page(make, cache: Path, browser):
+    config = make()
+    config.duration = config.evaluate_every = "2 steps"
+    config.data.root = str(cache / "prepared")
+    workdir = trained(config, cache / make.__name__)
+    (workdir / "result.json").unlink()
+    path = page.write([workdir], among=100)
+    sections = SECTIONS
+    if make is four_towers_of_their_own_first_kernels:
+        sections = tuple(name for name in SECTIONS if name != "kernels")
+    assert_presentable(look(browser, path, 360, "light"), 360, sections)
+    text = " ".join(path.read_text().split())
+    assert "among 100 of the 1,437 training images, drawn at random" in text
+    layer = [*config.model.convs, *config.model.dense][-2]
+    assert f"nearest by the {layer} features" in text
+    assert "The run is not finished" in text
+    assert "epochs of 2 steps" in text
+
+
+def test_folders_without_a_run_or_a_checkpoint_are_mistakes(workdir: Path, tmp_path: Path, cache):
+    done = run("src.report", f"--workdir={workdir},{tmp_path / 'none'}", cache=cache)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: workdir \S+none: no config.json .*\n", done.stderr)
+    for name in ("config.json", "preprocessing.npz"):
+        shutil.copy(workdir / name, tmp_path / name)
+    with pytest.raises(UserError, match="checkpoint"):
+        page.write([tmp_path])
+
+
+def test_the_folder_of_several_runs_is_none_but_names_one(tmp_path: Path):
+    for name in ("relu/seed0", "relu/seed1", "tanh/seed0", "tanh/seed1"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"so no run; give one inside, such as \S+/relu/seed0$"):
+        page.write([tmp_path])
+
+
+def test_runs_are_called_by_the_shortest_ends_of_their_paths_that_differ():
+    def named(*workdirs: str) -> list[str]:
+        return page._names([Path(workdir) for workdir in workdirs])
+
+    assert named("/a/relu/seed0") == ["seed0"]
+    assert named("/a/relu/seed0", "/a/relu/seed1") == ["seed0", "seed1"]
+    assert named("/a/x/seed0", "/b/x/seed0") == ["a/x/seed0", "b/x/seed0"]
+    assert named("/a/x", "/a/x", "/a/y") == ["x", "x", "y"]
+
+
+def test_without_the_extra_the_command_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(command, "EXTRA", ("jinja2", "no_such_package"))
+    with pytest.raises(UserError, match=r"^no_such_package not installed: .*\.\[report\]"):
+        command.check_extra()
+    look_at = (
+        "import sys, src.report.__main__ as m; sys.exit(any(p in sys.modules for p in m.EXTRA))"
+    )
+    assert subprocess.run([sys.executable, "-c", look_at], cwd=ROOT).returncode == 0

@@ -1,0 +1,101 @@
+"""What launch/run.sh makes of what engines say, shown by a command in the place of Python."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import ROOT
+
+OPEN_MPI = {
+    "OMPI_COMM_WORLD_SIZE": "4",
+    "OMPI_COMM_WORLD_RANK": "2",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "0",
+    "OMPI_MCA_orte_hnp_uri": "1234567.0;tcp://10.0.0.1,10.1.0.1:40001",
+}
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "0",
+    "COORDINATOR_ADDRESS": "n1:2000",
+}
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    """Takes the place of Python, and prints what it is told."""
+    script = tmp_path / "python"
+    told = "COORDINATOR_ADDRESS NUM_PROCESSES PROCESS_ID LOCAL_PROCESSES LOCAL_PROCESS_ID"
+    script.write_text(f'#!/bin/bash\nfor name in {told}; do echo "${{!name-}}"; done\necho "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def launch(python: Path, told: dict[str, str], *, script: Path = ROOT / "launch/run.sh") -> list:
+    environment = {"PATH": os.environ["PATH"], "PYTHON": str(python), **told}
+    done = subprocess.run(
+        [script, "--flag=two words"],
+        cwd=python.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.startswith("launch/run.sh: "), done.stderr
+    return [done.returncode, *done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("told", "place"),
+    [
+        ({}, ["", "", "", "1", "0"]),
+        (SLURM, ["n1:2000", "2", "1", "1", "0"]),
+        (OPEN_MPI, [f"10.0.0.1:{20000 + 1234567 // 4096}", "4", "2", "2", "0"]),
+        # mpirun within a Slurm allocation: its helpers are the step, one on each node
+        (SLURM | OPEN_MPI, ["n1:2000", "4", "2", "2", "0"]),
+        (
+            {
+                "JOB_COMPLETION_INDEX": "3",
+                "NUM_PROCESSES": "4",
+                "COORDINATOR_ADDRESS": "alexnet-0.alexnet:2000",
+            },
+            ["alexnet-0.alexnet:2000", "4", "3", "1", "0"],
+        ),
+        (
+            {"PMI_SIZE": "2", "PMI_RANK": "1", "COORDINATOR_ADDRESS": "[::1]:2000"},
+            ["[::1]:2000", "2", "1", "1", "0"],
+        ),
+    ],
+    ids=["alone", "Slurm", "Open MPI", "Open MPI in Slurm", "Kubernetes", "MPICH"],
+)
+def test_the_innermost_engine_says_which_process_this_is(
+    told: dict[str, str], place: list[str], shown: Path
+) -> None:
+    assert launch(shown, told) == [0, *place, "-m src.main --flag=two words"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"NUM_PROCESSES": "2"},
+        {"COORDINATOR_ADDRESS": "host:2000", "PROCESS_ID": "0"},
+        {"COORDINATOR_ADDRESS": "host:2000", "NUM_PROCESSES": "two", "PROCESS_ID": "0"},
+        {"PMI_SIZE": "2", "PMI_RANK": "0"},
+        {"LOCAL_PROCESSES": "0"},
+        {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"},
+    ],
+    ids=lambda told: " ".join(told),
+)
+def test_half_of_a_contract_is_a_mistake(told: dict[str, str], shown: Path) -> None:
+    assert launch(shown, told) == [2]
+
+
+def test_it_may_be_called_by_a_link_from_anywhere(tmp_path: Path, shown: Path) -> None:
+    link = tmp_path / "train"
+    link.symlink_to(ROOT / "launch/run.sh")
+    assert launch(shown, {}, script=link)[0] == 0

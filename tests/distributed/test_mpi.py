@@ -1,0 +1,38 @@
+"""mpirun launch/run.sh, for real."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from src.stopping import SAVED
+from tests.support.commands import environment
+from tests.support.launched import SOON, command, started, wait_for_steps
+from tests.support.runs import assert_same_run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("mpirun") is None, reason="there is no mpirun"),
+]
+
+
+def test_a_run_under_mpirun_saves_upon_usr1_and_ends_as_that_of_one_process(
+    tmp_path: Path, cache: Path, one_process: Path
+) -> None:
+    workdir, log = tmp_path / "run", tmp_path / "log"
+    mpirun = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "-np", "2"]
+    run = [*mpirun, *command(workdir, cache, 2)]
+    with started(run, log, **environment(cache)) as process:
+        wait_for_steps(workdir, 6)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(SOON) == SAVED, log.read_text()
+    said = log.read_text()
+    assert said.count("on Open MPI") == 2
+    assert "process 1 of 2, which meet at" in said
+    assert "stopped after step" in said
+    assert not (workdir / "result.json").exists()
+    with started(run, log, **environment(cache)) as process:
+        assert process.wait(SOON) == 0, log.read_text()
+    assert (workdir / "result.json").exists()
+    assert_same_run(workdir, one_process, tolerance=1e-5)

@@ -1,0 +1,198 @@
+"""Weights from others' files by the command, what they are good for here, and for PyTorch."""
+
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+from safetensors.numpy import load_file
+
+from configs import bvlc_alexnet, small
+from src import workdir as workdirs
+from src.checkpoint import Checkpoints, Progress
+from src.classifier import Classifier, load
+from src.convert import read_names, write_out
+from src.data.prepare import prepare
+from src.errors import UserError
+from src.models import cifar
+from src.models.architecture import Architecture
+from src.models.presets import PRESETS
+from src.step import create_state
+from src.weights import files
+from tests.support import miniature
+from tests.support.commands import ROOT, run
+from tests.support.others import CLASSES, CROP, NAMES, SIZE, caffemodel, drawn, recipe
+from tests.support.runs import trained
+
+
+def on_one_device(workdir: Path) -> Classifier:
+    return load(workdir, mesh=miniature.mesh(1, 1))
+
+
+# What an imported network is good for
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """By the command, for the classes of the digits."""
+    root = tmp_path_factory.mktemp("imported")
+    config = recipe(bvlc_alexnet)
+    layers = drawn(config)
+    random = np.random.default_rng(3).standard_normal((10, 24)).astype(np.float32)
+    layers["fc8"] = (random, np.zeros(10, np.float32))
+    (root / "net.caffemodel").write_bytes(caffemodel(layers, config))
+    maps = [f"--config.model.convs.{name}.maps={n}" for name, n in miniature.MAPS.items()]
+    units = [f"--config.model.dense.{name}.units={n}" for name, n in miniature.UNITS.items() if n]
+    done = run(
+        "src.convert",
+        "--config=configs/bvlc_alexnet.py:digits",
+        *maps,
+        *units,
+        f"--config.model.image_size={CROP}",
+        f"--config.data.size={SIZE}",
+        f"--config.data.root={root / 'prepared'}",
+        "--config.views=1",
+        f"--weights={root / 'net.caffemodel'}",
+        f"--workdir={root / 'run'}",
+        cache=root,
+    )
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+def test_it_is_evaluated_on_data_of_its_classes(imported: Path) -> None:
+    done = run("src.evaluate", f"--workdir={imported / 'run'}", "--cpu_devices=2", cache=imported)
+    assert done.returncode == 0, done.stderr
+    assert "(360 images, 1 view)" in done.stdout
+
+
+def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
+    target = imported / "again.safetensors"
+    done = run("src.convert", f"--workdir={imported / 'run'}", f"--to={target}", cache=imported)
+    assert done.returncode == 0, done.stderr
+    written = load_file(target)
+    layers = files.read(imported / "net.caffemodel").layers
+    assert written.keys() == {f"{n}.{k}" for n in layers for k in ("weight", "bias")} | {"mean"}
+    for name, (weights, biases) in layers.items():
+        np.testing.assert_array_equal(written[f"{name}.weight"], weights)
+        np.testing.assert_array_equal(written[f"{name}.bias"], biases)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["--to=/proc/net.safetensors"],
+            r"--to=/proc/net\.safetensors: .*; give a file in another",
+        ),
+        (["--to=net.pth"], r"--to=net\.pth: name it \.safetensors"),
+        (
+            ["--to=net.safetensors", "--weights=net.pth"],
+            "--weights: --to writes the network of --workdir; give either",
+        ),
+        (
+            ["--to=net.safetensors", "--config=configs/torchvision.py"],
+            "--config: --to writes the network of --workdir; give either",
+        ),
+    ],
+)
+def test_what_can_not_be_written_out(more: list[str], message: str, imported: Path) -> None:
+    done = run("src.convert", f"--workdir={imported / 'run'}", *more, cache=imported)
+    assert done.returncode == 2
+    assert re.fullmatch(f"error: .*{message}.*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"cat\ndog\ncat\n", "2 classes are called 'cat'; give each its own name"),
+        (b"\xff\xfe", "can't decode byte"),
+    ],
+)
+def test_class_names_that_are_none(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(content)
+    with pytest.raises(UserError, match=f"^--class_names=.*: .*{message}"):
+        read_names(tmp_path / "names.txt")
+
+
+def test_class_names_as_windows_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")
+    assert read_names(tmp_path / "names.txt") == ["cat", "dog"]
+
+
+def test_it_is_not_trained_in_place(imported: Path) -> None:
+    config = recipe(bvlc_alexnet)
+    config.data.root = str(imported / "prepared")
+    with pytest.raises(UserError, match=r"train on from them with --config\.init_from"):
+        trained(config, imported / "run")
+
+
+def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
+    config = recipe(bvlc_alexnet)
+    config.data.root = str(imported / "prepared")
+    config.init_from = str(imported / "run")
+    config.optimizer.frozen = "conv*"
+    config.batch_size = 8
+    config.duration = config.evaluate_every = "2 steps"
+    config.schedule.boundaries = ()
+    workdir = trained(config, tmp_path / "run")
+    before, after = (on_one_device(path).params for path in (imported / "run", workdir))
+    np.testing.assert_array_equal(before["conv2"]["kernel"], after["conv2"]["kernel"])
+    assert np.abs(before["fc8"]["kernel"] - after["fc8"]["kernel"]).max() > 0
+
+
+def test_other_classes_are_told(imported: Path, tmp_path: Path) -> None:
+    data = prepare(**on_one_device(imported / "run").config.data)
+    workdirs.check_data(imported / "run", data)
+    data.class_names = data.class_names[::-1]
+    with pytest.raises(UserError, match=r"its classes are 10, 0, 1, 2…, those of .* 10, 9, 8"):
+        workdirs.check_data(imported / "run", data)
+
+
+# For PyTorch
+
+SMALL = {name: miniature.shrunk(network) for name, network in PRESETS.items()}
+SMALL["small"] = miniature.shrunk(
+    Architecture.from_fields(small.get_config("cifar10").model.to_dict()), image_size=64
+)
+SMALL["unconnected"] = miniature.shrunk(PRESETS["paper"], exchange_before=("fc8",))
+
+
+@pytest.mark.parametrize("name", [*SMALL, *cifar.PRESETS])
+def test_pytorch_computes_the_same(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    architecture = {**SMALL, **cifar.PRESETS}[name]
+    config = miniature.config()
+    config.model = ConfigDict(asdict(architecture))
+    size = config.data.size = architecture.image_size + 5
+    known = workdirs.Preprocessing("", NAMES, miniature.statistics(size))
+    workdirs.check(tmp_path / "run", config)
+    workdirs.write_imported(tmp_path / "run", config, known, {})
+    params = nnx.to_pure_dict(nnx.state(miniature.network(architecture)))
+    drawn_otherwise = create_state(config, CLASSES, miniature.mesh(1, 1))
+    with Checkpoints(tmp_path / "run" / "checkpoints") as checkpoints:
+        checkpoints.save(replace(drawn_otherwise, params=params), Progress(schedule={}))
+    write_out(tmp_path / "run", tmp_path / "net.safetensors", "newest")
+
+    program = """
+import numpy as np
+import torch
+from alexnet_torch import load
+
+network = load("net.safetensors")
+with torch.no_grad():
+    np.save("scores.npy", network(torch.tensor(np.load("images.npy"))).numpy())
+"""
+    (tmp_path / "alexnet_torch.py").write_text((ROOT / "docs/alexnet_torch.py").read_text())
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    scores = np.load(tmp_path / "scores.npy")
+    expected = on_one_device(tmp_path / "run").features(images, list(architecture.dense)[-1])
+    assert scores.shape == expected.shape == (2, CLASSES)
+    np.testing.assert_allclose(scores, expected, atol=1e-4 * np.ptp(expected), rtol=1e-4)

@@ -1,0 +1,332 @@
+import importlib
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from absl.flags import FlagValues
+from ml_collections import ConfigDict, config_flags
+
+from configs.experiments.comparison import changed, comparison
+from src.errors import UserError
+from src.evaluate import average
+from src.experiment import experiment
+from src.place import place
+from src.processes import Team
+from src.settings import check_experiment
+from src.stopping import SAVED
+from src.workdir import differences
+from tests.support import commands, tiny
+from tests.support.commands import free_port
+from tests.support.finished import write_run
+from tests.support.launched import SOON, wait_for
+
+EXPERIMENTS = sorted(
+    path.stem
+    for path in (commands.ROOT / "configs/experiments").glob("*.py")
+    if "def get_config" in path.read_text()
+)
+
+CROPS = {"augment.shift", "augment.mirror"}
+DIFFERENCES = {  # of each variant from the first
+    "augmentation": [{"augment.mirror"}, {"augment.shift"}, CROPS, CROPS | {"augment.colour"}],
+    "dropout": [{"model.dropout"}],
+    "ensemble": [],
+    "lrn": [{"model.norms.lrn.on"}],
+    "overlapping_pooling": [{"model.pools.max.window", "model.pools.average.window"}],
+    "relu_vs_tanh": [{"model.activation", "duration"}],
+    "schedule": [{"schedule.name"}],
+}
+
+
+def get_config(name: str, dataset: str = "digits") -> ConfigDict:
+    return importlib.import_module(f"configs.experiments.{name}").get_config(dataset)
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_variants_differ_in_what_is_compared_alone(name: str) -> None:
+    config = get_config(name, "cifar10")
+    first, *others = (config.variants[variant] for variant in config.order)
+    found = [{field for field, *_ in differences(first, other)} for other in others]
+    assert found == DIFFERENCES[name]
+
+
+def test_towers_differ_from_the_papers_in_width_or_in_connections_alone() -> None:
+    variants = get_config("towers", "imagenette").variants
+    paper = variants["two, the paper's"]
+    found = {
+        name: {field for field, *_ in differences(paper, recipe)}
+        for name, recipe in variants.items()
+    }
+    maps = {f"model.convs.conv{layer}.maps" for layer in (1, 2, 3, 4)}
+    assert found == {
+        "one of half width": {"model.towers"} | maps,
+        "two, unconnected": {"model.exchange_before"},
+        "two, the paper's": set(),
+        "two, all connected": {"model.exchange_before", "model.norms.lrn.across"},
+    }
+    half = variants["one of half width"].model.convs
+    for layer in ("conv1", "conv2", "conv3", "conv4"):
+        assert 2 * half[layer].maps == paper.model.convs[layer].maps
+
+
+def test_networks_are_compared_in_the_views_that_all_have_seen() -> None:
+    variants = get_config("augmentation", "cifar10").variants
+    assert [recipe.views for recipe in variants.values()] == [1] * 5
+
+
+def test_a_change_leaves_the_recipe_that_it_is_made_of_alone() -> None:
+    recipe = tiny.get_config()
+    assert changed(recipe, {"model.convs.conv1.maps": 16}).model.convs.conv1.maps == 16
+    assert recipe.model.convs.conv1.maps == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
+    ended = commands.run(
+        "src.experiment",
+        f"--config=configs/experiments/{name}.py:digits",
+        f"--workdir={tmp_path}",
+        cache=cache,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert f"Claimed: {found['claim']}. Measured: " in ended.stdout
+    assert [*found["variants"]] == list(get_config(name).order)
+    for variant, of_variant in found["variants"].items():
+        assert f"| {variant} |" in ended.stdout
+        for run in of_variant["runs"].values():
+            assert 0 < run["top1_error"] < 1
+            assert run["curves"]["evaluation"]
+        if of_variant["average"] is not None:
+            members = [tmp_path / variant / f"seed{seed}" for seed in of_variant["runs"]]
+            assert of_variant["average"] == average(members)["top1_error"]
+    told = (tmp_path / "table.md").read_text()
+    assert told in ended.stdout
+    assert "Claimed: " in told
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["conv-local-13pct", "conv-local-11pct"])
+def test_first_epochs_of_the_large_networks(network: str, tmp_path: Path, cache: Path) -> None:
+    ended = commands.run(
+        "src.main",
+        f"--config=configs/cifar.py:{network}",
+        "--config.data.dataset=digits",
+        "--config.duration=2 epochs",
+        f"--workdir={tmp_path}",
+        cache=cache,
+    )
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["views"] == 9
+    assert result["loss"] < 2 * math.log(10)
+
+
+@pytest.mark.slow
+def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> None:
+    def flags(name: str) -> list[str]:
+        return ["--config=tests/support/tiny_experiment.py", f"--workdir={tmp_path / name}"]
+
+    whole = commands.run("src.experiment", *flags("whole"), cache=cache)
+    assert whole.returncode == 0, whole.stderr
+
+    second = tmp_path / "stopped/tanh/seed0/metrics.jsonl"
+    with commands.start("src.experiment", *flags("stopped"), cache=cache) as process:
+        wait_for(lambda: second.exists() and second.read_text())
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == SAVED, err
+    assert not (tmp_path / "stopped/results.json").exists()
+
+    again = commands.run("src.experiment", *flags("stopped"), cache=cache)
+    assert again.returncode == 0, again.stderr
+    assert "is finished after" in again.stdout  # the first run is not trained again
+    results = [
+        json.loads((tmp_path / name / "results.json").read_text())["variants"]
+        for name in ("whole", "stopped")
+    ]
+    for variants in results:
+        for variant in variants.values():
+            for run in variant["runs"].values():
+                del run["seconds"]
+                machine = run.pop("machine")
+                assert (machine["device"], machine["devices"]) == ("cpu", 1)
+    assert results[0] == results[1]
+
+    outcome_files = [tmp_path / "stopped" / name for name in ("results.json", "table.md")]
+    before = [file.read_text() for file in outcome_files]
+    assert commands.run("src.experiment", *flags("stopped"), cache=cache).returncode == 0
+    assert [file.read_text() for file in outcome_files] == before
+
+
+@pytest.mark.slow
+def test_variants_trained_on_two_machines_are_told_of_together(tmp_path: Path, cache: Path) -> None:
+    def trained(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
+        common = ["--config=tests/support/tiny_experiment.py", f"--workdir={tmp_path / name}"]
+        return commands.run("src.experiment", *common, *flags, cache=cache)
+
+    results = tmp_path / "first/results.json"
+    assert trained("first", "--config.order=('relu',)").returncode == 0
+    both = trained("second", "--config.order=('tanh',)", f"--join={results}")
+    assert both.returncode == 0, both.stderr
+    assert "| relu |" in both.stdout
+    assert "| tanh |" in both.stdout
+    assert not (tmp_path / "second/relu").exists()
+
+    twice = trained("third", f"--join={results}")
+    assert twice.returncode == 2
+    assert twice.stderr == f"error: --join={results}: seed 0 of relu is in another part too\n"
+    assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.slow
+def test_networks_are_averaged_by_all_processes_but_for_those_that_diverged(
+    tmp_path: Path, cache: Path
+) -> None:
+    contract = {"COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "NUM_PROCESSES": "2"}
+    flags = [
+        "--config=tests/support/tiny_experiment.py",
+        f"--workdir={tmp_path}",
+        "--config.average=True",
+    ]
+    flags += ["--config.seeds=0,1", "--config.variants.tanh.schedule.rate=1e30"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "src.experiment", *flags],
+            cwd=commands.ROOT,
+            env={**commands.environment(cache), **contract, "PROCESS_ID": index},
+        )
+        for index in ("0", "1")
+    ]
+    assert [process.wait(SOON) for process in started] == [0, 0]
+    of_relu, of_tanh = json.loads((tmp_path / "results.json").read_text())["variants"].values()
+    assert ["diverged" in run for run in of_tanh["runs"].values()] == [True, True]
+    assert of_tanh["average"] is None
+    members = [tmp_path / "relu" / f"seed{seed}" for seed in of_relu["runs"]]
+    assert of_relu["average"] == pytest.approx(average(members)["top1_error"])
+
+
+def test_a_run_that_diverges_is_told_of_and_not_trained_again(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = changed(
+        tiny.get_config(),
+        {"data.root": str(cache / "prepared"), "mesh.data": "8", "mesh.model": "1"},
+    )
+    too_high = changed(recipe, {"schedule.rate": 1e30})
+    recipes = {"plain": too_high, "better": recipe}
+    config = comparison("It works", recipes, seeds=(3,), rates={"better": (0.01, 1e30)})
+    team = Team(place({}), **tiny.get_config().processes)
+
+    def tell() -> tuple[dict[str, Any], str, str]:
+        assert experiment(config, tmp_path, team, {}) == 0
+        said = capsys.readouterr()
+        return json.loads((tmp_path / "results.json").read_text())["variants"], *said
+
+    variants, out, err = tell()
+    assert re.search("^better, rate 1e\\+30: step .*nan", out, re.MULTILINE)
+    assert re.search("^plain, seed 3: step .*nan", out, re.MULTILINE)
+    assert "3/4 plain, seed 3:  33%" in err  # the steps that the search has left out are passed
+    assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
+    assert "nan" in variants["plain"]["runs"]["3"]["diverged"]
+    assert variants["better"]["tried"]["1e+30"] is None
+    assert variants["better"]["runs"]["3"]["measured"] > 0
+
+    again, out, err = tell()
+    assert again == variants
+    assert out.count("remove it to try again") == 2
+    assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
+
+    config.variants.plain = changed(recipe, {"batch_size": 16})  # another run
+    variants, out, _ = tell()
+    assert variants["plain"]["runs"]["3"]["measured"] > 0
+    assert out.count("remove it to try again") == 1
+
+
+def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
+    tmp_path: Path, cache: Path
+) -> None:
+    recipe = changed(tiny.get_config(), {"data.root": str(cache / "prepared")})
+    config = comparison("It works", {"plain": recipe, "better": recipe}, seeds=(3,))
+    last = write_run(tmp_path / "better/seed3", [0.5], 0.3)
+    (last / "config.json").write_text(json.dumps(changed(recipe, {"seed": 4}).to_dict()))
+    team = Team(place({}), **recipe.processes)
+    with pytest.raises(UserError, match=r"better/seed3 was made with other settings"):
+        experiment(config, tmp_path, team, {})
+    assert not (tmp_path / "plain/seed3/config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "message"),
+    [
+        ("src.experiment", "tests/support/tiny.py", "--config: a recipe, no experiment"),
+        ("src.main", "tests/support/tiny_experiment.py", "--config: an experiment, no recipe"),
+    ],
+)
+def test_recipes_and_experiments_are_told_apart(
+    module: str, config: str, message: str, cache: Path
+) -> None:
+    ended = commands.run(module, f"--config={config}", cache=cache)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {message}")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("order=('relu','tan')", "config.order: 'tan' is none of relu, tanh"),
+        ("order=()", "config.order: it is empty"),
+        ("order=([1],)", "config.order: [1] is none of relu, tanh"),
+        ("order=('relu','relu')", "config.order: relu, relu has one twice"),
+        ("seeds=1,-1", "config.seeds: -1 is no whole number of at most 32 bits"),
+        ("seeds=1,1", "config.seeds: 1, 1 has one twice"),
+        ("seeds=a", "config.seeds: 'a' is no whole number of at most 32 bits"),
+        ("seeds=0.5", "config.seeds: 0.5 is no whole number of at most 32 bits"),
+        ("seeds=4294967296", "config.seeds: 4294967296 is no whole number of at most 32 bits"),
+        ("seeds=True", "config.seeds: True is no whole number of at most 32 bits"),
+        ("rates.tanh=-1,0.1", "config.rates.tanh: -1 is no positive number"),
+        ("rates.tanh=0", "config.rates.tanh: 0 is no positive number"),
+        ("rates.tanh=1e999", "config.rates.tanh: inf is no positive number"),
+        ("rates.tanh=()", "config.rates.tanh: it is empty"),
+        ("rates.tanh=0.001,0.0010000001", "config.rates.tanh: 0.001, 0.001 has one twice"),
+        ("reference.tanh=rleu", "config.reference.tanh: 'rleu' is no other variant"),
+        ("reference.tanh=tanh", "config.reference.tanh: 'tanh' is no other variant"),
+        ("rates.tanh=", "config.rates.tanh: '' is no positive number"),
+        (
+            "search=foo",
+            "config.search: 'foo' is no duration; write it like '90 epochs' or '1000 steps'",
+        ),
+        ("until_training_error=1", "config.until_training_error: 1.0 is no fraction of errors"),
+        ("until_training_error=-0.1", "config.until_training_error: -0.1 is no fraction of errors"),
+        ("variants.relu.views=5", "config.views: 5 is none of 1, 9, 10"),
+    ],
+)
+def test_what_there_cannot_be_is_a_mistake(
+    change: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = get_config("relu_vs_tanh")
+    flags = FlagValues()
+    monkeypatch.setattr(sys, "argv", ["", f"--config.{change}"])
+    config_flags.DEFINE_config_dict("config", config, flag_values=flags)
+    flags(sys.argv)
+    with pytest.raises(UserError) as mistake:
+        check_experiment(config)
+    assert str(mistake.value) == message
+
+
+def test_a_mistake_is_told_before_anything_is_made(tmp_path: Path, cache: Path) -> None:
+    flags = ["--config=tests/support/tiny_experiment.py", "--config.seeds=1,1"]
+    ended = commands.run("src.experiment", *flags, f"--workdir={tmp_path / 'runs'}", cache=cache)
+    assert ended.returncode == 2
+    assert ended.stderr == "error: config.seeds: 1, 1 has one twice\n"
+    assert not (tmp_path / "runs").exists()

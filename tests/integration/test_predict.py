@@ -1,0 +1,288 @@
+"""Evaluation and prediction with a trained network, as commands and from Python."""
+
+import functools
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+import src.classifier
+from src import predict
+from src.classifier import MOST_AT_ONCE, Classifier, load
+from src.data import pipeline
+from src.data.prepare import Prepared, prepare
+from src.data.sources import source
+from src.errors import UserError
+from tests.support import tiny
+from tests.support.commands import ROOT, environment, run
+from tests.support.runs import trained
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("predict")
+
+
+@functools.cache
+def of_seed(root: Path, seed: int) -> Path:
+    config = tiny.get_config()
+    config.seed = seed
+    config.data.root = str(root / "prepared")
+    config.mesh.data, config.mesh.model = "4", "2"
+    return trained(config, root / f"run{seed}")
+
+
+@pytest.fixture(scope="module")
+def workdir(root: Path) -> Path:
+    return of_seed(root, 0)
+
+
+@pytest.fixture(scope="module")
+def classifier(workdir: Path) -> Classifier:
+    return load(workdir)
+
+
+@pytest.fixture(scope="module")
+def data(root: Path) -> Prepared:
+    fields = tiny.get_config().data
+    fields.root = str(root / "prepared")
+    return prepare(**fields)
+
+
+@pytest.fixture(scope="module")
+def examples(data: Prepared) -> tuple[np.ndarray, np.ndarray]:
+    """All of the evaluation split: images and labels."""
+    (batch,) = pipeline.eval_batches(data, "test", global_batch=360, rows=slice(None))
+    return batch["image"], batch["label"]
+
+
+@pytest.fixture(scope="module")
+def digit_files(root: Path) -> list[Path]:
+    """The evaluation split's first originals, as files."""
+    folder = root / "files"
+    folder.mkdir()
+    split = source("digits").load().evaluation
+    files = []
+    for example, index in zip(split.examples(), range(5), strict=False):
+        files.append(folder / f"{index}.png")
+        Image.fromarray(np.asarray(example.image)).save(files[-1])
+    return files
+
+
+def test_prediction_agrees_with_the_runs_own_evaluation(
+    workdir: Path, classifier: Classifier, examples: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images, labels = examples
+    probabilities = classifier(images)
+    result = json.loads((workdir / "result.json").read_text())
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    assert (order[:, 0] != labels).mean() == pytest.approx(result["top1_error"])
+    assert (order[:, :5] != labels[:, None]).all(axis=1).mean() == pytest.approx(
+        result["top5_error"]
+    )
+    loss = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+    assert loss == pytest.approx(result["loss"], rel=1e-5)
+
+
+def test_probabilities_sum_to_one_whatever_the_number_of_images(
+    classifier: Classifier, examples: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images, _ = examples
+    all_at_once = classifier(images[:70])
+    np.testing.assert_allclose(all_at_once.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(classifier(images[66:67])[0], all_at_once[66], rtol=1e-5)
+    assert classifier.class_names == [str(digit) for digit in range(10)]
+
+
+def test_features_of_a_layer(
+    classifier: Classifier, examples: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images = examples[0][:3]
+    assert classifier.features(images).shape == (3, tiny.UNITS["fc7"])
+    assert classifier.features(images, layer="conv5").shape == (3, 1, 1, tiny.MAPS["conv5"])
+    with pytest.raises(UserError, match=r"layer: 'fc9' is none of conv1, .*fc8"):
+        classifier.features(images, layer="fc9")
+
+
+def test_a_file_is_seen_as_its_prepared_record_is(
+    workdir: Path,
+    root: Path,
+    classifier: Classifier,
+    examples: tuple[np.ndarray, np.ndarray],
+    digit_files: list[Path],
+) -> None:
+    expected = classifier(examples[0][:5])
+    originals = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in digit_files])
+    np.testing.assert_array_equal(classifier(originals), expected)
+
+    done = run("src.predict", f"--workdir={workdir}", "--json", root / "files", cache=root)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(line["file"]).name for line in lines] == [file.name for file in digit_files]
+    for line, probabilities in zip(lines, expected, strict=True):
+        assert len(line["predictions"]) == 5
+        for prediction in line["predictions"]:
+            index = classifier.class_names.index(prediction["class"])
+            assert prediction["probability"] == pytest.approx(float(probabilities[index]), rel=1e-4)
+
+
+def test_a_file_that_is_no_image_does_not_stop_the_others(
+    workdir: Path, root: Path, digit_files: list[Path]
+) -> None:
+    text = root / "notes.txt"
+    text.write_text("not an image")
+    paths = (digit_files[0], text, root / "missing.jpg", digit_files[1])
+    done = run("src.predict", f"--workdir={workdir}", "--views=10", *paths, cache=root)
+    assert done.returncode == 1
+    errors = done.stderr.splitlines()
+    assert len(errors) == 2
+    assert errors[0].startswith(f"error: {text}: ")
+    assert errors[1].startswith(f"error: {root / 'missing.jpg'}: ")
+    assert done.stdout.count("%") == 10
+    assert str(digit_files[1]) in done.stdout
+
+
+def test_files_are_predicted_in_order_whatever_the_batches(
+    classifier: Classifier,
+    root: Path,
+    examples: tuple[np.ndarray, np.ndarray],
+    digit_files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(classifier, "at_once", 8)
+    files = [*digit_files, root / "missing.png"] * 4
+    answers = list(classifier.predict_files(files))
+    assert [answer.file for answer in answers] == files
+    assert [answer.error for answer in answers if answer.error] == ["No such file or directory"] * 4
+    probabilities = np.stack([a.output for a in answers if a.output is not None])
+    np.testing.assert_allclose(
+        probabilities, np.tile(classifier(examples[0][:5]), (4, 1)), rtol=1e-5, atol=1e-9
+    )
+    features = [answer.output for answer in classifier.file_features(digit_files, "conv5")]
+    np.testing.assert_allclose(
+        features, classifier.features(examples[0][:5], "conv5"), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_files_are_read_ahead_but_not_without_end(
+    classifier: Classifier, digit_files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "at_once", 8)
+    asked = []
+    endless = (asked.append(i) or digit_files[0] for i in itertools.count())
+    answers = classifier.predict_files(endless)
+    next(answers)
+    assert len(asked) == 24  # a batch that is answered, one that is computed, one that is read
+    answers.close()
+
+
+def test_batches_are_as_small_as_memory_demands(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = classifier.at_once // MOST_AT_ONCE
+    assert classifier.at_once == MOST_AT_ONCE * shards
+    monkeypatch.setattr(src.classifier, "_bytes_per_image", lambda *_: 1 << 50)
+    del classifier.at_once
+    assert classifier.at_once == shards
+    del classifier.at_once
+
+
+def test_features_are_saved_with_the_files_names(
+    workdir: Path,
+    root: Path,
+    classifier: Classifier,
+    examples: tuple[np.ndarray, np.ndarray],
+    digit_files: list[Path],
+) -> None:
+    target = root / "features.npz"
+    pattern = root / "files" / "[0-9].png"
+    done = run(
+        "src.predict", f"--workdir={workdir}", "--save-features", target, pattern, cache=root
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(target) as saved:
+        assert saved["files"].tolist() == [str(file) for file in digit_files]
+        expected = classifier.features(examples[0][:5])
+        np.testing.assert_allclose(saved["features"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_image_on_standard_input_by_an_ensemble(
+    workdir: Path,
+    root: Path,
+    classifier: Classifier,
+    examples: tuple[np.ndarray, np.ndarray],
+    digit_files: list[Path],
+) -> None:
+    other = of_seed(root, 1)
+    command = [sys.executable, "-m", "src.predict", f"--workdir={workdir},{other}", "--json", "-"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(root),
+        input=digit_files[0].read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    image = examples[0][:1]
+    (mean,) = (classifier(image) + load(other)(image)) / 2
+    predictions = json.loads(done.stdout)["predictions"]
+    assert [p["probability"] for p in predictions] == pytest.approx(np.sort(mean)[:-6:-1], rel=1e-4)
+
+
+def test_evaluation_repeats_the_result_on_another_mesh(workdir: Path, root: Path) -> None:
+    result = json.loads((workdir / "result.json").read_text())
+    done = run("src.evaluate", f"--workdir={workdir}", "--cpu_devices=2", cache=root)
+    assert done.returncode == 0, done.stderr
+    assert f"top-1 error {result['top1_error']:.2%}" in done.stdout
+    assert "(360 images, 1 view)" in done.stdout
+
+
+def test_an_ensemble_averages_probabilities(
+    workdir: Path,
+    root: Path,
+    classifier: Classifier,
+    examples: tuple[np.ndarray, np.ndarray],
+) -> None:
+    other = of_seed(root, 1)
+    images, labels = examples
+    mean = (classifier(images) + load(other)(images)) / 2
+    error = (np.argsort(-mean, axis=1, kind="stable")[:, 0] != labels).mean()
+    done = run("src.evaluate", f"--workdir={workdir},{other}", "--cpu_devices=2", cache=root)
+    assert done.returncode == 0, done.stderr
+    assert f"top-1 error {error:.2%}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workdir="], "--workdir=[]: name a run's folder"),
+        (["--views=5"], "--views=5: it is none of 1, 9, 10"),
+        (["--layer=fc6"], "--layer: only with --save_features"),
+        (["--save_features=f.npz", "--json"], "--json: only without --save_features"),
+        (["--save_features=f.txt"], "--save_features=f.txt: name it .npz"),
+        (["--save_features=/nowhere/f.npz"], "/nowhere/f.npz: No such file or directory"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_computed(
+    arguments: list[str], message: str, workdir: Path
+) -> None:
+    for name in predict.FLAGS:
+        predict.FLAGS[name].unparse()
+    command = ["predict", f"--workdir={workdir}", *arguments, "image.jpg"]
+    with pytest.raises((UserError, flags.Error)) as error:
+        predict.main(predict.FLAGS(command)[1:])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("module", ["src.evaluate", "src.predict"])
+def test_a_folder_without_a_run_is_a_mistake(module: str, root: Path) -> None:
+    done = run(module, f"--workdir={root / 'nowhere'}", cache=root)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "nowhere" in line or "no image is given" in line

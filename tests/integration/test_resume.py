@@ -1,0 +1,301 @@
+"""A run that is stopped, killed or damaged ends where an uninterrupted one does."""
+
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from src.checkpoint import Checkpoints
+from src.classifier import load
+from src.errors import UserError
+from src.step import abstract_state
+from src.stopping import SAVED
+from tests.support import miniature, tiny
+from tests.support.commands import ROOT, run, start
+from tests.support.runs import arguments, assert_same_run, steps_done
+
+TOTAL = 24
+
+
+def train(workdir: Path, cache: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return run("src.main", *arguments(workdir, cache, *more), cache=cache)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cache: Path) -> Path:
+    workdir = cache / "uninterrupted"
+    done = train(workdir, cache)
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def interrupt(
+    workdir: Path, cache: Path, number: signal.Signals, when: Callable[[], bool], *more: str
+) -> tuple[int, str]:
+    """Starts training, sends it a signal as soon as `when` holds, and waits for its end."""
+    with start("src.main", *arguments(workdir, cache, *more), cache=cache) as process:
+        while process.poll() is None and not when():
+            time.sleep(0.002)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+    return process.returncode, out + err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_stopped_run_saves_its_step_and_goes_on_bitwise(
+    number: signal.Signals, tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    status, output = interrupt(tmp_path, cache, number, lambda: steps_done(tmp_path) >= 6)
+    assert status == SAVED
+    assert "stopped after step" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "result.json").exists()
+    assert train(tmp_path, cache).returncode == 0
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_a_run_killed_at_random_moments_goes_on_bitwise(
+    tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    moments = random.Random(0)
+    for _ in range(3):
+        first = steps_done(tmp_path)
+        delay = moments.uniform(0, 0.3)
+
+        def when(first: int = first, delay: float = delay) -> bool:
+            if steps_done(tmp_path) == first:
+                return False
+            time.sleep(delay)
+            return True
+
+        status, output = interrupt(tmp_path, cache, signal.SIGKILL, when)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL, output
+    assert train(tmp_path, cache).returncode == 0
+    assert_same_run(tmp_path, uninterrupted)
+
+
+def test_a_run_killed_during_a_save_goes_on_bitwise(
+    tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    def is_saving() -> bool:
+        checkpoints = list((tmp_path / "checkpoints").glob("*"))
+        finished = [path for path in checkpoints if path.name.isdigit()]
+        return bool(finished) and len(checkpoints) > len(finished)
+
+    status, output = interrupt(tmp_path, cache, signal.SIGKILL, is_saving)
+    assert status == -signal.SIGKILL, output
+    assert train(tmp_path, cache).returncode == 0
+    assert_same_run(tmp_path, uninterrupted)
+    left = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert all(name.isdigit() for name in left), left
+
+
+def test_an_interruption_between_train_lines_changes_none(tmp_path: Path, cache: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert train(whole, cache, "--config.log_every=7").returncode == 0
+    copy_of(whole, resumed)
+    shutil.rmtree(resumed / f"checkpoints/{TOTAL}")  # as if killed before the last was written
+    assert train(resumed, cache, "--config.log_every=7").returncode == 0
+    assert_same_run(resumed, whole)
+
+
+def test_a_checkpoint_of_a_version_that_kept_no_unlogged_metrics_is_restored(
+    tmp_path: Path, uninterrupted: Path
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+    file = workdir / f"checkpoints/{TOTAL}/progress/metadata"
+    progress = json.loads(file.read_text())
+    del progress["unlogged"]
+    file.write_text(json.dumps(progress))
+    like = abstract_state(tiny.get_config(), 10, miniature.mesh(1, 1))
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(like)
+    assert restored is not None
+    assert restored[1].unlogged == []
+
+
+def test_a_run_goes_on_upon_another_mesh(tmp_path: Path, cache: Path, uninterrupted: Path) -> None:
+    status, _ = interrupt(
+        tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) >= 6, "--cpu_devices=4"
+    )
+    assert status == SAVED
+    assert train(tmp_path, cache).returncode == 0
+    assert_same_run(tmp_path, uninterrupted, tolerance=1e-5)
+
+
+def test_a_finished_run_says_so(cache: Path, uninterrupted: Path) -> None:
+    again = train(uninterrupted, cache)
+    assert again.returncode == 0
+    assert "is finished" in again.stdout
+    result = json.loads((uninterrupted / "result.json").read_text())
+    assert result["step"] == TOTAL
+    assert result["examples"] == 360
+    assert {"top1_error", "top5_error", "views", "epochs", "seconds"} <= result.keys()
+
+
+def test_a_folder_that_another_run_is_training_in_is_refused(tmp_path: Path, cache: Path) -> None:
+    long = "--config.duration=100000 steps"
+    with start("src.main", *arguments(tmp_path, cache, long), cache=cache) as process:
+        while process.poll() is None and not steps_done(tmp_path):
+            time.sleep(0.01)
+        done = train(tmp_path, cache, long)
+        assert done.returncode == 2
+        assert done.stderr.endswith("wait for its end, or give another --workdir\n")
+        before = steps_done(tmp_path)
+        while process.poll() is None and steps_done(tmp_path) == before:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)  # which lets go of the folder
+        process.communicate()
+    killed_at = steps_done(tmp_path)
+    status, output = interrupt(
+        tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) > killed_at, long
+    )
+    assert status == SAVED, output
+
+
+def test_a_second_signal_some_seconds_later_ends_the_run_unsaved(
+    tmp_path: Path, cache: Path
+) -> None:
+    stop = """
+import os, signal, time
+from src.stopping import StopRequest
+with StopRequest() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)  # the same request, come another way
+    assert stop.agreed()
+    stop._asked_at -= 6
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    ended = subprocess.run([sys.executable, "-c", stop], cwd=ROOT, check=False, timeout=60)
+    assert ended.returncode == 128 + signal.SIGTERM
+
+
+def test_a_failure_that_is_no_damage_sets_no_checkpoint_aside(
+    tmp_path: Path, cache: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+
+    def lost(_: np.ndarray) -> np.ndarray:
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr("src.checkpoint.multihost_utils.process_allgather", lost)
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        load(workdir)
+    assert not (workdir / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [
+        ("config.json", "config.json is damaged"),
+        ("preprocessing.npz", "preprocessing.npz is missing or damaged"),
+    ],
+)
+def test_an_empty_file_of_the_folder_is_named(
+    file: str, complaint: str, tmp_path: Path, uninterrupted: Path
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+    (workdir / file).write_bytes(b"")
+    with pytest.raises(UserError, match=complaint):
+        load(workdir)
+
+
+def copy_of(workdir: Path, to: Path) -> Path:
+    """The run as it was before its result was written."""
+    subprocess.run(["cp", "-r", workdir, to], check=True)
+    (to / "result.json").unlink()
+    return to
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_without_any_good_checkpoint_nothing_is_thrown_away(
+    tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+    for file in workdir.glob("checkpoints/*/params/d/*"):
+        file.write_bytes(b"")
+    before = sorted(workdir.rglob("*"))
+    done = train(workdir, cache)
+    assert done.returncode == 2
+    assert "none of the checkpoints" in done.stderr
+    assert sorted(workdir.rglob("*")) == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
+    damage: str, tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    workdir = copy_of(uninterrupted, tmp_path / "run")
+    files = (file for file in (workdir / f"checkpoints/{TOTAL}/params").rglob("d/*"))
+    largest = max(files, key=lambda file: file.stat().st_size)
+    match damage:
+        case "truncated":
+            largest.write_bytes(largest.read_bytes()[:100])
+        case "flipped":
+            flip_a_bit(largest)
+        case "missing":
+            largest.unlink()
+    done = train(workdir, cache)
+    assert done.returncode == 0, done.stderr
+    assert f"checkpoint {TOTAL} is damaged" in done.stderr
+    assert (workdir / f"damaged/{TOTAL}").is_dir()
+    assert_same_run(workdir, uninterrupted)
+
+
+def test_newest_and_best_checkpoints_are_kept(uninterrupted: Path) -> None:
+    steps = {int(path.name) for path in (uninterrupted / "checkpoints").iterdir()}
+    evaluations = [
+        metrics
+        for line in (uninterrupted / "metrics.jsonl").read_text().splitlines()
+        if (metrics := json.loads(line))["split"] == "test"
+    ]
+    best = min(evaluations, key=lambda metrics: metrics["top1_error"])
+    assert {TOTAL, TOTAL - 4, best["step"]} == steps
+
+
+def test_other_settings_are_refused_by_name(cache: Path, uninterrupted: Path) -> None:
+    done = train(uninterrupted, cache, "--config.seed=7", "--config.optimizer.decay=0.5")
+    assert done.returncode == 2
+    assert "config.seed was 0 and is 7" in done.stderr
+    assert "config.optimizer.decay was 0.9 and is 0.5" in done.stderr
+    assert tiny.get_config().batch_size == 32  # and nothing else differs
+    assert done.stderr.count("config.") == 2
+
+
+def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, cache: Path
+) -> None:
+    explode = ["--config.schedule.name=steps", "--config.schedule.divide_by=1e-12"]
+    done = train(tmp_path, cache, *explode, "--config.schedule.boundaries=('10 steps',)")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(r"error: step 1[0-9]: the loss is (nan|inf|[0-9.e+]+)", done.stderr)
+    saved = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
+    assert max(saved) in (8, 12)
+    for leaf in jax.tree.leaves(load(tmp_path).params):
+        assert np.isfinite(leaf).all()
+
+
+def test_a_run_whose_last_step_is_one_too_far_has_diverged(tmp_path: Path, cache: Path) -> None:
+    done = train(tmp_path, cache, "--config.duration=1 step", "--config.schedule.rate=1e30")
+    assert done.returncode == 1
+    assert re.search(r"error: step 1: the loss on test is (nan|inf)", done.stderr)
+    assert not (tmp_path / "result.json").exists()
+    assert "test" not in (tmp_path / "metrics.jsonl").read_text()

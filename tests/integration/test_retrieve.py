@@ -1,0 +1,106 @@
+"""Nearest images, against NumPy on the features that the classifier gives."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src import retrieve
+from src.classifier import Classifier, load
+from src.data.prepare import prepare
+from src.data.sources import source
+from src.errors import UserError
+from tests.support import miniature, tiny
+from tests.support.commands import run
+from tests.support.runs import untrained
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("retrieve")
+    config = tiny.get_config()
+    config.data.root = str(root / "prepared")
+    return untrained(config, root / "run")
+
+
+@pytest.fixture(scope="module")
+def classifier(workdir: Path) -> Classifier:
+    return load(workdir, mesh=miniature.mesh(1, 1))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Digits as files, and one that is no image."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    split = source("digits").load().evaluation
+    for example, index in zip(split.examples(), range(20), strict=False):
+        Image.fromarray(np.asarray(example.image)).save(folder / f"{index:02}.png")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def by_hand(classifier: Classifier, photos: Path) -> tuple[list[Path], np.ndarray]:
+    files = sorted(photos.glob("*.png"))
+    originals = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    features = classifier.features(originals).astype(np.float64)
+    return files, np.linalg.norm(features[:, None] - features, axis=-1)
+
+
+def test_the_nearest_of_a_folder(workdir: Path, classifier: Classifier, photos: Path) -> None:
+    files, distances = by_hand(classifier, photos)
+    queries = files[3:5]
+    command = ("src.retrieve", f"--workdir={workdir}", f"--index={photos}", "--json", "--nearest=4")
+    done = run(*command, *queries, cache=workdir.parent)
+    assert done.returncode == 0, done.stderr
+    assert "left out 1 of 21 files" in done.stderr
+    for line, query in zip(done.stdout.splitlines(), (3, 4), strict=True):
+        found = json.loads(line)
+        assert found["query"] == str(files[query])
+        nearest = np.argsort(distances[query], kind="stable")[:4]
+        assert [one["file"] for one in found["nearest"]] == [str(files[i]) for i in nearest]
+        assert [one["distance"] for one in found["nearest"]] == pytest.approx(
+            distances[query, nearest], rel=1e-3, abs=1e-4
+        )
+
+
+def test_an_index_is_made_once_until_its_images_change(
+    workdir: Path, classifier: Classifier, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = retrieve.open_index(workdir, classifier, str(photos), "fc7")
+    assert len(first.entries) == 20
+    assert "index" in capsys.readouterr().err
+    again = retrieve.open_index(workdir, classifier, str(photos), "fc7")
+    assert "index" not in capsys.readouterr().err
+    np.testing.assert_array_equal(again.features, first.features)
+
+    shutil.copy(photos / "05.png", photos / "20.png")
+    changed = retrieve.open_index(workdir, classifier, str(photos), "fc7")
+    np.testing.assert_array_equal(changed.features[20], first.features[5])
+    of_folder = {path.name.split("-")[1] for path in (workdir / "index").glob("fc7-*")}
+    assert len(of_folder) == len(list((workdir / "index").glob("fc7-*")))  # the first one is gone
+    other_layer = retrieve.open_index(workdir, classifier, str(photos), "conv5")
+    assert other_layer.features.shape == (21, 1, 1, tiny.MAPS["conv5"])
+
+
+def test_a_split_of_the_runs_data(workdir: Path, classifier: Classifier) -> None:
+    index = retrieve.open_index(workdir, classifier, "test", "fc6")
+    data = prepare(**classifier.config.data)
+    encoded, labels = data.records("test").read(np.arange(360))
+    assert [entry["class"] for entry in index.entries] == [str(label) for label in labels]
+    assert len({entry["file"] for entry in index.entries}) == 360
+    some = [0, 100, 359]
+    expected = [a.output for a in classifier.file_features([encoded[i] for i in some], "fc6")]
+    np.testing.assert_allclose(index.features[some], expected, rtol=1e-4, atol=0.05)
+
+
+def test_mistakes(workdir: Path, classifier: Classifier, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--index=tset: neither a folder nor a split, .*train"):
+        retrieve.open_index(workdir, classifier, "tset", "fc7")
+    with pytest.raises(UserError, match="layer: 'fc9' is none of"):
+        retrieve.open_index(workdir, classifier, "test", "fc9")
+    with pytest.raises(UserError, match="no image is in"):
+        retrieve.open_index(workdir, classifier, str(tmp_path), "fc7")

@@ -1,0 +1,128 @@
+"""What five recipes in miniature compute, so that a change of the code can be held against it.
+
+python -m tests.support.golden writes tests/data/golden.json anew.
+"""
+
+import dataclasses
+import functools
+import json
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import cifar, small
+from src import machine
+from src.checkpoint import fingerprint
+from src.evaluate import Member, evaluate
+from src.inference import make_classify
+from src.mesh import replicate, to_devices
+from src.models.presets import CHM145, PAPER, TORCHVISION
+from src.step import create_state, make_train_step
+from tests.support import miniature
+
+FILE = Path(__file__).parents[1] / "data" / "golden.json"
+STEPS = 10
+RATE = 0.002
+MESHES = {"1x1": (1, 1), "2x2": (2, 2)}
+VIEWS = (1, 10)
+
+
+def paper_64() -> ConfigDict:
+    fields = small.get_config("none")
+    small_network = {"image_size": 64, "input_scale": 1 / 64, "init": "he"}
+    fields.model = _fields(miniature.shrunk(PAPER, **small_network))
+    return fields
+
+
+def paper_224() -> ConfigDict:
+    fields = miniature.config(image_size=224, init="gaussian", input_scale=1.0)
+    fields.data.size = 256
+    return fields
+
+
+def chm145() -> ConfigDict:
+    fields = miniature.config()
+    fields.model = _fields(miniature.shrunk(CHM145, image_size=67, init="he", input_scale=1 / 64))
+    fields.optimizer.decay_biases = False
+    fields.augment.mean = "centre"
+    fields.augment.colour = "deviations"
+    return fields
+
+
+def torchvision() -> ConfigDict:
+    fields = miniature.config()
+    fields.model = _fields(miniature.shrunk(TORCHVISION, image_size=67))
+    return fields
+
+
+def cifar_18pct() -> ConfigDict:
+    fields = cifar.get_config("18pct", "none")
+    fields.model = _fields(replace(cifar.cifar.PRESETS["18pct"], towers=2))
+    fields.model.image_size = 24
+    fields.model.init = "he"
+    return fields
+
+
+RECIPES = {
+    recipe.__name__: recipe for recipe in (paper_64, paper_224, chm145, torchvision, cifar_18pct)
+}
+
+
+def _fields(architecture: Any) -> ConfigDict:
+    return ConfigDict(dataclasses.asdict(architecture))
+
+
+def here() -> list[Any]:
+    """What the bits depend on besides the program."""
+    described = machine.describe()
+    return [described["processor"], platform.machine(), jaxlib.__version__]
+
+
+@functools.cache
+def numbers(recipe: str, mesh_name: str) -> dict[str, Any]:
+    """Metrics of ten steps, the last parameters' checksum, and what the network makes of images."""
+    fields, mesh = RECIPES[recipe](), miniature.mesh(*MESHES[mesh_name])
+    fields.batch_size = miniature.BATCH_SIZE
+    classes, size = miniature.NUM_CLASSES, fields.data.size
+    statistics = replicate(mesh, miniature.statistics(size))
+    state = create_state(fields, classes, mesh)
+    step = make_train_step(fields, classes, mesh)
+    metrics = []
+    for number in range(STEPS):
+        batch = to_devices(mesh, miniature.batch(fields, number), fields.batch_size)
+        state, values = step(state, batch, statistics, np.float32(RATE))
+        metrics.append({name: float(value) for name, value in jax.device_get(values).items()})
+
+    random = np.random.default_rng(7)
+    images = random.integers(0, 256, (miniature.BATCH_SIZE, size, size, 3), dtype=np.uint8)
+    labels = random.integers(0, classes, miniature.BATCH_SIZE, dtype=np.int32)
+    examples = {"image": images, "label": labels, "mask": np.array([1] * 7 + [0], np.float32)}
+    found: dict[str, Any] = {"metrics": metrics, "checksum": int(fingerprint(state.params))}
+    for views in VIEWS:
+        classify = make_classify(fields, classes, mesh, views)
+        on_devices = to_devices(mesh, examples, fields.batch_size)
+        log_p = np.asarray(classify(state.params, on_devices["image"], statistics))
+        member = Member(classify, state.params, statistics, lambda: iter([examples]))
+        found[f"views {views}"] = {
+            "log_probabilities": log_p.tolist(),
+            "predictions": log_p.argmax(axis=1).tolist(),
+            "errors": evaluate([member], mesh, fields.batch_size),
+        }
+    return found
+
+
+def main() -> None:
+    jax.config.update("jax_num_cpu_devices", 8)
+    found = {f"{recipe} {mesh}": numbers(recipe, mesh) for recipe in RECIPES for mesh in MESHES}
+    lines = [f"{json.dumps(name)}: {json.dumps(values)}" for name, values in found.items()]
+    FILE.write_text(f'{{"here": {json.dumps(here())},\n' + ",\n".join(lines) + "}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""Caffe's two networks from .caffemodel and .npy, and its mean image."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+
+from configs import bvlc_alexnet, caffenet
+from src import workdir as workdirs
+from src.classifier import load
+from src.convert import bring_in
+from src.errors import UserError
+from src.weights import files
+from src.weights.layout import Layers
+from tests.support import miniature, others
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, others.SIZE, others.SIZE, 3), dtype=np.uint8)
+CONFIG = others.recipe(bvlc_alexnet)
+LAYERS = others.drawn(CONFIG)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def caffes(layers: Layers, images: np.ndarray, pools_first: bool) -> np.ndarray:
+    """Caffe's arithmetic, (N, C, H, W) and BGR, on its own layout of the weights."""
+
+    def conv(x: np.ndarray, name: str, stride: int = 1, pad: int = 0, groups: int = 1):
+        weights, biases = layers[name]
+        x = np.pad(x, [(0, 0), (0, 0), (pad, pad), (pad, pad)])
+        size = weights.shape[-1]
+        windows = sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
+        parts = zip(np.split(windows, groups, 1), np.split(weights, groups, 0), strict=True)
+        out = [np.einsum("nchwij,ocij->nohw", part, w, optimize=True) for part, w in parts]
+        return np.maximum(np.concatenate(out, axis=1) + biases[:, None, None], 0)
+
+    def pool(x: np.ndarray) -> np.ndarray:
+        beyond = [(0, (3 - side) % 2) for side in x.shape[2:]]
+        x = np.pad(x, [(0, 0), (0, 0), *beyond], constant_values=-np.inf)
+        return sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::2, ::2].max(axis=(-2, -1))
+
+    def norm(x: np.ndarray) -> np.ndarray:
+        out = np.empty_like(x)
+        for i in range(x.shape[1]):
+            total = np.square(x[:, max(0, i - 2) : i + 3]).sum(axis=1)
+            out[:, i] = x[:, i] / (1 + 1e-4 / 5 * total) ** 0.75
+        return out
+
+    def pool_and_norm(x: np.ndarray) -> np.ndarray:
+        return norm(pool(x)) if pools_first else pool(norm(x))
+
+    start, crop = (others.SIZE - others.CROP) // 2, others.CROP
+    centre = images[:, start : start + crop, start : start + crop]
+    bgr = centre[..., ::-1].transpose(0, 3, 1, 2)
+    x = bgr - np.array([104.00698793, 116.66876762, 122.67891434])[:, None, None]
+    x = pool_and_norm(conv(x, "conv1", stride=4))
+    x = pool_and_norm(conv(x, "conv2", pad=2, groups=2))
+    x = conv(conv(x, "conv3", pad=1), "conv4", pad=1, groups=2)
+    x = pool(conv(x, "conv5", pad=1, groups=2)).reshape(len(x), -1)
+    for name in ("fc6", "fc7"):
+        x = np.maximum(x @ layers[name][0].T + layers[name][1], 0)
+    return softmax(x @ layers["fc8"][0].T + layers["fc8"][1])
+
+
+@pytest.mark.parametrize("kind", ["new", "old", "npy"])
+@pytest.mark.parametrize("module", [bvlc_alexnet, caffenet])
+def test_caffes_networks(module: Any, kind: str, tmp_path: Path) -> None:
+    config = others.recipe(module)
+    path = tmp_path / "net.caffemodel"
+    if kind == "npy":
+        pairs = {name: list(pair) for name, pair in others.by_places(LAYERS).items()}
+        path = others.npy_of(tmp_path / "net.npy", pairs)
+    else:
+        path.write_bytes(others.caffemodel(LAYERS, config, kind))
+    bring_in(config, path, tmp_path / "run", others.NAMES)
+    probabilities = load(tmp_path / "run", mesh=miniature.mesh(1, 1))(IMAGES)
+    expected = caffes(LAYERS, IMAGES, pools_first=module is caffenet)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
+    # The examples tell the order of the layers.
+    other = caffes(LAYERS, IMAGES, pools_first=module is not caffenet)
+    assert np.abs(expected - other).max() > 1e-3
+
+
+CONV1, CONV1_BIASES = map(others.new_blob, LAYERS["conv1"])
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            others.new_layer("fc6", others.blob((32, 8, 2, 2), np.zeros(1024)), b""),
+            r"a blob of \(0, 0, 0, 0\) has 0 numbers",
+        ),
+        (
+            others.new_layer("conv1", others.blob((2**32, 2**32), np.zeros(0))),
+            r"damaged: a blob of \(4294967296, 4294967296\) has 0 numbers",
+        ),
+        (
+            others.new_layer("conv1", others.blob((-3, -4), np.zeros(12))),
+            r"damaged: a blob of \(-3, -4\) has 12 numbers",
+        ),
+        (
+            others.new_layer("conv1", others.blob((12,), np.zeros(12)), CONV1_BIASES),
+            "not a .caffemodel of Caffe's AlexNet or CaffeNet, or damaged",
+        ),
+        (
+            others.new_layer("conv1", others.blob((1,), np.array([np.inf])), CONV1_BIASES),
+            "conv1 has numbers that are not finite",
+        ),
+        (
+            others.new_layer("%", CONV1, CONV1_BIASES).replace(b"%", b"\xff"),  # no UTF-8
+            "not a .caffemodel of Caffe's AlexNet or CaffeNet, or damaged",
+        ),
+    ],
+    ids=["empty", "overflowing", "negative", "of one axis", "infinite", "of no name"],
+)
+def test_layers_that_are_none(layer: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(others.caffemodel(LAYERS, CONFIG) + layer)
+    with pytest.raises(UserError, match=rf"^--weights=.*caffemodel: .*{message}"):
+        files.read(path)
+
+
+def test_a_fully_convolutional_network_is_told_by_its_shape(tmp_path: Path) -> None:
+    path = tmp_path / "net.caffemodel"
+    weights, biases = LAYERS["fc6"]
+    layers = {**LAYERS, "fc6": (weights.reshape(32, 8, 2, 2), biases)}
+    path.write_bytes(others.caffemodel(layers, CONFIG))
+    with pytest.raises(UserError, match=r"fc6 has weights of \(32, 8, 2, 2\) .* \(32, 32\)"):
+        bring_in(CONFIG, path, tmp_path / "run", others.NAMES)
+
+
+def test_a_network_without_normalisation_is_neither(tmp_path: Path) -> None:
+    layers = (others.new_layer(n, *map(others.new_blob, pair)) for n, pair in LAYERS.items())
+    (tmp_path / "net.caffemodel").write_bytes(b"".join(layers))
+    with pytest.raises(UserError, match="norm1 and pool1 of Caffe's AlexNet and CaffeNet are"):
+        files.read(tmp_path / "net.caffemodel")
+
+
+BGR = np.random.default_rng(2).uniform(90, 130, (3, others.SIZE, others.SIZE)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["binaryproto", "npy"])
+def test_caffes_mean_image(kind: str, tmp_path: Path) -> None:
+    mean = tmp_path / f"mean.{kind}"
+    if kind == "npy":
+        np.save(mean, BGR.astype(np.float64))
+    else:
+        mean.write_bytes(others.old_blob(BGR))
+    (tmp_path / "net.caffemodel").write_bytes(others.caffemodel(LAYERS, CONFIG))
+    bring_in(CONFIG, tmp_path / "net.caffemodel", tmp_path / "run", others.NAMES, mean)
+    kept = workdirs.read_preprocessing(tmp_path / "run").statistics.mean
+    np.testing.assert_array_equal(kept, BGR[::-1].transpose(1, 2, 0))
+
+
+def test_a_mean_colour(tmp_path: Path) -> None:
+    np.save(tmp_path / "mean.npy", [104, 117, 123])
+    made = files.read_mean(tmp_path / "mean.npy", 2)
+    assert made.shape == (2, 2, 3)
+    assert made.dtype == np.float32
+    np.testing.assert_array_equal(made[1, 0], [123, 117, 104])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (BGR[:, :50, :50], r"\(3, 50, 50\), where a mean image of \(3, 104, 104\) is needed"),
+        (BGR.transpose(1, 2, 0), r"\(104, 104, 3\), where"),
+        (BGR.reshape(-1, others.SIZE), r"\(312, 104\), where"),
+        (np.array([np.nan, 1, 2]), "it has numbers that are not finite"),
+        (np.array(["a", "b", "c"]), "it is not Caffe's mean image, .binaryproto or .npy, or"),
+    ],
+)
+def test_arrays_that_are_no_mean_image(array: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "mean.npy", array)
+    with pytest.raises(UserError, match=rf"^--mean=.*mean\.npy: {message}"):
+        files.read_mean(tmp_path / "mean.npy", others.SIZE)
+
+
+@pytest.mark.parametrize("name", ["mean.npy", "mean.binaryproto"])
+def test_mean_images_that_are_none(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--mean=.*: No such file"):
+        files.read_mean(tmp_path / name, others.SIZE)
+    (tmp_path / name).write_bytes(b"\x07nothing of the kind")
+    with pytest.raises(UserError, match=r"^--mean=.*: it is not Caffe's mean image"):
+        files.read_mean(tmp_path / name, others.SIZE)

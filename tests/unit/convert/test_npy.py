@@ -1,0 +1,148 @@
+"""caffe-to-tensorflow's .npy files: their layouts, and what hostile and odd ones come to."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs import bvlc_alexnet
+from src.errors import UserError
+from src.weights import files
+from tests.support import others
+
+LAYERS = others.drawn(others.recipe(bvlc_alexnet))
+STORED = others.by_places(LAYERS)
+
+
+def lists() -> dict[str, Any]:
+    return {name: list(pair) for name, pair in STORED.items()}
+
+
+def dictionaries() -> dict[str, Any]:
+    return {name: {"biases": b, "weights": w} for name, (w, b) in STORED.items()}
+
+
+def doubles() -> dict[str, Any]:
+    """Of the other byte order, as arrays whose memory is in columns."""
+    return {
+        n: [np.asfortranarray(w).astype(">f8"), b.astype(">f8")] for n, (w, b) in STORED.items()
+    }
+
+
+@pytest.mark.parametrize("layout", [lists, dictionaries, doubles])
+@pytest.mark.parametrize("age", ["former", "present"])
+def test_layouts(layout: Any, age: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.npy"
+    if age == "former":
+        others.npy_of(path, layout())
+    else:
+        np.save(path, np.array(layout(), dtype=object), allow_pickle=True)
+    found = files.read(path).layers
+    assert found.keys() == LAYERS.keys()
+    for name, (weights, biases) in LAYERS.items():
+        expected = weights[:, ::-1] if name == "conv1" else weights
+        np.testing.assert_array_equal(found[name][0], expected)
+        np.testing.assert_array_equal(found[name][1], biases)
+
+
+NOT_OF_CAFFE = "it is not a .npy with weights and biases, floats, of each layer .*, or damaged$"
+MAPS = np.zeros((1, 1, 1, 4), np.float32)
+
+
+def looped() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    found["conv1"] = [found, found]
+    return found
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        "conv1",
+        [MAPS, MAPS],
+        {"conv1": 1},
+        {"conv1": "ab"},
+        {"conv1": [None, None]},
+        {"conv1": [1.0, 2.0]},
+        {"conv1": [MAPS]},
+        {"conv1": [MAPS, MAPS, MAPS]},
+        {"conv1": {"weights": MAPS}},
+        {"conv1": [[[1.0], [1.0, 2.0]], [1.0]]},
+        {"conv1": [np.zeros(3), np.zeros(3)]},
+        {"conv1": [np.zeros((1, 1, 3, 4), np.int64), np.zeros(4)]},
+        {"conv1": [np.zeros((1, 1, 3, 4), complex), np.zeros(4)]},
+        {"conv1": [np.array([None, "a"]), np.zeros(4)]},
+        {"conv5": [MAPS, np.zeros(4)], "fc6": [np.zeros(()), np.zeros(3)]},
+        {"conv5": [MAPS, np.zeros(())], "fc6": [np.zeros((4, 4)), np.zeros(3)]},
+        looped(),
+    ],
+    ids=repr,
+)
+def test_objects_that_are_no_layers(found: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=NOT_OF_CAFFE):
+        files.read(others.npy_of(tmp_path / "net.npy", found))
+
+
+def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    found = {"conv1": [np.full((1, 1, 3, 4), np.nan), np.zeros(4)]}
+    with pytest.raises(UserError, match="conv1 has numbers that are not finite"):
+        files.read(others.npy_of(tmp_path / "net.npy", found))
+
+
+def test_an_array_of_numbers_is_no_network(tmp_path: Path) -> None:
+    np.save(tmp_path / "net.npy", np.zeros((3, 3)))
+    with pytest.raises(UserError, match=NOT_OF_CAFFE):
+        files.read(tmp_path / "net.npy")
+
+
+# Pickles that make NumPy take bytes for the addresses of objects
+
+OBJECT = b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR"
+FIELDS = b"(I3\nS'|'\nN(S'a'\nt}S'a'\n(" + OBJECT + b"I0\ntsI8\nI1\nI0\nt"
+HIDDEN = b"cnumpy\ndtype\n(S'V8'\nI0\nI1\ntR" + FIELDS + b"b"  # an object, which its flags deny
+BEGUN = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+BYTES = b"c_codecs\nencode\n(S'AAAAAAAA'\nS'latin1'\ntR"
+
+
+def state(shape: bytes, kind: bytes, content: bytes) -> bytes:
+    return b"(I1\n(" + shape + b"t" + kind + b"I00\n" + content + b"tb"
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        b"cnumpy\nndarray\n()S'O'\n" + BYTES + b"tR",
+        b"cnumpy\nndarray\n()" + HIDDEN + BYTES + b"tR",
+        b"cnumpy\nndarray\n(J\x10\x00\x00\x00tS'O'\n\x86R",
+        BEGUN + state(b"I1\n", OBJECT, BYTES),
+        BEGUN + state(b"I1\n", HIDDEN, BYTES),
+        BEGUN + state(b"", HIDDEN, b"S'AAAAAAAA'\n"),
+        BEGUN + state(b"I1000000000\n", b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR", b"S'AAAAAAAA'\n"),
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(I0\ntS'b'\ntR",
+        b"cnumpy\ndtype\nN}S'name'\nI1\ns\x86b",
+        b"cnumpy\nndarray\nN}S'made'\nI1\ns\x86b",
+    ],
+)
+def test_hostile_arrays(array: bytes, tmp_path: Path) -> None:
+    box = BEGUN + b"(I1\n(t" + OBJECT + b"I00\n]"
+    layers = b"}S'conv1'\n]" + array + b"a" + array + b"as"
+    for program in (array, box + array + b"atb", box + layers + b"atb"):
+        path = others.npy(tmp_path / "net.npy", b"\x80\x02" + program + b".")
+        with pytest.raises(UserError, match=NOT_OF_CAFFE):
+            files.read(path)
+
+
+def test_what_a_hostile_pickle_wants_is_not_done(tmp_path: Path) -> None:
+    command = others.text(f"touch {tmp_path / 'executed'}")
+    program = b"\x80\x02cos\nsystem\n(" + command + b"tR."
+    with pytest.raises(UserError, match=r"^--weights=.*: it wants to call os\.system, which takes"):
+        files.read(others.npy(tmp_path / "net.npy", program))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_other_pickles_are_no_layers(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=NOT_OF_CAFFE):
+        files.read(others.npy(tmp_path / "net.npy", pickle.dumps({"conv1": 1})))

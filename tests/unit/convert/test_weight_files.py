@@ -1,0 +1,156 @@
+"""Files of any kind that are damaged, or of another network than the recipe's."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from safetensors.numpy import save_file
+
+from configs import alexnet, bvlc_alexnet, caffenet, chm145, cifar, torchvision
+from src.convert import bring_in
+from src.errors import UserError
+from tests.support import others
+
+
+def write(kind: str, module: Any, folder: Path) -> tuple[ConfigDict, Path]:
+    """A network's recipe, and its file."""
+    config = others.recipe(module)
+    path = folder / f"net.{'pth' if kind in ('zip', 'legacy') else kind}"
+    if kind == "caffemodel":
+        path.write_bytes(others.caffemodel(others.drawn(config), config))
+    elif kind == "npy":
+        others.npy_of(path, others.by_places(others.drawn(config)))
+    else:
+        tensors = others.state_dict(config)
+        if kind == "zip":
+            others.zipped(path, others.whole(tensors), tensors)
+        elif kind == "legacy":
+            others.legacy(path, others.whole(tensors, b"N"), tensors)
+        else:
+            save_file(tensors, path)
+    return config, path
+
+
+OF_TORCHVISION = ["zip", "legacy", "safetensors"]
+OF_CAFFE = ["caffemodel", "npy"]
+KINDS = [
+    *((kind, torchvision) for kind in OF_TORCHVISION),
+    *((kind, bvlc_alexnet) for kind in OF_CAFFE),
+]
+
+
+@pytest.mark.parametrize(("kind", "module"), KINDS)
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.999])
+def test_truncated_files(kind: str, module: Any, share: float, tmp_path: Path) -> None:
+    config, path = write(kind, module, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    # A name may be cut, too, and is then another.
+    with pytest.raises(UserError, match=r"^--weights=.*(damaged|missing|to call torch\._)"):
+        bring_in(config, path, tmp_path / "run", others.NAMES)
+
+
+@pytest.mark.parametrize(("kind", "module"), KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Path) -> None:
+    """Some wrong bytes are but other weights; nothing else than a line to the user comes of any."""
+    config, path = write(kind, module, tmp_path)
+    random = np.random.default_rng(seed)
+    content = bytearray(path.read_bytes())
+    for i in random.integers(0, len(content), len(content) // 50):
+        content[i] = random.integers(0, 256)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"^--weights=.*net\."):
+        bring_in(config, path, tmp_path / "run", others.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_file", "of_recipe", "field", "right"),
+    [
+        *((kind, torchvision, alexnet, "norms.lrn", ["torchvision"]) for kind in OF_TORCHVISION),
+        ("caffemodel", bvlc_alexnet, caffenet, "convs.conv1.then", ["bvlc_alexnet"]),
+        ("caffemodel", caffenet, bvlc_alexnet, "convs.conv1.then", ["caffenet"]),
+        ("caffemodel", bvlc_alexnet, alexnet, "convs.conv1.padding", ["bvlc_alexnet"]),
+        ("caffemodel", bvlc_alexnet, chm145, "convs.conv1.padding", ["bvlc_alexnet"]),
+        ("caffemodel", bvlc_alexnet, torchvision, "convs.conv1", ["bvlc_alexnet"]),
+        ("npy", bvlc_alexnet, alexnet, "convs.conv1.padding", ["bvlc_alexnet", "caffenet"]),
+        ("npy", caffenet, torchvision, "convs.conv1", ["bvlc_alexnet", "caffenet"]),
+    ],
+)
+def test_recipes_of_another_network(
+    kind: str, of_file: Any, of_recipe: Any, field: str, right: list[str], tmp_path: Path
+) -> None:
+    _, path = write(kind, of_file, tmp_path)
+    advice = " or ".join(f"--config=configs/{name}.py" for name in right)
+    message = rf"^--config: .*{re.escape(field)}.*; give {re.escape(advice)}$"
+    config = others.recipe(of_recipe, "imagenet2012")
+    with pytest.raises(UserError, match=message):
+        bring_in(config, path, tmp_path / "run", others.NAMES)
+
+
+def test_a_field_of_the_recipe_that_shapes_do_not_tell(tmp_path: Path) -> None:
+    config, path = write("safetensors", torchvision, tmp_path)
+    config.model.dropout = 0.1
+    config.model.init = "gaussian"
+    bring_in(config, path, tmp_path / "run", others.NAMES)
+    config.model.activation = "tanh"
+    with pytest.raises(UserError, match=r"activation is 'tanh', theirs 'relu'; give --config=conf"):
+        bring_in(config, path, tmp_path / "other", others.NAMES)
+
+
+def test_another_number_of_layers(tmp_path: Path) -> None:
+    _, path = write("safetensors", torchvision, tmp_path)
+    with pytest.raises(UserError, match=r"^--config: .*; give --config=configs/torchvision\.py"):
+        bring_in(cifar.get_config(), path, tmp_path / "run", others.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("features.3.bias"), r"features\.3\.weight and \.bias .* are missing"),
+        (
+            lambda t: t.update({"classifier.6.weight": np.zeros((9, 24), np.float32)}),
+            r"fc8 has weights of \(9, 24\) .* where the recipe's network has \(7, 24\)",
+        ),
+        (
+            lambda t: t.update({"features.0.weight": np.zeros((12, 3, 7, 7), np.float32)}),
+            r"conv1 has weights of \(12, 3, 7, 7\)",
+        ),
+        (
+            lambda t: t.update({"features.0.bias": np.zeros((), np.float32)}),
+            r"conv1 has weights of .* and biases of \(\)",
+        ),
+    ],
+)
+def test_weights_of_another_network(
+    change: Callable[[dict], Any], message: str, tmp_path: Path
+) -> None:
+    config = others.recipe(torchvision)
+    tensors = others.state_dict(config)
+    change(tensors)
+    save_file(tensors, tmp_path / "net.safetensors")
+    with pytest.raises(UserError, match=rf"^--weights.*{message}"):
+        bring_in(config, tmp_path / "net.safetensors", tmp_path / "run", others.NAMES)
+
+
+@pytest.mark.parametrize("names", [[], ["one", "two"], [str(i) for i in range(8)]])
+def test_another_number_of_classes(names: list[str], tmp_path: Path) -> None:
+    config, path = write("safetensors", torchvision, tmp_path)
+    message = rf"^--class_names: {len(names)} classes, where fc8 has 7 outputs; give a file of 7 "
+    with pytest.raises(UserError, match=message):
+        bring_in(config, path, tmp_path / "run", names)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "folder.npy").mkdir()
+    for name, message in (
+        ("net.onnx", "its ending is none of"),
+        ("net.pth", "No such file"),
+        ("folder.npy", "Is a directory"),
+    ):
+        with pytest.raises(UserError, match=rf"^--weights=.*{name}: {message}"):
+            bring_in(others.recipe(torchvision), tmp_path / name, tmp_path / "run", others.NAMES)

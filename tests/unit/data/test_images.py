@@ -1,0 +1,219 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data import images
+
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as `images` has it
+
+RANDOM = np.random.default_rng(0)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pixels(original: images.Original) -> np.ndarray:
+    image = images.read(original)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    """Smooth, so that JPEG hardly changes it."""
+    coarse = RANDOM.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def test_a_path_bytes_an_open_file_and_an_array_give_the_same(tmp_path):
+    rgb = photograph(20, 30)
+    path = tmp_path / "image.png"
+    path.write_bytes(encoded(Image.fromarray(rgb)))
+    for original in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), rgb):
+        np.testing.assert_array_equal(pixels(original), rgb)
+
+
+def test_grey():
+    grey = RANDOM.integers(0, 256, (5, 7), dtype=np.uint8)
+    expected = np.stack([grey] * 3, axis=-1)
+    np.testing.assert_array_equal(pixels(encoded(Image.fromarray(grey))), expected)
+    np.testing.assert_array_equal(pixels(grey), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bit_grey_is_scaled_and_not_clipped(kind):
+    grey = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    np.testing.assert_array_equal(
+        pixels(encoded(Image.fromarray(grey), kind))[..., 0], np.arange(256).reshape(16, 16)
+    )
+
+
+def test_cmyk_jpeg():
+    rgb = np.full((16, 16, 3), (250, 120, 10), np.uint8)
+    data = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=100)
+    np.testing.assert_allclose(pixels(data), rgb, atol=3)
+
+
+def test_palette():
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    assert pixels(encoded(image)).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+
+
+def test_what_is_transparent_becomes_white():
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.putpixel((1, 0), 1)
+    assert pixels(encoded(palette, transparency=0)).tolist() == [[[255] * 3, [0, 0, 255]]]
+
+    half_black = Image.new("RGBA", (1, 1), (0, 0, 0, 128))
+    assert pixels(encoded(half_black)).tolist() == [[[127] * 3]]
+
+    grey = Image.new("LA", (1, 1), (0, 0))
+    assert pixels(encoded(grey)).tolist() == [[[255] * 3]]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [
+        (1, lambda stored: stored),
+        (2, lambda stored: stored[:, ::-1]),
+        (3, lambda stored: stored[::-1, ::-1]),
+        (4, lambda stored: stored[::-1]),
+        (5, lambda stored: stored.swapaxes(0, 1)),
+        (6, lambda stored: np.rot90(stored, -1)),
+        (7, lambda stored: stored[::-1, ::-1].swapaxes(0, 1)),
+        (8, lambda stored: np.rot90(stored)),
+    ],
+)
+def test_exif_orientation(orientation, upright):
+    stored = RANDOM.integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(stored), exif=exif)
+    np.testing.assert_array_equal(pixels(data), upright(stored))
+
+
+def test_damaged_exif_does_not_matter():
+    rgb = photograph(16, 16)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\0broken"
+    data = encoded(Image.fromarray(rgb), "JPEG", quality=100, subsampling=0, exif=exif)
+    np.testing.assert_allclose(pixels(data), rgb, atol=4)
+
+
+JPEG = encoded(Image.fromarray(photograph(256, 256)), "JPEG")
+PNG = encoded(Image.fromarray(photograph(64, 64)))
+GIF = encoded(Image.new("P", (4, 4)), "GIF")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "not an image"),
+        (b"classes,labels\n1,2\n", "not an image"),
+        (JPEG[: len(JPEG) // 2], "truncated"),
+        (PNG[: len(PNG) // 2], "truncated"),
+        (JPEG[:10], "Truncated"),
+        (PNG[:50] + bytes(100) + PNG[150:], "broken"),
+        (GIF[:6] + b"\xff\xff\xff\xff" + GIF[10:], "DecompressionBomb"),
+    ],
+    ids=["empty", "text", "truncated-jpeg", "truncated-png", "header", "broken-png", "bomb"],
+)
+def test_unreadable(data, why):
+    with pytest.raises(images.UnreadableImage, match=why) as raised:
+        images.read(data)
+    assert 5 < len(str(raised.value)) < 150
+    assert "\n" not in str(raised.value)
+
+
+def test_unreadable_paths(tmp_path):
+    with pytest.raises(images.UnreadableImage, match="No such file"):
+        images.read(tmp_path / "missing.jpg")
+    with pytest.raises(images.UnreadableImage, match="directory"):
+        images.read(tmp_path)
+
+
+def area_average(square: np.ndarray, size: int) -> np.ndarray:
+    """By definition: each pixel is weighted by how much of it lies in the new one."""
+    side = len(square)
+    edges = np.arange(size + 1) * side / size
+    low, high = edges[:-1, None], edges[1:, None]
+    pixel = np.arange(side)
+    overlap = np.clip(np.minimum(high, pixel + 1) - np.maximum(low, pixel), 0, None)
+    return np.einsum("ij,jkc,lk->ilc", overlap, square, overlap) * (size / side) ** 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 90), (91, 60), (70, 70), (33, 32), (256, 255)])
+def test_shrinking_averages_over_areas_of_the_central_square(height, width):
+    image = RANDOM.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    expected = area_average(image[top : top + side, left : left + side], 32)
+    np.testing.assert_allclose(images.resize(Image.fromarray(image), 32), expected, atol=0.51)
+
+
+def test_enlarging_is_cubic():
+    ramp = np.tile(np.arange(0, 160, 10, dtype=np.uint8)[None, :, None], (16, 1, 3))
+    large = images.resize(Image.fromarray(ramp), 64)
+    assert large.shape == (64, 64, 3)
+    expected = (np.arange(64) + 0.5) / 4 * 10 - 5  # nearest neighbours would be off by 3.75
+    np.testing.assert_allclose(large[32, 8:56, 0], expected[8:56], atol=1)
+    # It overshoots at an edge, which a linear one does not.
+    edge = np.tile(np.repeat(np.array([50, 200], np.uint8), 8)[None, :, None], (16, 1, 3))
+    assert images.resize(Image.fromarray(edge), 64).max() > 200
+
+
+@pytest.mark.parametrize("shape", [(40, 120), (120, 40)])
+def test_nothing_is_squashed(shape):
+    circle = np.zeros((*shape, 3), np.uint8)
+    y, x = np.indices(shape)
+    circle[(y - shape[0] / 2) ** 2 + (x - shape[1] / 2) ** 2 < 15**2] = 255
+    small = images.resize(Image.fromarray(circle), 20)[..., 0] > 127
+    assert small.any(0).sum() == small.any(1).sum() == 15
+
+
+def test_an_image_of_the_right_size_is_kept():
+    image = photograph(24, 24)
+    np.testing.assert_array_equal(images.resize(Image.fromarray(image), 24), image)
+
+
+def test_encoding_changes_little():
+    image = photograph(256, 256)
+    decoded = images.decode(images.encode(image))
+    assert decoded.dtype == np.uint8
+    assert np.abs(decoded.astype(int) - image).mean() < 2
+
+
+def test_decoding_into_an_array():
+    jpegs = [images.encode(photograph(24, 24)) for _ in range(3)]
+    out = np.zeros((3, 24, 24, 3), np.uint8)
+    for place, jpeg in zip(out, jpegs, strict=True):
+        images.decode(jpeg, place)
+    np.testing.assert_array_equal(out, [images.decode(jpeg) for jpeg in jpegs])
+
+
+def test_real_photographs():
+    folder = Path(__file__).parents[3].parent / "shared" / "data" / "imagenet_samples"
+    files = sorted(folder.glob("*/*"))[:20]
+    if not files:
+        pytest.skip("the sample photographs are not here")
+    for file in files:
+        prepared = images.decode(images.prepare(file, 256))
+        resized = images.resize(images.read(file), 256)
+        assert np.abs(prepared.astype(int) - resized).mean() < 6
+
+
+@pytest.mark.parametrize("size", [32, 63])
+def test_small_images_are_kept_without_loss(size):
+    rgb = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    kept = images.prepare(rgb, size)
+    np.testing.assert_array_equal(images.decode(kept), rgb)
+    into = np.empty_like(rgb)
+    images.decode(kept, into)
+    np.testing.assert_array_equal(into, rgb)

@@ -1,0 +1,197 @@
+import itertools
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from src.data import images
+from src.data.pipeline import Batches, eval_batches, permutation, train_batches
+from src.data.prepare import Prepared, prepare
+
+SIZE, CROP, BATCH = 16, 12, 100
+ALL = slice(None)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Prepared:
+    return prepare("digits", SIZE, tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="module")
+def train_images(prepared) -> np.ndarray:
+    return whole_images(prepared, "train")
+
+
+def whole_images(prepared: Prepared, split: str) -> np.ndarray:
+    jpegs, _ = prepared.records(split).read(np.arange(prepared.num_examples[split]))
+    return np.stack([images.decode(jpeg) for jpeg in jpegs])
+
+
+def batches(prepared: Prepared, start: int = 0, stop: int = 3, **changes) -> Batches:
+    settings = {
+        "global_batch": BATCH,
+        "crop": CROP,
+        "seed": 0,
+        "rows": ALL,
+        "images_per_crop": 1,
+        "shift": True,
+        "mirror": True,
+    }
+    return train_batches(prepared, start_step=start, stop_step=stop, **settings | changes)
+
+
+def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_shapes_and_types(prepared):
+    (batch,) = batches(prepared, stop=1)
+    assert {name: (array.shape, array.dtype) for name, array in batch.items()} == {
+        "image": ((BATCH, CROP, CROP, 3), np.uint8),
+        "label": ((BATCH,), np.int32),
+        "offset": ((BATCH, 2), np.int32),
+        "flip": ((BATCH,), np.bool_),
+    }
+
+
+def test_images_are_crops_of_the_records_with_their_labels(prepared, train_images):
+    labels = prepared.records("train").read(np.arange(len(train_images)))[1]
+    (batch,) = batches(prepared, stop=1)
+    for image, label, (top, left), flip in zip(*batch.values(), strict=True):
+        crops = train_images[:, top : top + CROP, left : left + CROP]
+        crops = crops[:, :, ::-1] if flip else crops
+        (found,) = np.nonzero((crops == image).all((1, 2, 3)))
+        assert label in labels[found]
+    assert batch["flip"].any()
+    assert not batch["flip"].all()
+
+
+def test_an_epoch_is_every_example_once_and_batches_straddle_epochs(prepared, train_images):
+    steps = -(-3 * len(train_images) // BATCH)  # three epochs of 14.37 batches
+    seen = np.concatenate(
+        [batch["image"] for batch in batches(prepared, 0, steps, crop=SIZE, mirror=False)]
+    )
+    epochs = [seen[i * len(train_images) :][: len(train_images)] for i in range(3)]
+    expected = Counter(image.tobytes() for image in train_images)
+    for epoch in epochs:
+        assert Counter(image.tobytes() for image in epoch) == expected
+    for one, other in itertools.combinations([train_images, *epochs], 2):
+        assert (one == other).all((1, 2, 3)).mean() < 0.02  # each in an order of its own
+
+
+@pytest.mark.parametrize("num_examples", [1, 255, 1437, 70_000])
+def test_the_order_of_an_epoch_takes_few_bytes_and_is_numpys(num_examples):
+    order = permutation(3, 44, num_examples)
+    assert order.nbytes <= 4 * num_examples
+    expected = np.random.default_rng([3, 44, 0]).permutation(num_examples)
+    np.testing.assert_array_equal(order, expected)
+
+
+def test_a_batch_can_be_larger_than_the_data(prepared):
+    (batch,) = batches(prepared, stop=1, global_batch=3 * 1437, crop=SIZE, mirror=False)
+    counts = Counter(image.tobytes() for image in batch["image"])
+    assert all(count % 3 == 0 for count in counts.values())
+
+
+def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(prepared):
+    uninterrupted = list(batches(prepared, 0, 20))
+    resumed = list(batches(prepared, 13, 20))
+    assert len(resumed) == 7
+    for one, other in zip(uninterrupted[13:], resumed, strict=True):
+        assert_same(one, other)
+
+
+def test_seeds_differ(prepared):
+    (one,), (other,) = batches(prepared, stop=1), batches(prepared, stop=1, seed=1)
+    assert (one["offset"] != other["offset"]).any()
+    assert (one["label"] != other["label"]).any()
+
+
+@pytest.mark.parametrize("images_per_crop", [1, 32])
+def test_processes_share_out_the_global_batch(prepared, images_per_crop):
+    whole = list(batches(prepared, images_per_crop=images_per_crop))
+    shares = [slice(0, 50), np.arange(50, BATCH)]
+    parts = [batches(prepared, rows=rows, images_per_crop=images_per_crop) for rows in shares]
+    for batch, *of_processes in zip(whole, *parts, strict=True):
+        together = {name: np.concatenate([p[name] for p in of_processes]) for name in batch}
+        assert_same(batch, together)
+
+
+@pytest.mark.parametrize("global_batch", [90, 100, 512])  # 360 examples
+def test_evaluation_sees_every_example_once_in_order(prepared, global_batch):
+    expected = whole_images(prepared, "test")
+    labels = prepared.records("test").read(np.arange(360))[1]
+    found = list(eval_batches(prepared, "test", global_batch=global_batch, rows=ALL))
+    for batch in found:
+        assert batch["image"].shape == (global_batch, SIZE, SIZE, 3)
+    together = {name: np.concatenate([b[name] for b in found]) for name in found[0]}
+    real = together["mask"] == 1
+    assert together["mask"].sum() == real.sum() == 360
+    assert together["mask"].dtype == np.float32
+    np.testing.assert_array_equal(together["image"][real], expected)
+    np.testing.assert_array_equal(together["label"][real], labels)
+
+
+def test_processes_share_out_the_evaluation(prepared):
+    whole = list(eval_batches(prepared, "test", global_batch=256, rows=ALL))
+    halves = [
+        eval_batches(prepared, "test", global_batch=256, rows=slice(start, start + 128))
+        for start in (0, 128)
+    ]
+    *_, last = parts = list(zip(*halves, strict=True))
+    assert last[1]["mask"].sum() == 0  # this process has nothing left, and yet a batch
+    for batch, (one, other) in zip(whole, parts, strict=True):
+        assert_same(batch, {name: np.concatenate([one[name], other[name]]) for name in batch})
+
+
+def test_a_failure_is_raised_as_it_is(prepared, monkeypatch):
+    class BrokenDiskError(Exception):
+        pass
+
+    def fail(*_):
+        raise BrokenDiskError("sector 7")
+
+    monkeypatch.setattr(images, "decode", fail)
+    with pytest.raises(BrokenDiskError, match=r"^sector 7$") as raised:
+        list(batches(prepared))
+    assert raised.value.__context__ is None
+
+
+def test_batches_can_be_left_alone(prepared):
+    endless = batches(prepared, stop=10**9)
+    next(endless)
+    start = time.monotonic()
+    endless.close()
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(("end", "status"), [("pass", 0), ("raise SystemExit(3)", 3), ("1 / 0", 1)])
+def test_a_process_may_end_while_batches_are_being_made(prepared, end, status):
+    code = f"""
+import sys
+from pathlib import Path
+from src.data.pipeline import train_batches
+from src.data.prepare import Prepared
+batches = train_batches(
+    Prepared(Path(sys.argv[1])), global_batch=100, crop=12, seed=0, rows=slice(None),
+    start_step=0, stop_step=10**9, images_per_crop=1, shift=True, mirror=True,
+)
+next(batches)
+{end}
+"""
+    repository = Path(__file__).parents[3]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, prepared.directory], cwd=repository, timeout=60, check=False
+    )
+    assert ended.returncode == status
+
+
+def test_the_gpus_are_left_to_jax():
+    assert tf.config.get_visible_devices("GPU") == []

@@ -1,0 +1,262 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from src.data import images
+from src.data import prepare as prepare_module
+from src.data.prepare import prepare
+from src.errors import UserError
+
+REPOSITORY = Path(__file__).parents[3]
+SIZE = 16
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Five classes of ten training images and three for validation, all different."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 10), ("val", 3)):
+        for name in ("ant", "bee", "cat", "dog", "eel"):
+            (tmp_path / "animals" / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = random.integers(0, 256, (20 + i, 24, 3), dtype=np.uint8)
+                file = tmp_path / "animals" / split / name / f"{i}.png"
+                Image.fromarray(pixels).save(file)
+    return tmp_path / "animals"
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path / "prepared"
+
+
+def finished(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir() and "incomplete" not in path.name]
+
+
+def test_it_is_an_ordinary_tfds_data_set(folder, root):
+    prepared = prepare(f"folder:{folder}", SIZE, root)
+    assert prepared.directory.parent == root
+    assert prepared.directory.name.startswith(f"animals-{SIZE}px-")
+
+    builder = tfds.builder_from_directory(prepared.directory)
+    assert builder.info.features["label"].names == ["ant", "bee", "cat", "dog", "eel"]
+    assert builder.info.supervised_keys == ("image", "label")
+    examples = list(builder.as_data_source("val"))
+    assert [example["file"].decode() for example in examples] == [
+        f"val/{name}/{i}.png" for name in ("ant", "bee", "cat", "dog", "eel") for i in range(3)
+    ]
+    assert [example["label"] for example in examples] == [
+        label for label in range(5) for _ in "123"
+    ]
+    assert examples[0]["image"].shape == (SIZE, SIZE, 3)
+
+
+def test_what_prepared_says(folder, root):
+    prepared = prepare(f"folder:{folder}", SIZE, root)
+    assert prepared.class_names == ["ant", "bee", "cat", "dog", "eel"]
+    assert (prepared.train_split, prepared.eval_split) == ("train", "val")
+    assert prepared.num_examples == {"train": 50, "val": 15}
+    assert prepared.size == SIZE
+    report = json.loads((prepared.directory / "report.json").read_text())
+    assert report == {
+        "train": {"examples": 50, "unreadable": []},
+        "val": {"examples": 15, "unreadable": []},
+    }
+
+
+def test_records_are_what_prediction_makes_of_the_files(folder, root):
+    records = prepare(f"folder:{folder}", SIZE, root).records("train")
+    assert len(records) == 50
+    jpegs, labels = records.read(np.array([49, 0, 12]))
+    assert labels.dtype == np.int32
+    assert labels.tolist() == [4, 0, 1]
+    for jpeg, file in zip(jpegs, ("eel/9.png", "ant/0.png", "bee/2.png"), strict=True):
+        np.testing.assert_array_equal(
+            images.decode(jpeg), images.decode(images.prepare(folder / "train" / file, SIZE))
+        )
+
+
+def test_several_shards(folder, root, monkeypatch):
+    monkeypatch.setattr(prepare_module, "EXAMPLES_PER_SHARD", 8)
+    records = prepare(f"folder:{folder}", SIZE, root).records("train")
+    assert len(list(root.glob("*/*train*array_record*"))) == 7
+    assert records.read(np.arange(50))[1].tolist() == [i // 10 for i in range(50)]
+
+
+def test_statistics(folder, root):
+    prepared = prepare(f"folder:{folder}", SIZE, root)
+    jpegs, _ = prepared.records("train").read(np.arange(50))
+    pixels = np.stack([images.decode(jpeg) for jpeg in jpegs]).astype(np.float64)
+    mean, deviations, directions = prepared.statistics
+    assert mean.dtype == deviations.dtype == directions.dtype == np.float32
+    np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-6)
+
+    covariance = np.cov(pixels.reshape(-1, 3), rowvar=False, bias=True)
+    np.testing.assert_allclose(
+        directions * deviations**2 @ directions.T, covariance, rtol=1e-4, atol=1e-2
+    )
+    np.testing.assert_allclose(directions.T @ directions, np.eye(3), atol=1e-6)
+    assert deviations[0] > deviations[1] > deviations[2] > 0
+
+
+def test_statistics_of_grey_images(root):
+    statistics = prepare("digits", 8, root).statistics
+    np.testing.assert_allclose(np.abs(statistics.directions[:, 0]), 3**-0.5, atol=1e-5)
+    np.testing.assert_allclose(statistics.deviations[1:], 0, atol=1e-2)
+
+
+def test_unreadable_files_are_left_out_and_named(folder, root, capsys):
+    (folder / "train" / "bee" / "0.png").write_text("not an image")
+    (folder / "train" / "cat" / "empty.jpg").touch()
+    prepared = prepare(f"folder:{folder}", SIZE, root)
+    assert prepared.num_examples == {"train": 49, "val": 15}
+    reasons = json.loads((prepared.directory / "report.json").read_text())["train"]["unreadable"]
+    assert [entry["file"] for entry in reasons] == ["train/bee/0.png", "train/cat/empty.jpg"]
+    assert "not an image" in reasons[0]["reason"]
+    errors = capsys.readouterr().err
+    assert "left out 2 of 51 images" in errors
+    assert "train/bee/0.png (not an image" in errors
+
+    labels = prepared.records("train").read(np.arange(49))[1]
+    assert np.bincount(labels).tolist() == [10, 9, 10, 10, 10]
+
+
+def test_a_file_name_that_is_not_utf_8(folder, root):
+    file = folder / "train" / "bee" / "0.png"
+    file.rename(os.fsdecode(os.fsencode(file.parent) + b"/caf\xe9.png"))
+    assert prepare(f"folder:{folder}", SIZE, root).num_examples == {"train": 50, "val": 15}
+
+
+def test_nothing_but_unreadable_files(folder, root):
+    for file in (folder / "val").rglob("*.png"):
+        file.write_text("not an image")
+    with pytest.raises(UserError, match=r"folder:.*none of the 15 images of val.*val/ant/0\.png"):
+        prepare(f"folder:{folder}", SIZE, root)
+    assert finished(root) == []
+    assert list(root.glob("*incomplete*")) == []
+
+
+def test_it_is_made_once(folder, root, monkeypatch):
+    first = prepare(f"folder:{folder}", SIZE, root)
+    monkeypatch.setattr(images, "prepare", None)
+    again = prepare(f"folder:{folder}", SIZE, str(root))
+    assert again.directory == first.directory
+    np.testing.assert_array_equal(again.statistics.mean, first.statistics.mean)
+
+
+def test_it_is_made_anew_for_another_size_or_a_changed_folder(folder, root):
+    directories = {prepare(f"folder:{folder}", size, root).directory for size in (8, 16)}
+    (folder / "train" / "ant" / "0.png").rename(folder / "train" / "ant" / "zero.png")
+    directories.add(prepare(f"folder:{folder}", 16, root).directory)
+    (folder / "train" / "ant" / "1.png").unlink()
+    last = prepare(f"folder:{folder}", 16, root)
+    assert last.num_examples["train"] == 49
+    assert len(directories | {last.directory}) == 4
+
+
+def test_the_order_does_not_depend_on_threads(folder, root, monkeypatch):
+    in_time = images.prepare
+
+    def sometimes_late(image, size):
+        time.sleep(0.01 * np.random.default_rng().random())
+        return in_time(image, size)
+
+    first = prepare(f"folder:{folder}", SIZE, root / "1")
+    monkeypatch.setattr(images, "prepare", sometimes_late)
+    second = prepare(f"folder:{folder}", SIZE, root / "2")
+    assert (
+        first.records("train").read(np.arange(50))[0]
+        == (second.records("train").read(np.arange(50))[0])
+    )
+    for ours, theirs in zip(first.statistics, second.statistics, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_failure_leaves_nothing(folder, root, monkeypatch):
+    monkeypatch.setattr(images, "encode", None)
+    with pytest.raises(TypeError):
+        prepare(f"folder:{folder}", SIZE, root)
+    assert finished(root) == []
+    assert list(root.glob("*incomplete*")) == []
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+
+
+# Slow enough to be killed in the middle of it, or to be waited for.
+SLOWLY = """
+import sys, time
+from src.data import images
+from src.data.prepare import prepare
+in_time = images.prepare
+def late(image, size):
+    time.sleep(float(sys.argv[3]))
+    return in_time(image, size)
+images.prepare = late
+print(prepare(sys.argv[1], 16, sys.argv[2]).num_examples)
+"""
+
+
+def test_a_killed_run_leaves_nothing_that_looks_finished(folder, root):
+    process = start(SLOWLY, f"folder:{folder}", root, 5)
+    deadline = time.monotonic() + 30
+    while not (left := list(root.glob("*incomplete*/*"))) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert left
+    assert finished(root) == []
+
+    prepared = prepare(f"folder:{folder}", SIZE, root)
+    assert prepared.num_examples == {"train": 50, "val": 15}
+    assert finished(root) == [prepared.directory]
+    assert list(root.glob("*incomplete*")) == []
+
+
+def test_one_of_two_processes_works_and_the_other_waits(folder, root):
+    both = [start(SLOWLY, f"folder:{folder}", root, 0.2) for _ in range(2)]
+    outputs = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert [out for out, _ in outputs] == ["{'train': 50, 'val': 15}\n"] * 2
+    assert sorted("waiting" in err for _, err in outputs) == [False, True]
+    assert len(finished(root)) == 1
+
+
+def test_reading_does_without_tensorflow(folder, root):
+    prepare(f"folder:{folder}", SIZE, root)
+    process = start(
+        "import sys, numpy; from src.data.prepare import prepare\n"
+        "prepare(sys.argv[1], 16, sys.argv[2]).records('train').read(numpy.arange(9))\n"
+        "assert 'tensorflow' not in sys.modules",
+        f"folder:{folder}",
+        root,
+    )
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+
+
+def test_real_photographs(root):
+    folder = REPOSITORY.parent / "shared" / "data" / "grocery10"
+    if not folder.exists():
+        pytest.skip("the photographs of groceries are not here")
+    prepared = prepare(f"folder:{folder}", 32, root)
+    assert prepared.num_examples == {"train": 1525, "test": 1286}
+    assert len(prepared.class_names) == 10

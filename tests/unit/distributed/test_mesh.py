@@ -1,0 +1,87 @@
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from src.errors import UserError
+from src.mesh import local_rows, make_mesh, replicate, to_devices
+from tests.support import miniature
+
+
+@pytest.mark.parametrize(
+    ("towers", "sizes", "shape"),
+    [
+        (2, {}, (4, 2)),
+        (1, {}, (8, 1)),
+        (3, {}, (8, 1)),
+        (4, {}, (4, 2)),
+        (4, {"model": "4"}, (2, 4)),
+        (2, {"model": "1"}, (8, 1)),
+        (2, {"data": "4"}, (4, 2)),
+        (2, {"data": "4", "model": "2"}, (4, 2)),
+        (8, {"data": "1", "model": "8"}, (1, 8)),
+    ],
+)
+def test_all_eight_devices_are_laid_out_as_data_and_model(towers, sizes, shape):
+    mesh = make_mesh(towers, 64, **sizes)
+    assert mesh.axis_names == ("data", "model")
+    assert mesh.devices.shape == shape
+    assert {device.id for device in mesh.devices.flat} == set(range(8))
+
+
+@pytest.mark.parametrize(
+    ("towers", "batch", "sizes", "message"),
+    [
+        (
+            2,
+            64,
+            {"model": "4"},
+            "config.mesh.model: 4 devices can't share 2 towers evenly; take one of 1, 2",
+        ),
+        (3, 64, {"model": "3"}, "config.mesh.model: 3 does not divide the 8 devices"),
+        (2, 64, {"data": "2"}, "config.mesh: data 2 × model 2 = 4, but there are 8 devices"),
+        (2, 64, {"data": "16"}, "config.mesh: data 16 × model 2 = 32, but there are 8 devices"),
+        (2, 64, {"data": "two"}, "config.mesh.data: 'two' is neither 'auto' nor a positive number"),
+        (2, 64, {"model": "0"}, "config.mesh.model: '0' is neither 'auto' nor a positive number"),
+        (2, 64, {"model": "-1"}, "config.mesh.model: '-1' is neither 'auto' nor a positive number"),
+        (
+            2,
+            30,
+            {},
+            "config.batch_size: 4 data shards don't divide the global batch of 30; take a multiple",
+        ),
+    ],
+)
+def test_numbers_that_do_not_work_out_are_named(towers, batch, sizes, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        make_mesh(towers, batch, **sizes)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (4, 2), (8, 1)])
+def test_a_process_alone_holds_all_rows(shape):
+    np.testing.assert_array_equal(local_rows(miniature.mesh(*shape), 16), np.arange(16))
+
+
+def test_batches_are_laid_over_the_data_shards_and_repeated_for_the_towers():
+    rows = np.random.default_rng(0).integers(0, 256, (12, 5, 3), dtype=np.uint8)
+    mesh = miniature.mesh(4, 2)
+    on_devices = to_devices(mesh, {"image": rows}, 12)["image"]
+    assert on_devices.dtype == np.uint8
+    np.testing.assert_array_equal(on_devices, rows)
+    held = {shard.device: np.asarray(shard.data) for shard in on_devices.addressable_shards}
+    for data_shard, devices in enumerate(mesh.devices):
+        for device in devices:
+            np.testing.assert_array_equal(held[device], rows[3 * data_shard : 3 * data_shard + 3])
+
+
+def test_replicated_arrays_are_whole_on_every_device():
+    mesh = miniature.mesh(2, 2)
+    statistics = miniature.statistics()
+    replicated = replicate(mesh, statistics)
+    assert type(replicated) is type(statistics)
+    for array, expected in zip(replicated, statistics, strict=True):
+        assert array.sharding.device_set == set(mesh.devices.flat)
+        for shard in array.addressable_shards:
+            np.testing.assert_array_equal(shard.data, expected)
+    assert len(jax.devices()) == 8

@@ -1,0 +1,292 @@
+"""Plans for GPUs that are not there: what they read off compiled programs."""
+
+import functools
+import importlib.metadata
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from configs.alexnet import paper
+from src.errors import UserError
+from src.plan import compiler, gpu, hlo, plan, report, roofline
+from tests.support import miniature
+from tests.support.commands import run
+
+PARAMETERS = 60_965_224
+EXCHANGED = 30_336  # numbers an image and direction: the paper's column split
+
+
+def has_extra() -> bool:
+    try:
+        compiler.check_extra()
+    except UserError:
+        return False
+    return True
+
+
+needs_extra = pytest.mark.skipif(not has_extra(), reason="needs the extra `plan`")
+
+
+@functools.cache
+def step(model: int, on: str, images: int = 4, topology: str = "1x1x2") -> compiler.Program:
+    config = paper("none")
+    config.batch_size, config.mesh.model = images, str(model)
+    if on == "cpu":
+        return compiler.compile_step(config, 1000, jax.devices()[:2], None)
+    described = gpu.load(on)
+    return compiler.compile_step(config, 1000, compiler.gpus(described, topology), described)
+
+
+def large(program: compiler.Program, kind: str) -> list[hlo.Collective]:
+    return [c for c in program.collectives if c.kind == kind and c.bytes > plan.SMALL]
+
+
+@needs_extra
+@pytest.mark.parametrize("kind", ["all-gather", "reduce-scatter"])
+def test_towers_exchange_what_the_paper_exchanges(kind: str) -> None:
+    found = large(step(2, "h100"), kind)
+    assert sorted(collective.layers for collective in found) == [
+        ["conv3"], ["fc6"], ["fc7"], ["fc8"],
+    ]  # fmt: skip
+    assert sum(collective.bytes_sent for collective in found) == 4 * EXCHANGED * 4
+
+
+@needs_extra
+def test_data_shards_add_up_all_gradients() -> None:
+    found = step(1, "h100").collectives
+    assert {collective.kind for collective in found} == {"all-reduce"}
+    assert sum(c.bytes_sent for c in found) == pytest.approx(243.9e6, rel=1e-3)
+    assert sum(c.bytes_sent for c in found) == pytest.approx(4 * PARAMETERS, abs=1000)
+    assert {layer for collective in found for layer in collective.layers} == {
+        "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8",
+    }  # fmt: skip
+
+
+@needs_extra
+@pytest.mark.parametrize("model", [1, 2])
+def test_two_gpus_say_the_same_as_two_cpu_devices(model: int) -> None:
+    def said(program: compiler.Program) -> dict[str, int]:
+        kinds = {collective.kind for collective in program.collectives}
+        return {k: sum(c.bytes for c in large(program, k)) for k in kinds}
+
+    on_gpus, on_cpus = said(step(model, "h100")), said(step(model, "cpu"))
+    assert on_gpus.keys() == on_cpus.keys()
+    assert on_gpus == pytest.approx(on_cpus, abs=plan.SMALL)  # sums are put in with gradients
+
+
+@needs_extra
+@pytest.mark.parametrize("model", [1, 2])
+def test_memory_holds_parameters_optimizer_and_activations(model: int) -> None:
+    memory = step(model, "h100").memory
+    assert memory.parameters == memory.optimizer == 4 * PARAMETERS // model
+    maps = 55 * 55 * 96 + 27 * 27 * 256 + 13 * 13 * (384 + 384 + 256)  # an image's, of one copy
+    assert memory.activations > 4 * maps * 4 / 2
+    parts = memory.parameters + memory.optimizer + memory.inputs
+    assert memory.total == parts + memory.activations + memory.temporary
+
+
+@needs_extra
+def test_groups_across_hosts_use_the_network_of_their_members() -> None:
+    program = step(2, "h100", 8, "1x2x4")
+    described = gpu.load("h100")
+    talks = roofline.run(program, described, roofline.IDEAL).talks
+    bandwidths = {(len(t.collective.groups[0]), t.across_hosts): t.bandwidth for t in talks}
+    # Four of the eight GPUs hold the same tower, two on each host.
+    assert bandwidths == {(2, False): described.nvlink, (4, True): 2 * described.network}
+    assert program.images_per_host() == 4
+
+
+@needs_extra
+def test_the_time_of_a_step_is_that_of_its_parts() -> None:
+    timeline = roofline.run(step(2, "h100"), gpu.load("h100"), roofline.Assumptions())
+    kernels = sum(part.seconds for part in timeline.parts.values())
+    assert timeline.seconds == pytest.approx(kernels + timeline.exposed)
+    assert 0 < timeline.exposed < sum(talk.seconds for talk in timeline.talks)
+    # Forward, and backward towards maps and weights, but not towards the image.
+    convolutions = 665_784_864 + 2 * 665_784_864 - 105_415_200
+    assert timeline.parts["convolutions"].flops == 2 * convolutions * 4 / 2
+    # A GPU makes half of the classes, to a multiple of eight.
+    products = 37_748_736 + 16_777_216 + 4096 * 504 * 2
+    assert timeline.parts["products"].flops == pytest.approx(2 * 3 * products * 4 / 2, rel=0.01)
+
+
+@needs_extra
+def test_the_largest_batch_fits_and_a_slightly_larger_one_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    totals = {}
+    compile_step = compiler.compile_step
+
+    def recorded(config: ConfigDict, *arguments: Any) -> compiler.Program:
+        program = compile_step(config, *arguments)
+        totals[config.batch_size] = program.memory.total
+        return program
+
+    monkeypatch.setattr(compiler, "compile_step", recorded)
+    monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.01")
+    described, config = gpu.load("h100"), miniature.config()
+    devices = compiler.gpus(described, "1x1x2")
+    program = compiler.compile_step(config, miniature.NUM_CLASSES, devices, described)
+    found = plan.find_largest_batch(config, miniature.NUM_CLASSES, described, devices, program)
+    fits, too_many = found["batch_size"], found["does_not_fit"]
+    assert totals[fits] <= plan.usable(described) < totals[too_many]
+    assert fits < too_many <= fits + max(1, fits // 50)
+
+
+@needs_extra
+def test_the_command_prints_json(tmp_path: Path) -> None:
+    done = run(
+        "src.plan", "--config=configs/alexnet.py:imagenet2012", "--topology=1x1x1", "--json",
+        cache=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["collectives"] == []
+    assert found["memory"]["parameters"] == 4 * PARAMETERS
+    seconds = 90 * 1_281_167 / found["images_per_second"]
+    assert found["hours_for_90_epochs"] == pytest.approx(seconds / 3600)
+    assert found["images_per_second"] < found["ideal_images_per_second"]
+
+
+MISTAKES = {
+    "--gpu=k80": "--gpu=k80: it is none of a100, b200, h100, h200, p100, v100",
+    "--topology=8": "--topology=8: give PARTITIONSxHOSTSxGPUS",
+    "--topology=1x0x8": "--topology=1x0x8",
+    "--config.batch_size=100": "config.batch_size: 256 data shards don't divide",
+    "--config.mesh.model=3": "config.mesh.model: 3",
+    "--config.dtype=float16": "config.dtype: 'float16'",
+    "--examples=0": "--examples=0",
+    "more": "'more'",
+}
+
+
+@needs_extra
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_line(mistake: str, tmp_path: Path) -> None:
+    done = run(
+        "src.plan", "--config=configs/alexnet.py:imagenet2012", "--topology=1x64x8", mistake,
+        cache=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert MISTAKES[mistake] in line
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[plan\]'"):
+        compiler.check_extra()
+
+
+@pytest.mark.parametrize("key", gpu.known())
+def test_descriptions_have_numbers_and_their_source(key: str) -> None:
+    described = gpu.load(key)
+    assert described.source.startswith("https://")
+    assert "threads_per_warp: 32" in described.target
+    assert described.peak("f32") <= described.peak("bf16") or "bfloat16" not in described.flops
+    assert described.nvlink > described.network
+
+
+def test_a_description_without_a_number_is_refused_before_the_compiler_sees_it() -> None:
+    text = (gpu.FOLDER / "h100.toml").read_text()
+    assert gpu.parse("h100", text).memory == 80e9
+    with pytest.raises(UserError, match="multiprocessors=None"):
+        gpu.parse("h100", text.replace("\nmultiprocessors", "\nprocessors"))
+    with pytest.raises(UserError, match="clock_ghz=0"):
+        gpu.parse("h100", text.replace("clock_ghz = 1.980", "clock_ghz = 0"))
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ("replica_groups={{0,1},{2,3}}, dimensions={1}", [[0, 1], [2, 3]]),
+        ("replica_groups={{0}}, x", [[0]]),
+        ("replica_groups=[2,3]<=[6], x", [[0, 1, 2], [3, 4, 5]]),
+        ("replica_groups=[2,3]<=[3,2]T(1,0), x", [[0, 2, 4], [1, 3, 5]]),
+        ("replica_groups=mesh['axis_0'=2,'axis_1'=2] {'axis_1'}, x", [[0, 1], [2, 3]]),
+        ("replica_groups=mesh['axis_0'=2,'axis_1'=2] {'axis_0'}, x", [[0, 2], [1, 3]]),
+        (
+            "replica_groups=mesh['a'=2,'b'=1,'c'=3], device_ids=([3,2]T(1,0)) {'a'}, x",
+            [[0, 1], [2, 3], [4, 5]],
+        ),
+    ],
+)
+def test_replica_groups_of_all_forms(text: str, groups: list[list[int]]) -> None:
+    assert hlo.replica_groups(text) == groups
+
+
+PROGRAM = """HloModule jit_step
+
+%inner (a: f32[2]) -> f32[2] {
+  ROOT %a = f32[2]{0} parameter(0)
+}
+
+ENTRY %main (p: f32[4,8], q: f32[8,2]) -> f32[4,4] {
+  %p = f32[4,8]{1,0} parameter(0)
+  %x = (f32[4,2]{1,0}, s8[64]{0}) custom-call(f32[4,8]{1,0} %p, /*index=1*/f32[8,2]{1,0} %q), metadata={op_name="jit(step)/jvp()/fc6/dot"}
+  %y = f32[4,2]{1,0} get-tuple-element((f32[4,2]{1,0}, s8[64]{0}) %x), index=0
+  %s = (f32[4,2]{1,0}, f32[4,4]{1,0}) all-gather-start(f32[4,2]{1,0} %y), replica_groups={{0,1}}, dimensions={1}
+  %w = f32[3]{0} fusion(f32[4,8]{1,0} %p), kind=kLoop
+  %d = f32[4,4]{1,0} all-gather-done((f32[4,2]{1,0}, f32[4,4]{1,0}) %s)
+  %g = f32[4,4]{1,0} fusion(f32[4,4]{1,0} %d), metadata={op_name="jit(step)/transpose(jvp())/fc7/mul"}
+  ROOT %z = f32[4,4]{1,0} fusion(f32[4,4]{1,0} %g, f32[3]{0} %w, f32[4,2]{1,0} %y), metadata={op_name="jit(step)/transpose(jvp())/fc6/mul"}
+}
+"""  # noqa: E501
+
+
+def test_instructions_are_those_of_the_entry_in_order() -> None:
+    program = hlo.instructions(PROGRAM.replace("%q)", "%p)"))
+    assert [i.name for i in program] == ["p", "x", "y", "s", "w", "d", "g", "z"]
+    assert program[1].results == [hlo.Array("f32", (4, 2)), hlo.Array("s8", (64,))]
+    assert program[1].operand_names == ["p", "p"]
+    (collective,) = hlo.collectives(program, ["fc6", "fc7"])
+    assert collective.layers == ["fc6"]
+    assert (collective.bytes, collective.bytes_sent) == (64, 32)
+
+
+def test_what_the_backward_pass_needs_is_counted_once() -> None:
+    program = hlo.instructions(PROGRAM.replace("%q)", "%p)"))
+    assert hlo.kept_for_backward(program) == 4 * (4 * 4 + 3 + 4 * 2)
+
+
+@pytest.mark.parametrize(
+    ("total", "start"),
+    [
+        (lambda n: 100 + 7 * n, 1),
+        (lambda n: 100 + 7 * n, 100_000),
+        (lambda n: 100 + 7 * n + (500 if n > 900 else 0), 8),
+        (lambda n: 100 + int(n**1.1), 8),
+    ],
+)
+def test_the_search_ends_where_the_next_does_not_fit(
+    total: Callable[[int], int], start: int
+) -> None:
+    asked = []
+
+    def counted(n: int) -> int:
+        asked.append(n)
+        return total(n)
+
+    fits, too_many = plan.search(counted, 10_000, {start: total(start)}, 1000)
+    assert total(fits) <= 10_000 < total(too_many)
+    assert too_many - fits <= max(1, fits // 50)
+    assert len(asked) < 12
+
+
+def test_the_search_says_where_nothing_fits() -> None:
+    assert plan.search(lambda n: 10 + n, 5, {8: 18}, 4) == (0, 1)
+
+
+def test_lines_are_short_enough_to_read() -> None:
+    table = report.table([["a", "bc"], ["de", "f"]])
+    assert table == ["  a   bc", "  de   f"]

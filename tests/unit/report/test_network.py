@@ -1,0 +1,112 @@
+from dataclasses import asdict
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from ml_collections import ConfigDict
+
+from configs import alexnet, cifar, small
+from src.models.alexnet import AlexNet
+from src.models.architecture import Architecture
+from src.models.cifar import PRESETS as CIFAR
+from src.models.presets import PRESETS
+from src.report import drawing, network
+from tests.support import tiny
+
+PARAMETERS = {"paper": 60_965_224, "chm145": 60_965_224, "one_gpu": 59_798_312}
+PARAMETERS |= {"torchvision": 61_100_840, "80sec": 145_578, "19pct": 89_578}
+PARAMETERS |= {"conv-local-13pct": 1_116_490, "conv-local-11pct": 2_112_970}
+EXCHANGES = {"paper": 4, "chm145": 4, "torchvision": 7}
+ALL = {**PRESETS, **CIFAR}
+
+
+def layers_of(name: str) -> network.Network:
+    return network.read(ALL[name], 1000 if name in PRESETS else 10)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_drawing_has_every_layer_and_its_parameters(name: str):
+    net = layers_of(name)
+    assert net.parameters == PARAMETERS[name]
+    assert [layer.name for layer in net.layers] == [*ALL[name].convs, *ALL[name].dense]
+    for standing in (False, True):
+        drawn = drawing.draw(net, standing=standing)
+        for layer in net.layers:
+            assert f">{layer.name}</text>" in drawn
+            assert f">{layer.parameters:,}</text>" in drawn
+            assert layer.received == 0 or f">{layer.received:,} cross</text>" in drawn
+        exchanges = EXCHANGES.get(name, 0)
+        assert drawn.count("sees all towers") == exchanges
+        crossing = drawn.count("stroke: var(--accent)")
+        assert crossing == 2 * exchanges if standing else (crossing > 0) == (exchanges > 0)
+        assert ("tower 2" in drawn) == (net.towers > 1)
+
+
+def test_the_papers_network_is_that_of_its_figure():
+    layers = {layer.name: layer for layer in layers_of("paper").layers}
+    assert {name: layer.parameters for name, layer in layers.items()} == {
+        "conv1": 34_944,
+        "conv2": 307_456,
+        "conv3": 885_120,
+        "conv4": 663_936,
+        "conv5": 442_624,
+        "fc6": 37_752_832,
+        "fc7": 16_781_312,
+        "fc8": 4_097_000,
+    }
+    assert layers["conv1"].makes == (55, 55, 48)
+    assert layers["conv1"].hands_on == layers["conv2"].sees == (27, 27, 48)
+    assert layers["conv3"].sees == (13, 13, 256)
+    assert layers["conv5"].hands_on == (6, 6, 128)
+    assert layers["fc6"].sees == (9216,)
+    assert layers["fc8"].makes == (500,)
+    assert {name: layer.received for name, layer in layers.items() if layer.received} == {
+        "conv3": 13 * 13 * 128,
+        "fc6": 6 * 6 * 128,
+        "fc7": 2048,
+        "fc8": 2048,
+    }
+    dropped = [name for name, layer in layers.items() if "dropout 0.5" in layer.then]
+    assert dropped == ["fc6", "fc7"]
+    assert layers_of("paper").sent == 30_336
+    assert layers_of("one_gpu").sent == 0
+    # Caffe's windows need the other's maps too, before or after they are pooled.
+    assert layers_of("bvlc").sent == 30_336 + 55 * 55 * 48 + 27 * 27 * 128
+    assert f">{55 * 55 * 48:,} cross<" in drawing.draw(layers_of("bvlc"), standing=True)
+    assert layers_of("caffenet").sent == 30_336 + 27 * 27 * 48 + 13 * 13 * 128
+
+
+@pytest.mark.parametrize("name", ["chm145", "conv-local-11pct"])
+def test_shapes_are_those_that_are_computed(name: str):
+    fields = ALL[name]
+    reduced = Architecture(
+        **{
+            **{field: getattr(fields, field) for field in fields.__dataclass_fields__},
+            "image_size": fields.image_size if fields.towers == 1 else 99,
+        }
+    )
+    model = AlexNet(10, reduced, rngs=nnx.Rngs(0))
+    images = np.zeros((1, reduced.image_size, reduced.image_size, 3), np.float32)
+    computed = {name: x[0].shape[1:] for name, x in model.activations(images).items()}
+    found = network.read(reduced, 10)
+    assert {layer.name: layer.hands_on for layer in found.layers} == computed
+    assert found.parameters == sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (alexnet.get_config("imagenet2012"), "AlexNet (paper)"),
+        (small.get_config(), "AlexNet (paper)"),
+        (tiny.get_config(), "AlexNet (paper), varied"),
+        (cifar.get_config("19pct-translations"), "cuda-convnet's 19pct"),
+    ],
+)
+def test_networks_are_called_by_the_published_one_that_they_are(config: ConfigDict, name: str):
+    assert network.called(config.model) == name
+
+
+def test_published_networks_are_told_apart():
+    for name, preset in network.PUBLISHED.items():
+        assert network.called(ConfigDict(asdict(preset))) == name

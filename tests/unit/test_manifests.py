@@ -1,0 +1,97 @@
+"""What the engines are told about this project says what the code does."""
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from src.errors import LostProcessError, UserError
+from src.place import place
+from src.stopping import SAVED
+from tests.support.commands import ROOT
+from tests.support.launched import SOON
+
+LAUNCH = ROOT / "launch"
+
+
+@pytest.fixture
+def manifests() -> dict[str, dict[str, Any]]:
+    documents = yaml.safe_load_all((LAUNCH / "kubernetes.yaml").read_text())
+    return {document["kind"]: document for document in documents}
+
+
+@pytest.mark.parametrize("version", ["1.31", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("kind", ["Service", "Job"])
+def test_kubernetes_knows_every_field(
+    kind: str, version: str, manifests: dict[str, dict[str, Any]]
+) -> None:
+    kubernetes_validate.validate(manifests[kind], version, strict=True)
+    manifests[kind]["spec"]["completion"] = 2
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(manifests[kind], version, strict=True)
+
+
+def test_the_pods_find_one_another(manifests: dict[str, dict[str, Any]]) -> None:
+    service, job = manifests["Service"], manifests["Job"]
+    pod = job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    told = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == int(told["NUM_PROCESSES"])
+
+    name = job["metadata"]["name"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"] is True
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert pod["subdomain"] == service["metadata"]["name"]
+    [port] = service["spec"]["ports"]
+    address = (f"{name}-0.{service['metadata']['name']}", port["port"])
+    assert place({**told, "PROCESS_ID": "0"}).address == address
+
+
+def test_pods_are_started_again_when_they_ask_for_it(manifests: dict[str, dict[str, Any]]) -> None:
+    spec = manifests["Job"]["spec"]
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"  # else there can be no policy
+    actions = {
+        status: rule["action"]
+        for rule in spec["podFailurePolicy"]["rules"]
+        for status in rule.get("onExitCodes", {}).get("values", [])
+    }
+    again = [SAVED, LostProcessError.exit_status]
+    assert actions == {**dict.fromkeys(again, "Ignore"), UserError.exit_status: "FailJob"}
+
+
+def parse(arguments: list[str]) -> None:
+    """In a process of its own, since flags are parsed once."""
+    parsed = subprocess.run(
+        [sys.executable, "-c", PARSE, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SOON,
+    )
+    assert parsed.returncode == 0, parsed.stderr
+
+
+PARSE = """
+from src import main, settings
+from src.cli import _parse
+assert not _parse(main.FLAGS)
+settings.check(main.CONFIG.value)
+"""
+
+
+def test_the_pods_arguments_are_the_commands(manifests: dict[str, dict[str, Any]]) -> None:
+    arguments = manifests["Job"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    parse(arguments)
+    with pytest.raises(AssertionError, match="no field"):
+        parse([*arguments, "--config.data.rood=/"])
+
+
+def xla_flags() -> list[str]:
+    [line] = re.findall(r'^export XLA_FLAGS="(.*)"$', (LAUNCH / "run.sh").read_text(), re.MULTILINE)
+    return [flag for flag in line.split() if flag.startswith("--")]

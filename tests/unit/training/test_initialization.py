@@ -1,0 +1,164 @@
+"""Fine-tuning: a run that begins with another's network, and layers that stay as they are."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from src import settings
+from src import workdir as workdirs
+from src.classifier import load
+from src.errors import UserError
+from src.mesh import replicate, to_devices
+from src.step import create_state, make_train_step
+from tests.support import miniature, tiny
+from tests.support.runs import trained, untrained
+
+
+def recipe(root: Path, **changes: str) -> ConfigDict:
+    config = tiny.get_config()
+    config.data.root = str(root / "prepared")
+    config.duration = "3 steps"
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def run(config: ConfigDict, workdir: Path) -> dict:
+    settings.check(config)
+    return jax.tree.map(np.asarray, load(trained(config, workdir)).params)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("initial")
+
+
+@pytest.fixture(scope="module")
+def before(root: Path) -> dict:
+    workdir = untrained(recipe(root), root / "before")
+    return jax.tree.map(np.asarray, load(workdir, mesh=miniature.mesh(1, 1)).params)
+
+
+@pytest.fixture(scope="module")
+def three_classes(root: Path) -> str:
+    folder = root / "three"
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in ("a", "b", "c"):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(16):
+                pixels = random.integers(0, 256, (80, 80, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
+    return f"folder:{folder}"
+
+
+def test_frozen_layers_stay_as_they_were_and_the_others_learn(root: Path, before: dict) -> None:
+    config = recipe(root, init_from=str(root / "before"))
+    config.optimizer.frozen = "conv*,fc6"
+    after = run(config, root / "frozen")
+    for layer in before:
+        is_same = jax.tree.map(np.array_equal, before[layer], after[layer])
+        assert all(is_same.values()) == (layer not in ("fc7", "fc8")), layer
+
+
+def test_other_classes_get_a_last_layer_of_their_own(
+    root: Path, before: dict, three_classes: str
+) -> None:
+    config = recipe(root, init_from=str(root / "before"))
+    config.data.dataset = three_classes
+    config.optimizer.frozen = "conv*,fc6,fc7"
+    config.seed = 1  # by which all layers would be others
+    after = run(config, root / "classes")
+    for layer in before.keys() - {"fc8"}:
+        jax.tree.map(np.testing.assert_array_equal, after[layer], before[layer])
+    assert after["fc8"]["kernel"].shape == (2, tiny.UNITS["fc7"], 2)
+    origin = {"dataset": "digits", "weights_from": None, "origin": None}
+    assert workdirs.read_origin(root / "classes") == origin
+
+
+def test_a_run_goes_on_with_its_own_weights_when_the_first_ones_are_gone(
+    root: Path, before: dict
+) -> None:
+    (root / "gone").symlink_to(root / "before")
+    config = recipe(root, init_from=str(root / "gone"))
+    workdir = root / "resumed"
+    config.duration = "1 step"
+    run(config, workdir)
+    (root / "gone").unlink()
+    # As if it had been stopped there: two steps were asked for, and there is no result.
+    settings_file = workdir / "config.json"
+    settings_file.write_text(settings_file.read_text().replace('"1 step"', '"2 steps"'))
+    (workdir / "result.json").unlink()
+    config.duration = "2 steps"
+    run(config, workdir)
+    assert json.loads((workdir / "result.json").read_text())["step"] == 2
+    assert workdirs.read_origin(workdir) is not None
+
+
+def test_a_run_knows_where_its_weights_come_from_in_the_end(
+    root: Path, three_classes: str, tmp_path: Path
+) -> None:
+    provenance = {"kind": "torchvision's AlexNet", "file": "net.pth", "sha256": "7be5"}
+    first = untrained(recipe(root), tmp_path / "first")
+    (first / "provenance.json").write_text(json.dumps(provenance))
+    changes = {"data.dataset": three_classes, "init_from": str(first)}
+    second = untrained(recipe(root, **changes), tmp_path / "second")
+    third = untrained(recipe(root, init_from=str(second)), tmp_path / "third")
+    origin = {"dataset": "digits", "weights_from": provenance, "origin": None}
+    assert workdirs.read_origin(first) is None
+    assert workdirs.read_origin(third) == {
+        "dataset": three_classes,
+        "weights_from": None,
+        "origin": origin,
+    }
+
+
+def test_a_start_that_failed_leaves_no_origin(root: Path, before: dict, tmp_path: Path) -> None:
+    workdir = untrained(recipe(root, init_from=str(root / "before")), tmp_path / "run")
+    shutil.rmtree(workdir / "checkpoints")
+    assert workdirs.read_origin(untrained(recipe(root), workdir)) is None
+
+
+def test_another_network_is_refused(root: Path, before: dict) -> None:
+    config = recipe(root, init_from=str(root / "before"))
+    config.model.convs.conv3.maps = 32
+    config.model.dropout = 0.25  # may differ
+    with pytest.raises(UserError, match=r"convs\.conv3\.maps is 24 there and 32 h"):
+        run(config, root / "refused")
+    config = recipe(root, init_from=str(root / "nowhere"))
+    with pytest.raises(UserError, match=r"nowhere: no config\.json"):
+        run(config, root / "refused")
+
+
+@pytest.mark.parametrize(
+    ("frozen", "message"),
+    [("conv*,fc9", "'fc9' is like none of conv1"), ("*", "leaves nothing to be trained")],
+)
+def test_patterns_that_make_no_sense(root: Path, frozen: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        settings.check(recipe(root, **{"optimizer.frozen": frozen}))
+
+
+def test_the_backward_pass_ends_at_the_last_frozen_layer() -> None:
+    """As many convolutions and products as the layers that learn need."""
+
+    def count(frozen: str) -> int:
+        config = miniature.config()
+        config.optimizer.frozen = frozen
+        mesh = miniature.mesh(1, 1)
+        state = create_state(config, miniature.NUM_CLASSES, mesh)
+        batch = to_devices(mesh, miniature.batch(config), config.batch_size)
+        statistics = replicate(mesh, miniature.statistics())
+        step = make_train_step(config, miniature.NUM_CLASSES, mesh)
+        text = step.lower(state, batch, statistics, jnp.float32(0.1)).as_text()
+        return text.count("stablehlo.convolution")
+
+    forward = 2 * 5  # convolutions, one a tower and layer
+    assert count("") == 3 * forward - 2  # but none for the gradient to the image
+    assert count("conv*") == forward
