@@ -36,8 +36,8 @@ from benchmarks import worker
 from configs.alexnet import paper
 from src.checkpoint import Checkpoints, Progress
 from src.data import images
-from src.data.pipeline import Batches, permutation, train_batches
-from src.data.prepare import prepare
+from src.data.loader import Batches, permutation, train_batches
+from src.data.preparation import prepare_dataset
 from src.mesh import make_mesh
 from src.place import place
 from src.processes import Team
@@ -95,7 +95,7 @@ def make_data(config: ConfigDict, records: int) -> dict[str, Any]:  # noqa: ARG0
         incomplete.mkdir(parents=True)
         write_originals(incomplete)
         incomplete.rename(originals)
-    files = prepare(**config.data).directory.iterdir()
+    files = prepare_dataset(**config.data).directory.iterdir()
     size = sum(file.stat().st_size for file in files)
     return {"seconds": time.perf_counter() - started, "bytes": size}
 
@@ -131,7 +131,7 @@ def write_originals(directory: Path) -> None:
 def open_at(config: ConfigDict, step: int) -> Batches:
     """What src/train.py does before its first step."""
     return train_batches(
-        prepare(**config.data),
+        prepare_dataset(**config.data),
         global_batch=config.batch_size,
         crop=CROP,
         seed=config.seed,
@@ -176,7 +176,7 @@ def memory(config: ConfigDict, records: int) -> dict[str, Any]:
 
 def stop_halfway(config: ConfigDict, records: int) -> dict[str, Any]:
     """Leaves the checkpoint of a run in the middle of epoch 45, whose network is yet untrained."""
-    data = prepare(**config.data)
+    data = prepare_dataset(**config.data)
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
     state = create_state(config, CLASSES, mesh)
     step = int(MIDDLE * records / config.batch_size)

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks import worker
 from configs import small
-from src.data.pipeline import train_batches
-from src.data.prepare import prepare
+from src.data.loader import train_batches
+from src.data.preparation import prepare_dataset
 from src.mesh import local_rows, make_mesh, replicate, to_devices
 from src.schedules import Cosine
 from src.step import create_state, make_train_step
@@ -32,7 +32,7 @@ def main() -> dict[str, Any]:
     flags = parser.parse_args()
     config = small.get_config()
     config.data.root = str(flags.root)
-    data = prepare(**config.data)
+    data = prepare_dataset(**config.data)
     classes = len(data.class_names)
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
     state = create_state(config, classes, mesh)

@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import worker
-from src.data.pipeline import train_batches
-from src.data.prepare import Prepared, prepare
+from src.data.dataset import PreparedDataset
+from src.data.loader import train_batches
+from src.data.preparation import prepare_dataset
 
 CROP, SIZE = 224, 256
 
@@ -33,7 +34,7 @@ def main() -> dict[str, Any]:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=5)
     flags = parser.parse_args()
-    prepared = prepare(f"folder:{flags.photos}", SIZE, flags.root)
+    prepared = prepare_dataset(f"folder:{flags.photos}", SIZE, flags.root)
     batches = LOADERS[flags.loader](flags.photos, prepared, flags.batch)
     speed = worker.calls_per_second(lambda: next(batches), flags.seconds / 2, flags.seconds)
     return {
@@ -43,7 +44,7 @@ def main() -> dict[str, Any]:
     }
 
 
-def ours(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  # noqa: ARG001
+def ours(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[Any]:  # noqa: ARG001
     """What src/train.py trains on."""
     return train_batches(
         prepared,
@@ -59,7 +60,7 @@ def ours(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  # noqa
     )
 
 
-def originals(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  # noqa: ARG001
+def originals(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[Any]:  # noqa: ARG001
     """Decodes and resizes the files as they came."""
 
     def load(path: tf.Tensor) -> tf.Tensor:
@@ -72,7 +73,7 @@ def originals(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  #
     return _batches(paths, load, batch)
 
 
-def small(photos: Path, prepared: Prepared, batch: int) -> Iterator[Any]:  # noqa: ARG001
+def small(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[Any]:  # noqa: ARG001
     """Decodes what is prepared with TensorFlow's decoder."""
     return _batches(
         _jpegs(prepared), lambda jpeg: _augment(tf.io.decode_jpeg(jpeg, channels=3)), batch
@@ -96,7 +97,7 @@ def _files(photos: Path) -> list[Path]:
     return [path for path in (photos / "train").glob("*/*") if path.is_file()]
 
 
-def _jpegs(prepared: Prepared) -> list[bytes]:
+def _jpegs(prepared: PreparedDataset) -> list[bytes]:
     records = prepared.records("train")
     return records.read(np.arange(len(records)))[0]
 

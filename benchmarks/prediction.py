@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks import worker
 from configs import alexnet
-from src import files
 from src.classifier import load
+from src.data.image_files import find_images
 from src.place import place
 from src.processes import Team
 from src.train import train
@@ -37,7 +37,7 @@ def main() -> dict[str, Any]:
     with Team(place({}), **config.processes) as team:
         train(config, workdir, team)
 
-    photos = [image.original for image in files.find([str(flags.photos)])]
+    photos = [image.original for image in find_images([str(flags.photos)])]
     command = [sys.executable, "-m", "src.predict", f"--workdir={workdir}", str(photos[0])]
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import jax
 from absl import flags, logging
 
-from src.data.augment import VIEWS
+from src.data.crops import VIEWS
 from src.errors import DivergedError, JoinError, LostProcessError, UserError
 from src.plugins import take_cpu_beside_compiler
 

@@ -26,8 +26,8 @@ from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import load
 from src.cli import define_checkpoint, new_flags, run
-from src.data.augment import Statistics
-from src.data.sources import source
+from src.data.sources import find_source
+from src.data.statistics import Statistics
 from src.errors import UserError
 from src.filesystem import atomic_write, check_writable
 from src.mesh import make_mesh
@@ -171,7 +171,7 @@ def main() -> None:
 
 def _names_of(config: ConfigDict) -> list[str]:
     data = config.data
-    of_data = source(
+    of_data = find_source(
         data.dataset,
         train_split=data.train_split,
         eval_split=data.eval_split,

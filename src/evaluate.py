@@ -20,9 +20,9 @@ from jax.sharding import Mesh
 
 from src.classifier import load
 from src.cli import define_checkpoint, define_views, new_flags, run
-from src.data import pipeline
-from src.data.augment import Statistics
-from src.data.prepare import prepare
+from src.data.loader import Batch, eval_batches
+from src.data.preparation import prepare_dataset
+from src.data.statistics import Statistics
 from src.errors import UserError
 from src.inference import Forward
 from src.mesh import DATA_AXIS, local_rows, make_mesh, replicate, to_devices
@@ -46,7 +46,7 @@ class Member(NamedTuple):
     classify: Forward
     params: Any
     statistics: Statistics
-    batches: Callable[[], Iterator[pipeline.Batch]]  # the images as this network wants them
+    batches: Callable[[], Iterator[Batch]]  # the images as this network wants them
 
 
 def evaluate(
@@ -159,10 +159,10 @@ def average(
     members, steps = [], []
     for workdir, config in zip(workdirs, configs, strict=True):
         classifier = load(workdir, checkpoint=checkpoint, mesh=mesh)
-        data = prepare(**config.data)
+        data = prepare_dataset(**config.data)
         check_data(workdir, data)
         batches = functools.partial(
-            pipeline.eval_batches, data, data.eval_split, global_batch=global_batch, rows=rows
+            eval_batches, data, data.eval_split, global_batch=global_batch, rows=rows
         )
         parts = (classifier.classify(views), classifier.params, classifier.statistics, batches)
         members.append(Member(*parts))

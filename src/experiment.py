@@ -24,7 +24,8 @@ from src import conclusion, joining, outcome, settings
 from src import workdir as workdirs
 from src.bar import Bar
 from src.cli import new_flags, run
-from src.data.prepare import Prepared, prepare
+from src.data.dataset import PreparedDataset
+from src.data.preparation import prepare_dataset
 from src.errors import DivergedError, UserError
 from src.evaluate import average
 from src.filesystem import atomic_write
@@ -92,7 +93,7 @@ def experiment(
     _check_folders([*candidates, *_runs(config, known, tried, workdir)], team)
     data = {}
     for name in config.order:
-        data[name] = team.in_turn(functools.partial(prepare, **config.variants[name].data))
+        data[name] = team.in_turn(functools.partial(prepare_dataset, **config.variants[name].data))
     begins, total = _begins(config, candidates, data)
     with Bar(total, shown=team.is_first) as bar:
         for number, candidate in enumerate(candidates):
@@ -126,7 +127,7 @@ def _check_folders(runs: Sequence[Run], team: Team) -> None:
 
 
 def _begins(
-    config: ConfigDict, candidates: Sequence[Run], data: Mapping[str, Prepared]
+    config: ConfigDict, candidates: Sequence[Run], data: Mapping[str, PreparedDataset]
 ) -> tuple[list[int], int]:
     """How many steps there are before each run, and in all."""
     searched = [steps(candidate.recipe, data[candidate.variant]) for candidate in candidates]

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from src.data import augment
-from src.data.augment import Statistics
+from src.data.crops import evaluation_views
+from src.data.statistics import Array, Statistics
 from src.mesh import BATCH, DATA_AXIS, PARAMETERS
 from src.models.architecture import layer_number
 from src.models.classification import log_softmax
@@ -26,11 +27,11 @@ def make_classify(config: ConfigDict, num_classes: int, mesh: Mesh, views: int) 
     """Compiles the log-probabilities (N, classes) of images, float32.
 
     Args:
-      views: of each image, whose probabilities are averaged: see `augment.view_places`.
+      views: of each image, whose probabilities are averaged: see `evaluation_views`.
     """
     graph = graphdef(config, num_classes)
 
-    places = augment.view_places(views, config.data.size - config.model.image_size)
+    places = evaluation_views(views, config.data.size - config.model.image_size)
 
     def of_shard(params: Any, images: jax.Array, statistics: Statistics) -> jax.Array:
         model = nnx.merge(graph, params)
@@ -64,7 +65,7 @@ def make_portable(
     """
     graph = graphdef(config, num_classes)
     crop = config.model.image_size
-    places = augment.view_places(views, config.data.size - crop)
+    places = evaluation_views(views, config.data.size - crop)
     offsets, flips = (np.asarray(numbers) for numbers in places)
     black = np.zeros((1, *statistics.mean.shape), np.uint8)
     means = [
@@ -91,7 +92,7 @@ def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) 
       A function to (N, H, W, maps) or (N, units).
     """
     graph = graphdef(config, num_classes)
-    (offset,), (flip,) = augment.view_places(1, config.data.size - config.model.image_size)
+    (offset,), (flip,) = evaluation_views(1, config.data.size - config.model.image_size)
     axes = (None, None) if layer in config.model.convs else ()
 
     def of_shard(params: Any, images: jax.Array, statistics: Statistics) -> jax.Array:
@@ -107,10 +108,10 @@ def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) 
 
 def _view(
     config: ConfigDict,
-    images: augment.Array,
+    images: Array,
     statistics: Statistics,
-    place: tuple[augment.Array, augment.Array],
-) -> augment.Array:
+    place: tuple[Array, Array],
+) -> Array:
     size, form = config.model.image_size, config.augment.mean
     return augment.view(images, statistics.mean, *place, crop=size, form=form)
 

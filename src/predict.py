@@ -16,9 +16,9 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from src import files
 from src.classifier import MOST_AT_ONCE, Classifier, OfFile, load
 from src.cli import define_checkpoint, define_views, define_workdirs, new_flags, run_on_arguments
+from src.data.image_files import find_images, printable
 from src.data.images import Original
 from src.errors import UserError
 from src.filesystem import atomic_write, check_writable
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         check_writable("save_features", Path(SAVE_FEATURES.value))
         if len(WORKDIR.value) > 1:
             raise UserError(f"--workdir={','.join(WORKDIR.value)}: features are of one network")
-    images = files.find(arguments, FILES_FROM.value)
+    images = find_images(arguments, FILES_FROM.value)
     members = [load(workdir, checkpoint=CHECKPOINT.value) for workdir in WORKDIR.value]
     originals = [image.original for image in images]
     if SAVE_FEATURES.value is not None:
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     names, outputs = [], []
     for image, of_file in zip(images, _with_progress(of_files, len(images)), strict=True):
         if of_file.output is None:
-            tqdm.write(f"error: {files.printable(image.name)}: {of_file.error}", file=sys.stderr)
+            tqdm.write(f"error: {printable(image.name)}: {of_file.error}", file=sys.stderr)
             continue
         names.append(image.name)
         if SAVE_FEATURES.value is not None:
@@ -108,7 +108,7 @@ def show(name: str, probabilities: np.ndarray, class_names: Sequence[str]) -> No
         predictions = [{"class": name, "probability": p} for name, p in top]
         print(json.dumps({"file": name, "predictions": predictions}))
     else:
-        print(files.printable(name))
+        print(printable(name))
         for class_name, p in top:
             print(f"  {p:6.1%}  {_bar(p)}{class_name}")
 

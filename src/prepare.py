@@ -7,7 +7,7 @@ from ml_collections import config_flags
 
 from src import settings
 from src.cli import new_flags, run
-from src.data.prepare import prepare
+from src.data.preparation import prepare_dataset
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -17,7 +17,7 @@ CONFIG = config_flags.DEFINE_config_file(
 
 def main() -> None:
     settings.check(CONFIG.value)
-    data = prepare(**CONFIG.value.data)
+    data = prepare_dataset(**CONFIG.value.data)
     examples = ", ".join(f"{count} for {split}" for split, count in data.num_examples.items())
     print(f"{data.directory}: {len(data.class_names)} classes, {examples}")
 

@@ -20,12 +20,12 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from src import files
 from src.checkpoint import fingerprint
 from src.classifier import Classifier, load
 from src.cli import define_checkpoint, new_flags, run_on_arguments
+from src.data.image_files import find_images, printable
 from src.data.images import Original, decode
-from src.data.prepare import prepare
+from src.data.preparation import prepare_dataset
 from src.errors import UserError
 from src.filesystem import build_once
 from src.retrieval import nearest
@@ -68,14 +68,14 @@ class Images(NamedTuple):
 def main(arguments: Sequence[str]) -> int:
     """Shows the nearest images; 1 if a query can't be read, which does not stop the others."""
     workdir = Path(WORKDIR.value)
-    queries = files.find(arguments, FILES_FROM.value)
+    queries = find_images(arguments, FILES_FROM.value)
     classifier = load(workdir, checkpoint=CHECKPOINT.value)
     index = open_index(workdir, classifier, INDEX.value, LAYER.value)
     of_files = classifier.file_features([query.original for query in queries], LAYER.value)
     readable, features = [], []
     for query, of_file in zip(queries, of_files, strict=True):
         if of_file.output is None:
-            print(f"error: {files.printable(query.name)}: {of_file.error}", file=sys.stderr)
+            print(f"error: {printable(query.name)}: {of_file.error}", file=sys.stderr)
         else:
             readable.append(query.name)
             features.append(of_file.output)
@@ -122,7 +122,7 @@ def _digest(identity: str) -> str:
 
 
 def _of_folder(folder: Path) -> Images:
-    found = files.find([str(folder)])
+    found = find_images([str(folder)])
     stats = [os.stat(image.name) for image in found]
     listing = [
         (image.name, stat.st_size, stat.st_mtime_ns)
@@ -133,7 +133,7 @@ def _of_folder(folder: Path) -> Images:
 
 
 def _of_split(workdir: Path, classifier: Classifier, split: str) -> Images:
-    data = prepare(**classifier.config.data)
+    data = prepare_dataset(**classifier.config.data)
     check_data(workdir, data)
     if split not in data.num_examples:
         raise UserError(
@@ -159,7 +159,7 @@ def _fill(directory: Path, classifier: Classifier, images: Images, layer: str) -
     with (directory / "features.float32").open("wb") as file:
         for (entry, _), of_file in zip(entries, bar, strict=True):
             if of_file.output is None:
-                unreadable.append(f"{files.printable(entry['file'])} ({of_file.error})")
+                unreadable.append(f"{printable(entry['file'])} ({of_file.error})")
             else:
                 readable.append(entry)
                 shape = of_file.output.shape
@@ -186,9 +186,9 @@ def show(query: str, distances: np.ndarray, entries: Sequence[dict[str, str]]) -
         ]
         print(json.dumps({"query": query, "nearest": found}))
     else:
-        print(files.printable(query))
+        print(printable(query))
         for entry, distance in zip(entries, distances, strict=True):
-            print(f"  {distance:9.2f}  {'  '.join(map(files.printable, reversed(entry.values())))}")
+            print(f"  {distance:9.2f}  {'  '.join(map(printable, reversed(entry.values())))}")
 
 
 if __name__ == "__main__":

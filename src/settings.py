@@ -5,7 +5,8 @@ from fractions import Fraction
 
 from ml_collections import ConfigDict
 
-from src.data.augment import COLOUR_FORMS, MEAN_FORMS, VIEWS
+from src.data.augment import COLOUR_FORMS, MEAN_FORMS
+from src.data.crops import VIEWS
 from src.errors import UserError
 from src.models.architecture import Architecture
 from src.optimizer import is_frozen

@@ -16,8 +16,9 @@ from src import machine
 from src import workdir as workdirs
 from src.bar import Bar
 from src.checkpoint import Checkpoints, Progress
-from src.data import pipeline
-from src.data.prepare import Prepared, prepare
+from src.data.dataset import PreparedDataset
+from src.data.loader import eval_batches, train_batches
+from src.data.preparation import prepare_dataset
 from src.evaluate import Member, describe, evaluate
 from src.inference import make_classify
 from src.initial import initial_state
@@ -48,7 +49,7 @@ def train(config: ConfigDict, workdir: Path, team: Team, bar: Bar | None = None)
     """
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
     team.in_turn(lambda: workdirs.check(workdir, config))
-    data = team.in_turn(lambda: prepare(**config.data))
+    data = team.in_turn(lambda: prepare_dataset(**config.data))
     claim = workdirs.claimed if team.is_first else workdirs.seen_claimed
     with contextlib.ExitStack() as held:
         team.in_turn(lambda: held.enter_context(claim(workdir, config, data, team.token)))
@@ -59,12 +60,12 @@ def train(config: ConfigDict, workdir: Path, team: Team, bar: Bar | None = None)
         return _train(config, workdir, team, bar, mesh, data, say)
 
 
-def steps(config: ConfigDict, data: Prepared) -> int:
+def steps(config: ConfigDict, data: PreparedDataset) -> int:
     """How many steps `config.duration` is."""
     return math.ceil(in_steps("config.duration", config.duration, _an_epoch(config, data)))
 
 
-def _an_epoch(config: ConfigDict, data: Prepared) -> Fraction:
+def _an_epoch(config: ConfigDict, data: PreparedDataset) -> Fraction:
     return Fraction(data.num_examples[data.train_split], config.batch_size)
 
 
@@ -74,7 +75,7 @@ def _train(
     team: Team,
     bar: Bar | None,
     mesh: Mesh,
-    data: Prepared,
+    data: PreparedDataset,
     say: Callable[[str], None],
 ) -> int:
     batch_size, classes = config.batch_size, len(data.class_names)
@@ -89,7 +90,7 @@ def _train(
 
     def evaluation(state: TrainState, views: int) -> dict[str, float] | None:
         split = functools.partial(
-            pipeline.eval_batches, data, data.eval_split, global_batch=batch_size, rows=rows
+            eval_batches, data, data.eval_split, global_batch=batch_size, rows=rows
         )
         member = Member(classify(views), state.params, statistics, split)
         return evaluate([member], mesh, batch_size, is_asked_to_leave)
@@ -107,7 +108,7 @@ def _train(
         schedule.restore(progress.schedule)
         step = saved = int(state.step)
         started = time.monotonic() - progress.seconds
-        batches = pipeline.train_batches(
+        batches = train_batches(
             data,
             global_batch=batch_size,
             crop=config.model.image_size,

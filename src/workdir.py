@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from src.data.augment import Statistics
-from src.data.prepare import Prepared
+from src.data.dataset import PreparedDataset
+from src.data.statistics import Statistics
 from src.errors import UserError
 from src.filesystem import atomic_write
 from src.metrics import read_lines
@@ -73,7 +73,7 @@ def other_settings(workdir: Path, config: ConfigDict) -> list[tuple[str, Any, An
 
 
 @contextlib.contextmanager
-def claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) -> Iterator[None]:
+def claimed(workdir: Path, config: ConfigDict, data: PreparedDataset, token: str) -> Iterator[None]:
     """Makes the folder this run's, with a copy of what prediction needs to know of the data.
 
     No other can have it meanwhile. A claim of a process that dies is void by itself.
@@ -125,7 +125,9 @@ def write_imported(
 
 
 @contextlib.contextmanager
-def seen_claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) -> Iterator[None]:
+def seen_claimed(
+    workdir: Path, config: ConfigDict, data: PreparedDataset, token: str
+) -> Iterator[None]:
     """What the other processes do when the first has made the folder this run's.
 
     Raises:
@@ -146,7 +148,7 @@ def seen_claimed(workdir: Path, config: ConfigDict, data: Prepared, token: str) 
     yield
 
 
-def check_data(workdir: Path, data: Prepared) -> None:
+def check_data(workdir: Path, data: PreparedDataset) -> None:
     """Raises UserError if the images are not those that the run was trained on.
 
     Of weights from elsewhere it is not known which those were; then the classes must be the same.

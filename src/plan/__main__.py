@@ -14,7 +14,7 @@ from ml_collections import ConfigDict, config_flags
 
 from src import settings
 from src.cli import new_flags, run
-from src.data import sources
+from src.data.sources import find_source
 from src.errors import UserError
 from src.mesh import make_mesh
 from src.plan import compiler, gpu, report
@@ -95,7 +95,7 @@ def data_size(config: ConfigDict) -> tuple[int, int | None]:
     if classes and examples:
         return classes, examples
     splits = {"train_split": data.train_split, "eval_split": data.eval_split}
-    source = sources.source(data.dataset, **splits, tfds_dir=data.tfds_dir)
+    source = find_source(data.dataset, **splits, tfds_dir=data.tfds_dir)
     if data.dataset == "digits" or data.dataset.startswith("folder:"):
         originals = source.load()
         return classes or len(originals.class_names), examples or originals.train.num_examples

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from src.data.augment import Statistics
+from src.data.statistics import Statistics
 from src.errors import UserError
 from src.mesh import BATCH, make_mesh
 from src.plan import hlo

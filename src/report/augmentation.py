@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from src.data import augment
+from src.data.crops import draw_crops
 from src.report.pictures import photo
 from src.report.run import Run
 
@@ -20,7 +21,7 @@ def show(run: Run) -> dict[str, Any]:
     (whole,) = run.draw(run.data.train_split, 1).pixels
     crops = []
     for step in range(SHOWN):
-        ((row, column),), (flip,) = augment.draw_crops(
+        ((row, column),), (flip,) = draw_crops(
             run.config.seed,
             step,
             global_batch=1,

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from src import workdir as workdirs
-from src.data.prepare import Prepared
+from src.data.dataset import PreparedDataset
 from src.report import network
 from src.report.run import Run
 
 MEASURED = ("top1_error", "top5_error", "views", "examples")
 
 
-def facts(run: Run, data: Prepared | None, error: float | None) -> dict[str, Any]:
+def facts(run: Run, data: PreparedDataset | None, error: float | None) -> dict[str, Any]:
     """The outcome in numbers: those of the very step that the network is of.
 
     Args:
@@ -47,7 +47,7 @@ def facts(run: Run, data: Prepared | None, error: float | None) -> dict[str, Any
     }
 
 
-def _counts(data: Prepared | None, images: int) -> dict[str, Any]:
+def _counts(data: PreparedDataset | None, images: int) -> dict[str, Any]:
     if not data:
         names = ("examples", "training_images", "epochs")
         return {"eval_split": "evaluation", **dict.fromkeys(names)}

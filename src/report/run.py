@@ -12,7 +12,8 @@ from tqdm import tqdm
 from src import workdir as workdirs
 from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data import images
-from src.data.prepare import Prepared, prepare
+from src.data.dataset import PreparedDataset
+from src.data.preparation import prepare_dataset
 from src.models.architecture import Architecture
 
 RANDOM = 0  # seeds all choices of examples
@@ -45,13 +46,13 @@ class Run:
         self.architecture = Architecture.from_fields(self.config.model.to_dict())
 
     @functools.cached_property
-    def data(self) -> Prepared:
+    def data(self) -> PreparedDataset:
         """The images, prepared.
 
         Raises:
           UserError: they are not there, or have changed since.
         """
-        data = prepare(**self.config.data)
+        data = prepare_dataset(**self.config.data)
         workdirs.check_data(self.workdir, data)
         return data
 

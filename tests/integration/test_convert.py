@@ -17,7 +17,7 @@ from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import Classifier, load
 from src.convert import read_names, write_out
-from src.data.prepare import prepare
+from src.data.preparation import prepare_dataset
 from src.errors import UserError
 from src.models import cifar
 from src.models.architecture import Architecture
@@ -147,7 +147,7 @@ def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
 
 
 def test_other_classes_are_told(imported: Path, tmp_path: Path) -> None:
-    data = prepare(**on_one_device(imported / "run").config.data)
+    data = prepare_dataset(**on_one_device(imported / "run").config.data)
     workdirs.check_data(imported / "run", data)
     data.class_names = data.class_names[::-1]
     with pytest.raises(UserError, match=r"its classes are 10, 0, 1, 2…, those of .* 10, 9, 8"):

@@ -10,7 +10,7 @@ import pytest
 
 import src.evaluate
 from src import workdir as workdirs
-from src.data.pipeline import Batch
+from src.data.loader import Batch
 from src.evaluate import Member, average, describe, evaluate
 from tests.support import miniature, tiny
 from tests.support.commands import run

@@ -15,9 +15,10 @@ from PIL import Image
 import src.classifier
 from src import predict
 from src.classifier import MOST_AT_ONCE, Classifier, load
-from src.data import pipeline
-from src.data.prepare import Prepared, prepare
-from src.data.sources import source
+from src.data.dataset import PreparedDataset
+from src.data.loader import eval_batches
+from src.data.preparation import prepare_dataset
+from src.data.sources import find_source
 from src.errors import UserError
 from tests.support import tiny
 from tests.support.commands import ROOT, environment, run
@@ -49,16 +50,16 @@ def classifier(workdir: Path) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def data(root: Path) -> Prepared:
+def data(root: Path) -> PreparedDataset:
     fields = tiny.get_config().data
     fields.root = str(root / "prepared")
-    return prepare(**fields)
+    return prepare_dataset(**fields)
 
 
 @pytest.fixture(scope="module")
-def examples(data: Prepared) -> tuple[np.ndarray, np.ndarray]:
+def examples(data: PreparedDataset) -> tuple[np.ndarray, np.ndarray]:
     """All of the evaluation split: images and labels."""
-    (batch,) = pipeline.eval_batches(data, "test", global_batch=360, rows=slice(None))
+    (batch,) = eval_batches(data, "test", global_batch=360, rows=slice(None))
     return batch["image"], batch["label"]
 
 
@@ -67,7 +68,7 @@ def digit_files(root: Path) -> list[Path]:
     """The evaluation split's first originals, as files."""
     folder = root / "files"
     folder.mkdir()
-    split = source("digits").load().evaluation
+    split = find_source("digits").load().evaluation
     files = []
     for example, index in zip(split.examples(), range(5), strict=False):
         files.append(folder / f"{index}.png")

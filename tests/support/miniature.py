@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
-from src.data.augment import Statistics
+from src.data.statistics import Statistics
 from src.mesh import DATA_AXIS
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import load
-from src.data.prepare import prepare
+from src.data.preparation import prepare_dataset
 from src.place import place
 from src.processes import Team
 from src.step import create_state
@@ -62,7 +62,7 @@ def trained(config: ConfigDict, workdir: Path) -> Path:
 
 def untrained(config: ConfigDict, workdir: Path) -> Path:
     """A run that has only its initial weights, for tests that need no better ones."""
-    data = prepare(**config.data)
+    data = prepare_dataset(**config.data)
     workdirs.check(workdir, config)
     state = create_state(config, len(data.class_names), miniature.mesh(1, 1))
     with (

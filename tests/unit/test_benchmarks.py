@@ -10,7 +10,7 @@ from flax import nnx
 
 from benchmarks.grouped import GroupedAlexNet
 from benchmarks.table import AT_LEAST, AT_MOST, Row, ratio, render
-from src.data.prepare import Prepared
+from src.data.dataset import PreparedDataset
 from src.models.alexnet import AlexNet
 from src.models.presets import PAPER
 
@@ -91,7 +91,9 @@ def test_rehearsal(tmp_path):
     assert [len(rows) for rows in results.values()] == [2, 2, 2, 1, 4]
     assert all(row["unit"] for rows in results.values() for row in rows)
 
-    opened = {p.num_examples["train"]: p for p in map(Prepared, tmp_path.glob("rehearsal-*"))}
+    opened = {
+        p.num_examples["train"]: p for p in map(PreparedDataset, tmp_path.glob("rehearsal-*"))
+    }
     assert sorted(opened) == [200, 2000]
     prepared = opened[2000]
     assert prepared.num_examples == {"train": 2000, "validation": 79}

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.data.augment import colour_noise, draw_crops, subtract_mean, view, view_places
+from src.data.augment import colour_noise, subtract_mean, view
+from src.data.crops import draw_crops, evaluation_views
 
 RANDOM = np.random.default_rng(0)
 # The deviations and directions of ImageNet's colours (cuda-convnet2).
@@ -19,7 +20,7 @@ DIRECTIONS = np.array(
 
 
 def views(images, mean, *, crop: int, count: int, form: str) -> np.ndarray:
-    places = zip(*view_places(count, mean.shape[0] - crop), strict=True)
+    places = zip(*evaluation_views(count, mean.shape[0] - crop), strict=True)
     return np.stack([view(images, mean, *place, crop=crop, form=form) for place in places], axis=1)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from src import files
+from src.data.image_files import find_images, printable
 from src.errors import UserError
 
 
@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def names(*arguments: str | Path, **options: str) -> list[str]:
-    return [Path(image.name).name for image in files.find([*map(str, arguments)], **options)]
+    return [Path(image.name).name for image in find_images([*map(str, arguments)], **options)]
 
 
 def test_a_folder_stands_for_its_files_however_deep(folder: Path) -> None:
@@ -40,18 +40,18 @@ def test_a_name_too_long_for_a_file_is_one_that_can_not_be_read() -> None:
 
 
 def test_names_are_shown_in_one_line() -> None:
-    assert files.printable("two\nlines\t\x1b[1m é 猫 \udcff") == r"two\nlines\t\x1b[1m é 猫 \udcff"
+    assert printable("two\nlines\t\x1b[1m é 猫 \udcff") == r"two\nlines\t\x1b[1m é 猫 \udcff"
 
 
 def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(UserError, match="standard input is closed"):
-        files.find(["-"])
+        find_images(["-"])
 
 
 def test_an_image_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xd8jpeg")))
-    assert files.find(["-"]) == [("-", b"\xff\xd8jpeg")]
+    assert find_images(["-"]) == [("-", b"\xff\xd8jpeg")]
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_mistakes(folder: Path, arguments: list[str], list_file: str | None, mes
     arguments = [argument.format(folder=folder) for argument in arguments]
     list_file = list_file and list_file.format(folder=folder)
     with pytest.raises(UserError, match=message):
-        files.find(arguments, list_file)
+        find_images(arguments, list_file)

@@ -10,16 +10,17 @@ import pytest
 import tensorflow as tf
 
 from src.data import images
-from src.data.pipeline import Batches, eval_batches, permutation, train_batches
-from src.data.prepare import Prepared, prepare
+from src.data.dataset import PreparedDataset
+from src.data.loader import Batches, eval_batches, permutation, train_batches
+from src.data.preparation import prepare_dataset
 
 SIZE, CROP, BATCH = 16, 12, 100
 ALL = slice(None)
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory) -> Prepared:
-    return prepare("digits", SIZE, tmp_path_factory.mktemp("prepared"))
+def prepared(tmp_path_factory) -> PreparedDataset:
+    return prepare_dataset("digits", SIZE, tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,12 @@ def train_images(prepared) -> np.ndarray:
     return whole_images(prepared, "train")
 
 
-def whole_images(prepared: Prepared, split: str) -> np.ndarray:
+def whole_images(prepared: PreparedDataset, split: str) -> np.ndarray:
     jpegs, _ = prepared.records(split).read(np.arange(prepared.num_examples[split]))
     return np.stack([images.decode(jpeg) for jpeg in jpegs])
 
 
-def batches(prepared: Prepared, start: int = 0, stop: int = 3, **changes) -> Batches:
+def batches(prepared: PreparedDataset, start: int = 0, stop: int = 3, **changes) -> Batches:
     settings = {
         "global_batch": BATCH,
         "crop": CROP,
@@ -177,10 +178,10 @@ def test_a_process_may_end_while_batches_are_being_made(prepared, end, status):
     code = f"""
 import sys
 from pathlib import Path
-from src.data.pipeline import train_batches
-from src.data.prepare import Prepared
+from src.data.loader import train_batches
+from src.data.dataset import PreparedDataset
 batches = train_batches(
-    Prepared(Path(sys.argv[1])), global_batch=100, crop=12, seed=0, rows=slice(None),
+    PreparedDataset(Path(sys.argv[1])), global_batch=100, crop=12, seed=0, rows=slice(None),
     start_step=0, stop_step=10**9, images_per_crop=1, shift=True, mirror=True,
 )
 next(batches)

@@ -14,14 +14,14 @@ from src.errors import UserError
 STANDARD_INPUT = "-"
 
 
-class Named(NamedTuple):
+class NamedImage(NamedTuple):
     """An image as it came, and what to call it."""
 
     name: str
     original: Original
 
 
-def find(arguments: Sequence[str], list_file: str | None = None) -> list[Named]:
+def find_images(arguments: Sequence[str], list_file: str | None = None) -> list[NamedImage]:
     """All images that are meant, in order.
 
     Args:
@@ -52,22 +52,24 @@ def printable(name: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: repr(control[0])[1:-1], text)
 
 
-def _find(argument: str) -> Iterator[Named]:
+def _find(argument: str) -> Iterator[NamedImage]:
     path = Path(argument)
     if not argument:
         raise UserError("arguments: '' is no file; leave it out")
     if argument == STANDARD_INPUT:
-        yield Named(argument, _standard_input().buffer.read())
+        yield NamedImage(argument, _standard_input().buffer.read())
     elif os.path.isdir(argument):
         files = (file for file in path.rglob("*") if file.is_file())
-        yield from (Named(str(file), file) for file in sorted(files) if not _is_hidden(file, path))
+        yield from (
+            NamedImage(str(file), file) for file in sorted(files) if not _is_hidden(file, path)
+        )
     elif glob.has_magic(argument) and not os.path.exists(argument):
         matches = sorted(glob.glob(argument, recursive=True))
         if not matches:
             raise UserError(f"arguments: no file is like {argument!r}")
-        yield from (Named(match, Path(match)) for match in matches if Path(match).is_file())
+        yield from (NamedImage(match, Path(match)) for match in matches if Path(match).is_file())
     else:
-        yield Named(argument, path)
+        yield NamedImage(argument, path)
 
 
 def _is_hidden(file: Path, folder: Path) -> bool:

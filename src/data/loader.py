@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from src.data import images
-from src.data.augment import draw_crops
-from src.data.prepare import Prepared
+from src.data.crops import draw_crops
+from src.data.dataset import PreparedDataset
 
 Batch = dict[str, np.ndarray]
 Batches = Generator[Batch, None, None]
@@ -25,7 +25,7 @@ Rows = slice | np.ndarray
 
 
 def train_batches(
-    prepared: Prepared,
+    prepared: PreparedDataset,
     *,
     global_batch: int,
     crop: int,
@@ -96,7 +96,9 @@ def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return order
 
 
-def eval_batches(prepared: Prepared, split: str, *, global_batch: int, rows: Rows) -> Batches:
+def eval_batches(
+    prepared: PreparedDataset, split: str, *, global_batch: int, rows: Rows
+) -> Batches:
     """Every example of a split once, in order; the last batch is filled up.
 
     Yields:

@@ -18,11 +18,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
-from src.data import images, sources
-from src.data.augment import Statistics
+from src.data import images
+from src.data.dataset import PreparedDataset
+from src.data.sources import find_source
+from src.data.sources.source import Example, Originals, Split
+from src.data.statistics import PixelSums
 from src.errors import UserError
 from src.filesystem import build_once
 
@@ -31,64 +33,7 @@ EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
 IN_FLIGHT = 256  # originals, with their pixels: about 100 MB
 
 
-class Records:
-    """Random access to the encoded images and labels of one split, also from many threads."""
-
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
-        self._source = builder.as_data_source(
-            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-        )
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def read(self, indices: np.ndarray) -> tuple[list[bytes], np.ndarray]:
-        """The encoded images and the labels, int32 (N,), of the examples at `indices`, (N,)."""
-        # One by one, and not by TFDS's `__getitems__`: that starts a thread for each shard. Parsed
-        # here, since TFDS takes four times as long over it.
-        examples = [self._features(i) for i in indices]
-        encoded = [example["image"].bytes_list.value[0] for example in examples]
-        labels = [example["label"].int64_list.value[0] for example in examples]
-        return encoded, np.array(labels, np.int32)
-
-    def file(self, index: int) -> str:
-        """What an example was called in the source: a file's path, or what TFDS calls it."""
-        return os.fsdecode(self._features(index)["file"].bytes_list.value[0])
-
-    def _features(self, index: int) -> Any:
-        return tf_example_pb2.Example.FromString(self._source[index]).features.feature
-
-
-class Prepared:
-    """A prepared data set.
-
-    Attributes:
-      directory: where it is. TFDS reads it with `tfds.builder_from_directory(directory)`.
-      class_names: what each label stands for.
-      train_split, eval_split: the names of the two splits.
-      num_examples: how many examples each split has.
-      statistics: the training split's.
-      size: height and width of the images.
-    """
-
-    def __init__(self, directory: Path):
-        self.directory = directory
-        self._builder = tfds.builder_from_directory(directory)
-        info = self._builder.info
-        self.class_names: list[str] = info.features["label"].names
-        self.train_split = "train"
-        (self.eval_split,) = info.splits.keys() - {"train"}
-        self.num_examples = {name: split.num_examples for name, split in info.splits.items()}
-        with np.load(directory / "statistics.npz") as arrays:
-            self.statistics = Statistics(**arrays)
-        self.size: int = self.statistics.mean.shape[0]
-
-    def records(self, split: str) -> Records:
-        """Random access to the examples of a split."""
-        return Records(self._builder, split)
-
-
-def prepare(
+def prepare_dataset(
     dataset: str,
     size: int,
     root: str | Path,
@@ -96,14 +41,14 @@ def prepare(
     train_split: str = "",
     eval_split: str = "",
     tfds_dir: str = "",
-) -> Prepared:
+) -> PreparedDataset:
     """Opens the prepared data set; makes it first if it isn't there, or if its source changed.
 
     Several processes may ask for the same one: the first makes it while the others wait. One that
     is killed leaves nothing that looks finished.
 
     Args:
-      dataset: its name, as for `sources.source`, which takes what follows `root` too.
+      dataset: its name, as for `find_source`, which takes what follows `root` too.
       size: height and width of the prepared images.
       root: the folder that the prepared data sets are in.
       train_split: what to train on; empty for the usual.
@@ -111,47 +56,17 @@ def prepare(
       tfds_dir: where TFDS keeps its data sets; empty for the usual.
 
     Raises:
-      UserError: see `sources.source`; also if not one image of a split can be read.
+      UserError: see `find_source`; also if not one image of a split can be read.
     """
-    source = sources.source(
-        dataset, train_split=train_split, eval_split=eval_split, tfds_dir=tfds_dir
-    )
+    source = find_source(dataset, train_split=train_split, eval_split=eval_split, tfds_dir=tfds_dir)
     name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
     digest = hashlib.sha256(f"{FORMAT} {source.identity}".encode()).hexdigest()[:8]
     directory = Path(root).expanduser() / f"{name}-{size}px-{digest}"
     build_once(directory, lambda folder: _fill(folder, name, dataset, size, source.load()))
-    return Prepared(directory)
+    return PreparedDataset(directory)
 
 
-class _Sums:
-    """Sums over images, in whole numbers and so exact (float64 is, up to 2⁵³)."""
-
-    def __init__(self, size: int):
-        self.num_images = 0
-        self.pixels = np.zeros((size, size, 3), np.int64)
-        self.products = np.zeros((3, 3))  # of one colour with another
-
-    def add(self, pixels: np.ndarray, products: np.ndarray) -> None:
-        self.num_images += 1
-        self.pixels += pixels
-        self.products += products
-
-    def statistics(self) -> Statistics:
-        mean = self.pixels / self.num_images
-        colour = mean.mean((0, 1))
-        second_moment = self.products / (self.num_images * mean.shape[0] * mean.shape[1])
-        variances, directions = np.linalg.eigh(second_moment - np.outer(colour, colour))
-        deviations = np.sqrt(np.maximum(variances, 0))  # grey images: two are 0, or just below
-        return Statistics(
-            mean.astype(np.float32),
-            deviations[::-1].astype(np.float32),
-            directions[:, ::-1].astype(np.float32),
-        )
-
-
-def _fill(
-    directory: Path, name: str, dataset: str, size: int, originals: sources.Originals
-) -> None:
+def _fill(directory: Path, name: str, dataset: str, size: int, originals: Originals) -> None:
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(
@@ -173,7 +88,7 @@ def _fill(
 
     report = {}
     for split in splits:
-        sums = _Sums(size)
+        sums = PixelSums(size)
         unreadable: list[dict[str, str]] = []
         records = _records(split, size, sums, unreadable)
         # The writer rewrites the metadata at each call.
@@ -199,18 +114,18 @@ def _fill(
 
 
 def _records(
-    split: sources.Split, size: int, sums: _Sums, unreadable: list[dict[str, str]]
+    split: Split, size: int, sums: PixelSums, unreadable: list[dict[str, str]]
 ) -> Iterator[dict[str, Any]]:
     """Prepares the images in parallel and yields them in their order; adds up what is read."""
 
-    def work(example: sources.Example) -> tuple[bytes, np.ndarray, np.ndarray]:
+    def work(example: Example) -> tuple[bytes, np.ndarray, np.ndarray]:
         encoded = images.prepare(example.image, size)
         pixels = images.decode(encoded)  # as training will see them
         colours = pixels.reshape(-1, 3).astype(np.float64)
         return encoded, pixels, colours.T @ colours
 
-    def in_order() -> Iterator[tuple[sources.Example, Future]]:
-        ahead: deque[tuple[sources.Example, Future]] = deque()
+    def in_order() -> Iterator[tuple[Example, Future]]:
+        ahead: deque[tuple[Example, Future]] = deque()
         for example in split.examples():
             ahead.append((example, pool.submit(work, example)))
             if len(ahead) == IN_FLIGHT:

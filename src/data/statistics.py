@@ -1,0 +1,42 @@
+"""The mean image and the colors' principal components of a training split."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+class Statistics(NamedTuple):
+    """Of the training split's pixels, which are 0…255."""
+
+    mean: Array  # float32 (size, size, 3): the mean image
+    deviations: Array  # float32 (3,): standard deviations along `directions`, descending
+    directions: Array  # float32 (3, 3): the principal components of RGB, one a column
+
+
+class PixelSums:
+    """Sums over images, in whole numbers and so exact (float64 is, up to 2⁵³)."""
+
+    def __init__(self, size: int):
+        self.num_images = 0
+        self.pixels = np.zeros((size, size, 3), np.int64)
+        self.products = np.zeros((3, 3))  # of one colour with another
+
+    def add(self, pixels: np.ndarray, products: np.ndarray) -> None:
+        self.num_images += 1
+        self.pixels += pixels
+        self.products += products
+
+    def statistics(self) -> Statistics:
+        mean = self.pixels / self.num_images
+        colour = mean.mean((0, 1))
+        second_moment = self.products / (self.num_images * mean.shape[0] * mean.shape[1])
+        variances, directions = np.linalg.eigh(second_moment - np.outer(colour, colour))
+        deviations = np.sqrt(np.maximum(variances, 0))  # grey images: two are 0, or just below
+        return Statistics(
+            mean.astype(np.float32),
+            deviations[::-1].astype(np.float32),
+            directions[:, ::-1].astype(np.float32),
+        )
