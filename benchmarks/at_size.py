@@ -38,9 +38,9 @@ from src.checkpoint import Checkpoints, Progress
 from src.data import images
 from src.data.loader import Batches, permutation, train_batches
 from src.data.preparation import prepare_dataset
-from src.mesh import make_mesh
-from src.place import place
-from src.processes import Team
+from src.distributed.environment import process_info
+from src.distributed.mesh import make_mesh
+from src.distributed.process_group import ProcessGroup
 from src.schedules import make_schedule
 from src.step import TrainState, create_state
 from src.train import train
@@ -204,7 +204,7 @@ def resume(config: ConfigDict, records: int) -> dict[str, Any]:
 
     threading.Thread(target=stop_after_a_step, daemon=True).start()
     started = time.perf_counter()
-    train(config, metrics.parent, Team(place({}), **config.processes))
+    train(config, metrics.parent, ProcessGroup(process_info({}), **config.processes))
     return {"seconds": seconds[0]}
 
 

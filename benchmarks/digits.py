@@ -19,7 +19,7 @@ from benchmarks import worker
 from configs import small
 from src.data.loader import train_batches
 from src.data.preparation import prepare_dataset
-from src.mesh import local_rows, make_mesh, replicate, to_devices
+from src.distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from src.schedules import Cosine
 from src.step import create_state, make_train_step
 

@@ -19,8 +19,8 @@ from benchmarks import worker
 from configs import alexnet
 from src.classifier import load
 from src.data.image_files import find_images
-from src.place import place
-from src.processes import Team
+from src.distributed.environment import process_info
+from src.distributed.process_group import ProcessGroup
 from src.train import train
 
 
@@ -34,7 +34,7 @@ def main() -> dict[str, Any]:
     config = alexnet.paper(f"folder:{flags.photos}")
     config.data.root = str(flags.root)
     config.duration, config.views = "1 step", 1
-    with Team(place({}), **config.processes) as team:
+    with ProcessGroup(process_info({}), **config.processes) as team:
         train(config, workdir, team)
 
     photos = [image.original for image in find_images([str(flags.photos)])]

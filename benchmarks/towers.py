@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import training, worker
 from configs import alexnet
 from src.data.statistics import Statistics
-from src.mesh import make_mesh, replicate, to_devices
+from src.distributed.mesh import make_mesh, replicate, to_devices
 from src.step import create_state, make_train_step
 
 

@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 from src import workdir as workdirs
 from src.checkpoint import Checkpoints
 from src.data import images as images_
+from src.distributed.mesh import DATA_AXIS, make_mesh, replicate, to_devices
 from src.errors import UserError
 from src.inference import Forward, make_classify, make_features
-from src.mesh import DATA_AXIS, make_mesh, replicate, to_devices
 from src.models.architecture import Architecture
 from src.step import abstract_state
 

@@ -12,8 +12,8 @@ import jax
 from absl import flags, logging
 
 from src.data.crops import VIEWS
+from src.distributed.devices import avoid_compiler_plugin
 from src.errors import DivergedError, JoinError, LostProcessError, UserError
-from src.plugins import take_cpu_beside_compiler
 
 
 def new_flags() -> flags.FlagValues:
@@ -88,7 +88,7 @@ def run_on_arguments(
     if values["help"].value:
         print(doc, values.get_help(), sep="\n")
         sys.exit(0)
-    take_cpu_beside_compiler()
+    avoid_compiler_plugin()
     if values.cpu_devices is not None:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _share(values.cpu_devices))

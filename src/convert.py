@@ -28,9 +28,9 @@ from src.classifier import load
 from src.cli import define_checkpoint, new_flags, run
 from src.data.sources import find_source
 from src.data.statistics import Statistics
+from src.distributed.mesh import make_mesh
 from src.errors import UserError
 from src.filesystem import atomic_write, check_writable
-from src.mesh import make_mesh
 from src.models.architecture import Architecture
 from src.step import TrainState, abstract_state
 from src.weights import files, networks

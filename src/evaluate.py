@@ -23,9 +23,9 @@ from src.cli import define_checkpoint, define_views, new_flags, run
 from src.data.loader import Batch, eval_batches
 from src.data.preparation import prepare_dataset
 from src.data.statistics import Statistics
+from src.distributed.mesh import DATA_AXIS, local_rows, make_mesh, replicate, to_devices
 from src.errors import UserError
 from src.inference import Forward
-from src.mesh import DATA_AXIS, local_rows, make_mesh, replicate, to_devices
 from src.models.classification import count_ranked_above, label_log_prob
 from src.workdir import check_data, read_config, write_evaluation
 

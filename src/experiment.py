@@ -26,13 +26,13 @@ from src.bar import Bar
 from src.cli import new_flags, run
 from src.data.dataset import PreparedDataset
 from src.data.preparation import prepare_dataset
+from src.distributed.environment import process_info
+from src.distributed.mesh import make_mesh
+from src.distributed.preemption import exit_on_signal
+from src.distributed.process_group import ProcessGroup
 from src.errors import DivergedError, UserError
 from src.evaluate import average
 from src.filesystem import atomic_write
-from src.mesh import make_mesh
-from src.place import place
-from src.processes import Team
-from src.stopping import leave_when_asked
 from src.train import steps, train
 
 FLAGS = new_flags()
@@ -68,14 +68,17 @@ class Run(NamedTuple):
 
 
 def experiment(
-    config: ConfigDict, workdir: Path, team: Team, elsewhere: Mapping[Path, Mapping[str, Any]]
+    config: ConfigDict,
+    workdir: Path,
+    group: ProcessGroup,
+    elsewhere: Mapping[Path, Mapping[str, Any]],
 ) -> int:
     """Trains whatever is not trained yet, one run after the other, and writes the outcome.
 
     Args:
       config: see `configs.experiments.comparison`.
       workdir: its runs are in folders in it.
-      team: the processes, each of which calls this.
+      group: the processes, each of which calls this.
       elsewhere: results of the same experiment, by their files, which become part of the outcome.
         What has been searched for there is not searched for again.
 
@@ -90,25 +93,29 @@ def experiment(
     tried = joining.searched(elsewhere.values())
     candidates = list(_candidates(config, tried, workdir))
     known = [name for name in config.order if name in tried or name not in config.rates]
-    _check_folders([*candidates, *_runs(config, known, tried, workdir)], team)
+    _check_folders([*candidates, *_runs(config, known, tried, workdir)], group)
     data = {}
     for name in config.order:
-        data[name] = team.in_turn(functools.partial(prepare_dataset, **config.variants[name].data))
+        data[name] = group.first_then_others(
+            functools.partial(prepare_dataset, **config.variants[name].data)
+        )
     begins, total = _begins(config, candidates, data)
-    with Bar(total, shown=team.is_first) as bar:
+    with Bar(total, shown=group.is_main_process) as bar:
         for number, candidate in enumerate(candidates):
-            if status := _train(candidate, team, bar, number, begins):
+            if status := _train(candidate, group, bar, number, begins):
                 return status
-        tried |= team.in_turn(lambda: _tried(candidates))  # the first has written it all by then
+        tried |= group.first_then_others(
+            lambda: _tried(candidates)
+        )  # the first has written it all by then
         runs = list(_runs(config, config.order, tried, workdir))
         for number, measured in enumerate(runs, len(candidates)):
-            if status := _train(measured, team, bar, number, begins):
+            if status := _train(measured, group, bar, number, begins):
                 return status
         bar.go_to(bar.total)
         folders = {name: [r.folder for r in runs if r.variant == name] for name in config.order}
-        averages = _averages(folders, team, bar) if config.average else {}
+        averages = _averages(folders, group, bar) if config.average else {}
 
-    if team.is_first:
+    if group.is_main_process:
         here = outcome.collect(config, folders, tried, averages, data[config.order[0]].eval_split)
         found = joining.join(config, [here, *elsewhere.values()])
         (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -119,11 +126,11 @@ def experiment(
     return 0
 
 
-def _check_folders(runs: Sequence[Run], team: Team) -> None:
+def _check_folders(runs: Sequence[Run], group: ProcessGroup) -> None:
     """Finds at once what would else stop one of these hours after the first has begun."""
     for _, _, recipe, folder in runs:
         make_mesh(recipe.model.towers, recipe.batch_size, **recipe.mesh)
-        team.in_turn(functools.partial(workdirs.check, folder, recipe))
+        group.first_then_others(functools.partial(workdirs.check, folder, recipe))
 
 
 def _begins(
@@ -136,17 +143,17 @@ def _begins(
     return begins, total
 
 
-def _train(of: Run, team: Team, bar: Bar, number: int, begins: Sequence[int]) -> int:
+def _train(of: Run, group: ProcessGroup, bar: Bar, number: int, begins: Sequence[int]) -> int:
     """As `train`, but tells of a run that diverges, and doesn't train it again the next time."""
     bar.begin(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
     memory = of.folder / outcome.DIVERGED
     try:
-        if team.in_turn(functools.partial(_is_remembered, memory, of.recipe)):
+        if group.first_then_others(functools.partial(_is_remembered, memory, of.recipe)):
             raise DivergedError(f"{memory.read_text()} ({memory}: remove it to try again)")
-        return train(of.recipe, of.folder, team, bar)
+        return train(of.recipe, of.folder, group, bar)
     except DivergedError as error:
         told = f"{of.variant}, {of.what}: {error}"
-        if team.is_first:
+        if group.is_main_process:
             bar.write(told)
             if not memory.exists():
                 with atomic_write(memory) as incomplete:
@@ -162,14 +169,14 @@ def _is_remembered(memory: Path, recipe: ConfigDict) -> bool:
 
 
 def _averages(
-    folders: Mapping[str, Sequence[Path]], team: Team, bar: Bar
+    folders: Mapping[str, Sequence[Path]], group: ProcessGroup, bar: Bar
 ) -> dict[str, float | None]:
     """By variant, the top-1 error of the average of the networks that have not diverged."""
     averages: dict[str, float | None] = dict.fromkeys(folders)
     for name, of_variant in folders.items():
         bar.begin(f"average of {name}", bar.n)
-        if finished := team.in_turn(functools.partial(_finished, of_variant)):
-            averages[name] = average(finished, before_batch=team.progressed)["top1_error"]
+        if finished := group.first_then_others(functools.partial(_finished, of_variant)):
+            averages[name] = average(finished, before_batch=group.report_progress)["top1_error"]
     return averages
 
 
@@ -222,7 +229,7 @@ def _slug(name: str) -> str:
 def main() -> int:
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError('matplotlib is missing, which draws the figure: pip install -e ".[report]"')
-    leave_when_asked()
+    exit_on_signal()
     config = CONFIG.value
     if "variants" not in config:
         raise UserError("--config: a recipe, no experiment; those are in configs/experiments")
@@ -231,8 +238,8 @@ def main() -> int:
     file, _, dataset = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
     first = config.variants[config.order[0]]
-    with Team(place(os.environ), **first.processes) as team:
-        return experiment(config, Path(WORKDIR.value or default), team, elsewhere)
+    with ProcessGroup(process_info(os.environ), **first.processes) as group:
+        return experiment(config, Path(WORKDIR.value or default), group, elsewhere)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from src.data import augment
 from src.data.crops import evaluation_views
 from src.data.statistics import Array, Statistics
-from src.mesh import BATCH, DATA_AXIS, PARAMETERS
+from src.distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
 from src.models.architecture import layer_number
 from src.models.classification import log_softmax
 from src.models.factory import graphdef

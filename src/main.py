@@ -17,10 +17,10 @@ from ml_collections import config_flags
 
 from src import settings
 from src.cli import new_flags, run
+from src.distributed.environment import process_info
+from src.distributed.preemption import exit_on_signal
+from src.distributed.process_group import ProcessGroup
 from src.errors import UserError
-from src.place import place
-from src.processes import Team
-from src.stopping import leave_when_asked
 from src.train import train
 
 FLAGS = new_flags()
@@ -35,10 +35,10 @@ WORKDIR = flags.DEFINE_string(
 def main() -> int:
     if "variants" in CONFIG.value:
         raise UserError("--config: an experiment, no recipe; python -m src.experiment runs it")
-    leave_when_asked()
+    exit_on_signal()
     settings.check(CONFIG.value)
-    with Team(place(os.environ), **CONFIG.value.processes) as team:
-        return train(CONFIG.value, Path(WORKDIR.value or default_workdir()), team)
+    with ProcessGroup(process_info(os.environ), **CONFIG.value.processes) as group:
+        return train(CONFIG.value, Path(WORKDIR.value or default_workdir()), group)
 
 
 def default_workdir() -> str:

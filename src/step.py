@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from src.data import augment
 from src.data.statistics import Statistics
-from src.mesh import BATCH, DATA_AXIS, PARAMETERS
+from src.distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
 from src.models.classification import count_ranked_above, label_log_prob, log_softmax
 from src.models.factory import build_model, graphdef
 from src.models.layers import TOWER_AXIS

@@ -19,24 +19,24 @@ from src.checkpoint import Checkpoints, Progress
 from src.data.dataset import PreparedDataset
 from src.data.loader import eval_batches, train_batches
 from src.data.preparation import prepare_dataset
+from src.distributed.mesh import local_rows, make_mesh, replicate, to_devices
+from src.distributed.preemption import EXIT_PREEMPTED, Preemption
+from src.distributed.process_group import ProcessGroup
 from src.evaluate import Member, describe, evaluate
 from src.inference import make_classify
 from src.initial import initial_state
-from src.mesh import local_rows, make_mesh, replicate, to_devices
 from src.metrics import RunLog
-from src.processes import Team
 from src.schedules import in_steps, is_due, make_schedule
 from src.step import TrainState, abstract_state, make_train_step
-from src.stopping import SAVED, StopRequest
 
 
-def train(config: ConfigDict, workdir: Path, team: Team, bar: Bar | None = None) -> int:
+def train(config: ConfigDict, workdir: Path, group: ProcessGroup, bar: Bar | None = None) -> int:
     """Trains until `config.duration` is over, going on after the newest checkpoint in `workdir`.
 
     Args:
       config: a recipe that `settings.check` found nothing wrong with.
       workdir: the run's folder, which all processes see.
-      team: the processes, each of which calls this.
+      group: the processes, each of which calls this.
       bar: where there are several runs, counts the steps of all; else this one gets its own.
 
     Returns:
@@ -48,16 +48,18 @@ def train(config: ConfigDict, workdir: Path, team: Team, bar: Bar | None = None)
         its weights may be spoilt already; those that were evaluated are not.
     """
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
-    team.in_turn(lambda: workdirs.check(workdir, config))
-    data = team.in_turn(lambda: prepare_dataset(**config.data))
-    claim = workdirs.claimed if team.is_first else workdirs.seen_claimed
+    group.first_then_others(lambda: workdirs.check(workdir, config))
+    data = group.first_then_others(lambda: prepare_dataset(**config.data))
+    claim = workdirs.claimed if group.is_main_process else workdirs.seen_claimed
     with contextlib.ExitStack() as held:
-        team.in_turn(lambda: held.enter_context(claim(workdir, config, data, team.token)))
-        say = Bar.write if team.is_first else _say_nothing
+        group.first_then_others(
+            lambda: held.enter_context(claim(workdir, config, data, group.token))
+        )
+        say = Bar.write if group.is_main_process else _say_nothing
         if result := workdirs.read_result(workdir):
             say(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
             return 0
-        return _train(config, workdir, team, bar, mesh, data, say)
+        return _train(config, workdir, group, bar, mesh, data, say)
 
 
 def steps(config: ConfigDict, data: PreparedDataset) -> int:
@@ -72,7 +74,7 @@ def _an_epoch(config: ConfigDict, data: PreparedDataset) -> Fraction:
 def _train(
     config: ConfigDict,
     workdir: Path,
-    team: Team,
+    group: ProcessGroup,
     bar: Bar | None,
     mesh: Mesh,
     data: PreparedDataset,
@@ -96,10 +98,10 @@ def _train(
         return evaluate([member], mesh, batch_size, is_asked_to_leave)
 
     def is_asked_to_leave() -> bool:
-        team.progressed()
+        group.report_progress()
         return stop.agreed()
 
-    with StopRequest() as stop, Checkpoints(workdir / "checkpoints") as checkpoints:
+    with Preemption() as stop, Checkpoints(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(abstract_state(config, classes, mesh))
         state, progress = restored or (
             initial_state(config, data.class_names, mesh),
@@ -120,7 +122,9 @@ def _train(
             shift=config.augment.shift,
             mirror=config.augment.mirror,
         )
-        alone = Bar(total, shown=team.is_first) if bar is None else contextlib.nullcontext(bar)
+        alone = (
+            Bar(total, shown=group.is_main_process) if bar is None else contextlib.nullcontext(bar)
+        )
         with (
             alone as counting,
             RunLog(
@@ -132,7 +136,7 @@ def _train(
                 steps_per_epoch,
                 classes,
                 bar=counting,
-                writes=team.is_first,
+                writes=group.is_main_process,
                 unlogged=progress.unlogged,
             ) as log,
         ):
@@ -165,7 +169,7 @@ def _train(
         scores = None if stop.is_agreed else evaluation(state, config.views)
     if scores is None:
         say(f"stopped after step {step} of {total}, all saved; the same command goes on")
-        return SAVED
+        return EXIT_PREEMPTED
     result = {
         **scores,
         "views": config.views,
@@ -178,7 +182,7 @@ def _train(
             "devices": mesh.size,
         },
     }
-    if team.is_first:
+    if group.is_main_process:
         workdirs.write_result(workdir, result)
     say(f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}")
     return 0

@@ -3,13 +3,13 @@ from pathlib import Path
 import jax
 import pytest
 
-from src.plugins import take_cpu_beside_compiler
+from src.distributed.devices import avoid_compiler_plugin
 from tests.support import tiny
 from tests.support.commands import environment
 from tests.support.launched import SOON, command, started
 from tests.support.runs import trained
 
-take_cpu_beside_compiler()
+avoid_compiler_plugin()
 jax.config.update("jax_num_cpu_devices", 8)
 
 

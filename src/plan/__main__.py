@@ -15,8 +15,8 @@ from ml_collections import ConfigDict, config_flags
 from src import settings
 from src.cli import new_flags, run
 from src.data.sources import find_source
+from src.distributed.mesh import make_mesh
 from src.errors import UserError
-from src.mesh import make_mesh
 from src.plan import compiler, gpu, report
 from src.plan.plan import compare, make_plan
 from src.plan.published import compare_with_published

@@ -11,11 +11,11 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from src.data.statistics import Statistics
+from src.distributed.devices import avoid_compiler_plugin
+from src.distributed.mesh import BATCH, make_mesh
 from src.errors import UserError
-from src.mesh import BATCH, make_mesh
 from src.plan import hlo
 from src.plan.gpu import Gpu
-from src.plugins import take_cpu_beside_compiler
 from src.step import Batch, TrainState, abstract_state, make_train_step
 
 # What launch/run.sh sets on GPUs too.
@@ -85,7 +85,7 @@ def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
         )
     from jax.experimental import topologies
 
-    take_cpu_beside_compiler()
+    avoid_compiler_plugin()
     jax.config.update("jax_platforms", "cpu")  # whatever GPUs there may be here
     described = topologies.get_topology_desc(
         "", "cuda", target_config=gpu.target, topology=topology

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.stopping import SAVED
+from src.distributed.preemption import EXIT_PREEMPTED
 from tests.support.commands import environment
 from tests.support.launched import SOON, command, started, wait_for_steps
 from tests.support.runs import assert_same_run
@@ -26,7 +26,7 @@ def test_a_run_under_mpirun_saves_upon_usr1_and_ends_as_that_of_one_process(
     with started(run, log, **environment(cache)) as process:
         wait_for_steps(workdir, 6)
         process.send_signal(signal.SIGUSR1)
-        assert process.wait(SOON) == SAVED, log.read_text()
+        assert process.wait(SOON) == EXIT_PREEMPTED, log.read_text()
     said = log.read_text()
     assert said.count("on Open MPI") == 2
     assert "process 1 of 2, which meet at" in said

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from src.distributed.preemption import EXIT_PREEMPTED
 from src.errors import LostProcessError
-from src.stopping import SAVED
 from tests.support.commands import ROOT, environment, free_port, run
 from tests.support.runs import arguments, assert_same_run, steps_done
 
@@ -133,10 +133,10 @@ def test_two_processes_train_a_tower_each_and_one_prepares_the_data(
 
 ROWS = """
 import os
-from src.mesh import local_rows, make_mesh
-from src.place import place
-from src.processes import Team
-with Team(place(os.environ), join_within=60, lost_after=60, stuck_after=60):
+from src.distributed.mesh import local_rows, make_mesh
+from src.distributed.environment import process_info
+from src.distributed.process_group import ProcessGroup
+with ProcessGroup(process_info(os.environ), join_within=60, lost_after=60, stuck_after=60):
     mesh = make_mesh(2, 8, data=os.environ["DATA"], model=os.environ["MODEL"])
     print(*local_rows(mesh, 8))
 """
@@ -197,7 +197,7 @@ def test_a_signal_to_any_process_saves_all_and_they_go_on(
             os.kill(launched.pids()[int(whose[-1])], signal.SIGTERM)
         asked = time.monotonic()
         status, output = launched.end()
-    assert status == SAVED, output
+    assert status == EXIT_PREEMPTED, output
     assert time.monotonic() - asked < KILL_WAIT
     stopped = re.findall(r"stopped after step (\d+) of 24", output)
     assert len(stopped) == 1, output

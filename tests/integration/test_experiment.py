@@ -13,13 +13,13 @@ from absl.flags import FlagValues
 from ml_collections import ConfigDict, config_flags
 
 from configs.experiments.comparison import changed, comparison
+from src.distributed.environment import process_info
+from src.distributed.preemption import EXIT_PREEMPTED
+from src.distributed.process_group import ProcessGroup
 from src.errors import UserError
 from src.evaluate import average
 from src.experiment import experiment
-from src.place import place
-from src.processes import Team
 from src.settings import check_experiment
-from src.stopping import SAVED
 from src.workdir import differences
 from tests.support import commands, tiny
 from tests.support.commands import free_port
@@ -144,7 +144,7 @@ def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> 
         wait_for(lambda: second.exists() and second.read_text())
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=300)
-    assert process.returncode == SAVED, err
+    assert process.returncode == EXIT_PREEMPTED, err
     assert not (tmp_path / "stopped/results.json").exists()
 
     again = commands.run("src.experiment", *flags("stopped"), cache=cache)
@@ -225,10 +225,10 @@ def test_a_run_that_diverges_is_told_of_and_not_trained_again(
     too_high = changed(recipe, {"schedule.rate": 1e30})
     recipes = {"plain": too_high, "better": recipe}
     config = comparison("It works", recipes, seeds=(3,), rates={"better": (0.01, 1e30)})
-    team = Team(place({}), **tiny.get_config().processes)
+    group = ProcessGroup(process_info({}), **tiny.get_config().processes)
 
     def tell() -> tuple[dict[str, Any], str, str]:
-        assert experiment(config, tmp_path, team, {}) == 0
+        assert experiment(config, tmp_path, group, {}) == 0
         said = capsys.readouterr()
         return json.loads((tmp_path / "results.json").read_text())["variants"], *said
 
@@ -259,9 +259,9 @@ def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
     config = comparison("It works", {"plain": recipe, "better": recipe}, seeds=(3,))
     last = write_run(tmp_path / "better/seed3", [0.5], 0.3)
     (last / "config.json").write_text(json.dumps(changed(recipe, {"seed": 4}).to_dict()))
-    team = Team(place({}), **recipe.processes)
+    group = ProcessGroup(process_info({}), **recipe.processes)
     with pytest.raises(UserError, match=r"better/seed3 was made with other settings"):
-        experiment(config, tmp_path, team, {})
+        experiment(config, tmp_path, group, {})
     assert not (tmp_path / "plain/seed3/config.json").exists()
 
 

@@ -17,9 +17,9 @@ import pytest
 
 from src.checkpoint import Checkpoints
 from src.classifier import load
+from src.distributed.preemption import EXIT_PREEMPTED
 from src.errors import UserError
 from src.step import abstract_state
-from src.stopping import SAVED
 from tests.support import miniature, tiny
 from tests.support.commands import ROOT, run, start
 from tests.support.runs import arguments, assert_same_run, steps_done
@@ -56,7 +56,7 @@ def test_a_stopped_run_saves_its_step_and_goes_on_bitwise(
     number: signal.Signals, tmp_path: Path, cache: Path, uninterrupted: Path
 ) -> None:
     status, output = interrupt(tmp_path, cache, number, lambda: steps_done(tmp_path) >= 6)
-    assert status == SAVED
+    assert status == EXIT_PREEMPTED
     assert "stopped after step" in output
     assert "Traceback" not in output
     assert not (tmp_path / "result.json").exists()
@@ -130,7 +130,7 @@ def test_a_run_goes_on_upon_another_mesh(tmp_path: Path, cache: Path, uninterrup
     status, _ = interrupt(
         tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) >= 6, "--cpu_devices=4"
     )
-    assert status == SAVED
+    assert status == EXIT_PREEMPTED
     assert train(tmp_path, cache).returncode == 0
     assert_same_run(tmp_path, uninterrupted, tolerance=1e-5)
 
@@ -162,7 +162,7 @@ def test_a_folder_that_another_run_is_training_in_is_refused(tmp_path: Path, cac
     status, output = interrupt(
         tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) > killed_at, long
     )
-    assert status == SAVED, output
+    assert status == EXIT_PREEMPTED, output
 
 
 def test_a_second_signal_some_seconds_later_ends_the_run_unsaved(
@@ -170,8 +170,8 @@ def test_a_second_signal_some_seconds_later_ends_the_run_unsaved(
 ) -> None:
     stop = """
 import os, signal, time
-from src.stopping import StopRequest
-with StopRequest() as stop:
+from src.distributed.preemption import Preemption
+with Preemption() as stop:
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)  # the same request, come another way
     assert stop.agreed()

@@ -19,9 +19,9 @@ from ml_collections import ConfigDict
 from configs import cifar, small
 from src import machine
 from src.checkpoint import fingerprint
+from src.distributed.mesh import replicate, to_devices
 from src.evaluate import Member, evaluate
 from src.inference import make_classify
-from src.mesh import replicate, to_devices
 from src.models.presets import CHM145, PAPER, TORCHVISION
 from src.step import create_state, make_train_step
 from tests.support import miniature

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs.alexnet import paper
 from src.data.statistics import Statistics
-from src.mesh import DATA_AXIS
+from src.distributed.mesh import DATA_AXIS
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.layers import TOWER_AXIS

@@ -12,8 +12,8 @@ from src import workdir as workdirs
 from src.checkpoint import Checkpoints, Progress
 from src.classifier import load
 from src.data.preparation import prepare_dataset
-from src.place import place
-from src.processes import Team
+from src.distributed.environment import process_info
+from src.distributed.process_group import ProcessGroup
 from src.step import create_state
 from src.train import train
 from tests.support import miniature
@@ -56,7 +56,7 @@ def assert_same_run(one: Path, other: Path, tolerance: float = 0) -> None:
 
 def trained(config: ConfigDict, workdir: Path) -> Path:
     """A run that is trained to its end, in this process."""
-    assert train(config, workdir, Team(place({}), **config.processes)) == 0
+    assert train(config, workdir, ProcessGroup(process_info({}), **config.processes)) == 0
     return workdir
 
 

@@ -9,9 +9,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from src.distributed.environment import process_info
+from src.distributed.preemption import EXIT_PREEMPTED
 from src.errors import LostProcessError, UserError
-from src.place import place
-from src.stopping import SAVED
 from tests.support.commands import ROOT
 from tests.support.launched import SOON
 
@@ -50,7 +50,7 @@ def test_the_pods_find_one_another(manifests: dict[str, dict[str, Any]]) -> None
     assert pod["subdomain"] == service["metadata"]["name"]
     [port] = service["spec"]["ports"]
     address = (f"{name}-0.{service['metadata']['name']}", port["port"])
-    assert place({**told, "PROCESS_ID": "0"}).address == address
+    assert process_info({**told, "PROCESS_ID": "0"}).address == address
 
 
 def test_pods_are_started_again_when_they_ask_for_it(manifests: dict[str, dict[str, Any]]) -> None:
@@ -61,7 +61,7 @@ def test_pods_are_started_again_when_they_ask_for_it(manifests: dict[str, dict[s
         for rule in spec["podFailurePolicy"]["rules"]
         for status in rule.get("onExitCodes", {}).get("values", [])
     }
-    again = [SAVED, LostProcessError.exit_status]
+    again = [EXIT_PREEMPTED, LostProcessError.exit_status]
     assert actions == {**dict.fromkeys(again, "Ignore"), UserError.exit_status: "FailJob"}
 
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from src.distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from src.errors import UserError
-from src.mesh import local_rows, make_mesh, replicate, to_devices
 from tests.support import miniature
 
 

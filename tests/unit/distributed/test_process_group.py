@@ -10,10 +10,11 @@ from multiprocessing.connection import Connection
 
 import pytest
 
+from src.distributed.devices import local_gpu_ids
+from src.distributed.environment import ProcessInfo, process_info
+from src.distributed.process_group import ProcessGroup
+from src.distributed.rendezvous import accept_peers
 from src.errors import JoinError, UserError
-from src.place import Place, own_gpus, place
-from src.processes import Team
-from src.rendezvous import gather
 from tests.support.commands import free_port
 
 THREE = {"COORDINATOR_ADDRESS": "host:29400", "NUM_PROCESSES": "4", "PROCESS_ID": "3"}
@@ -21,16 +22,16 @@ PATIENCE = {"join_within": 0.5, "lost_after": 5, "stuck_after": 60}
 
 
 def test_a_process_that_was_told_nothing_is_alone() -> None:
-    assert place({}).count == 1
-    assert place({"SLURM_STEP_NUM_TASKS": "1"}).count == 1
-    with Team(place({}), **PATIENCE) as team:
-        assert team.is_first
-        assert team.in_turn(lambda: "done") == "done"
+    assert process_info({}).count == 1
+    assert process_info({"SLURM_STEP_NUM_TASKS": "1"}).count == 1
+    with ProcessGroup(process_info({}), **PATIENCE) as group:
+        assert group.is_main_process
+        assert group.first_then_others(lambda: "done") == "done"
 
 
 def test_a_process_knows_its_place() -> None:
-    assert place(THREE) == Place("host:29400", count=4, index=3)
-    assert place(THREE | {"COORDINATOR_ADDRESS": "[::1]:80"}).address == ("::1", 80)
+    assert process_info(THREE) == ProcessInfo("host:29400", count=4, index=3)
+    assert process_info(THREE | {"COORDINATOR_ADDRESS": "[::1]:80"}).address == ("::1", 80)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_a_process_knows_its_place() -> None:
 )
 def test_half_of_a_contract_is_a_mistake(told: dict[str, str], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        place(told)
+        process_info(told)
 
 
 @pytest.mark.parametrize(
@@ -78,20 +79,20 @@ def test_half_of_a_contract_is_a_mistake(told: dict[str, str], complaint: str) -
 def test_processes_share_the_gpus_of_a_host(
     environment: dict[str, str], gpus: list[int] | None
 ) -> None:
-    assert own_gpus({"LOCAL_PROCESS_ID": "1", **environment}) == gpus
+    assert local_gpu_ids({"LOCAL_PROCESS_ID": "1", **environment}) == gpus
 
 
 def test_gpus_that_cannot_be_shared_evenly_are_a_mistake() -> None:
     environment = {"LOCAL_PROCESSES": "2", "LOCAL_PROCESS_ID": "0", "CUDA_VISIBLE_DEVICES": "0,1,2"}
     with pytest.raises(UserError, match=r"LOCAL_PROCESSES=2: .* 3 GPUs"):
-        own_gpus(environment)
+        local_gpu_ids(environment)
 
 
 def test_a_coordinator_that_is_not_there_is_named_with_the_wait() -> None:
     coordinator = f"127.0.0.1:{free_port()}"
     with (
         pytest.raises(JoinError, match=rf"process 1 of 2 waited 0.5 s .* {coordinator}: .*refused"),
-        Team(Place(coordinator, 2, 1), **PATIENCE),
+        ProcessGroup(ProcessInfo(coordinator, 2, 1), **PATIENCE),
     ):
         pass
 
@@ -99,7 +100,7 @@ def test_a_coordinator_that_is_not_there_is_named_with_the_wait() -> None:
 def test_a_name_that_does_not_resolve_is_named() -> None:
     with (
         pytest.raises(JoinError, match=r"process 1 of 2 waited .* nowhere\.invalid:1: .*"),
-        Team(Place("nowhere.invalid:1", 2, 1), **PATIENCE),
+        ProcessGroup(ProcessInfo("nowhere.invalid:1", 2, 1), **PATIENCE),
     ):
         pass
 
@@ -109,7 +110,7 @@ def test_a_port_in_use_is_named() -> None:
         port = other.getsockname()[1]
         with (
             pytest.raises(JoinError, match=rf"can't listen on port {port}: .*in use"),
-            Team(Place(f"127.0.0.1:{port}", 2, 0), **PATIENCE),
+            ProcessGroup(ProcessInfo(f"127.0.0.1:{port}", 2, 0), **PATIENCE),
         ):
             pass
 
@@ -141,8 +142,8 @@ def gather_while(port: int, *greetings: tuple[int, int]) -> list[Connection]:
     thread = threading.Thread(target=call_when_it_listens)
     thread.start()
     try:
-        gathered = gather(
-            Place(f"127.0.0.1:{port}", 3, 0), time.monotonic() + 3, seconds=3, token=""
+        gathered = accept_peers(
+            ProcessInfo(f"127.0.0.1:{port}", 3, 0), time.monotonic() + 3, seconds=3, token=""
         )
         return [gathered[0][1], gathered[0][2]]
     finally:
@@ -168,7 +169,9 @@ def test_half_a_greeting_does_not_keep_process_0_waiting() -> None:
         thread = threading.Thread(target=call)
         thread.start()
         with pytest.raises(JoinError, match="in vain for processes 1, 2"):
-            gather(Place(f"127.0.0.1:{port}", 3, 0), time.monotonic() + 1, seconds=1, token="")
+            accept_peers(
+                ProcessInfo(f"127.0.0.1:{port}", 3, 0), time.monotonic() + 1, seconds=1, token=""
+            )
         thread.join()
 
 

@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
+from src.distributed.mesh import replicate, to_devices
 from src.inference import make_classify, make_features
-from src.mesh import replicate, to_devices
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from src.mesh import BATCH, DATA_AXIS
+from src.distributed.mesh import BATCH, DATA_AXIS
 from src.models.classification import count_ranked_above, label_log_prob, log_softmax
 from src.models.layers import TOWER_AXIS
 from tests.support import miniature

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from jax.test_util import check_grads
 
-from src.mesh import BATCH, DATA_AXIS
+from src.distributed.mesh import BATCH, DATA_AXIS
 from src.models import layers
 from src.models.architecture import NormSpec
 from src.models.presets import CHM145, PAPER

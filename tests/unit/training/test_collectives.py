@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 
 from configs.alexnet import paper
 from src.data.statistics import Statistics
-from src.mesh import BATCH
+from src.distributed.mesh import BATCH
 from src.step import abstract_state, make_train_step
 from tests.support import miniature
 

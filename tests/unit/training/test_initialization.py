@@ -14,8 +14,8 @@ from PIL import Image
 from src import settings
 from src import workdir as workdirs
 from src.classifier import load
+from src.distributed.mesh import replicate, to_devices
 from src.errors import UserError
-from src.mesh import replicate, to_devices
 from src.step import create_state, make_train_step
 from tests.support import miniature, tiny
 from tests.support.runs import trained, untrained

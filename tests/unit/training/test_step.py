@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from src.mesh import replicate, to_devices
+from src.distributed.mesh import replicate, to_devices
 from src.models.alexnet import AlexNet
 from src.models.factory import build_model
 from src.step import TrainState, abstract_state, create_state, make_train_step

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding
 
-SAVED = 75
+EXIT_PREEMPTED = 75
 """The exit status that means: nothing is lost, start me again (EX_TEMPFAIL of sysexits.h).
 
 No signal and no shell makes it: 143 could also be that of a process that SIGTERM ended unsaved.
@@ -24,14 +24,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # mpirun hands on onl
 SAME_REQUEST = 5  # seconds; a second signal sooner is the first one, come another way
 
 
-def leave_when_asked() -> None:
+def exit_on_signal() -> None:
     """From now on a signal ends the process, with the status that means: start me again."""
     for number in SIGNALS:
         # Not by an exception, which would get lost if the signal comes in a callback of JAX's.
-        signal.signal(number, lambda *_: os._exit(SAVED))
+        signal.signal(number, lambda *_: os._exit(EXIT_PREEMPTED))
 
 
-class StopRequest:
+class Preemption:
     """While it is entered, a signal is noted; one more, some seconds later, ends the process.
 
     That one's status is the signal's, since nothing may have been saved.

@@ -20,9 +20,10 @@ from typing import NoReturn, Self, TypeVar
 
 import jax
 
+from src.distributed.devices import local_gpu_ids
+from src.distributed.environment import ProcessInfo
+from src.distributed.rendezvous import accept_peers, connect, join_leader
 from src.errors import LostProcessError
-from src.place import Place, own_gpus
-from src.rendezvous import connect, gather, knock
 
 GRACE = 2  # seconds that a process which fails too has to tell its own story
 
@@ -32,22 +33,24 @@ LOST, FAILED = b"lost ", b"failed "  # followed by the process and how, or its e
 Outcome = TypeVar("Outcome")
 
 
-class Team:
+class ProcessGroup:
     """The processes of a run, entered by each of them; or the only one.
 
     Args:
-      place: of this process.
+      process: which one this is.
       join_within: seconds until the processes must have come together.
       lost_after: seconds of silence after which a process counts as lost.
-      stuck_after: seconds without a call of `progressed` after which this process counts as stuck.
+      stuck_after: seconds without a call of `report_progress` after which this one counts as stuck.
 
     Raises:
       JoinError: on entering; they did not come together.
       LostProcessError: on leaving with an error that is only the consequence.
     """
 
-    def __init__(self, place: Place, *, join_within: float, lost_after: float, stuck_after: float):
-        self.place = place
+    def __init__(
+        self, process: ProcessInfo, *, join_within: float, lost_after: float, stuck_after: float
+    ):
+        self.process = process
         self._join_within = join_within
         self._lost_after = lost_after
         self._stuck_after = stuck_after
@@ -55,32 +58,32 @@ class Team:
         self.token = secrets.token_hex(8)  # the same in all processes, and in no other run
 
     @property
-    def is_first(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this is process 0, the one that tells the user and writes files."""
-        return self.place.index == 0
+        return self.process.index == 0
 
     def __enter__(self) -> Self:
-        if self.place.count == 1:
+        if self.process.count == 1:
             return self
         deadline = time.monotonic() + self._join_within
-        if self.is_first:
-            peers, welcome = gather(self.place, deadline, self._join_within, self.token)
+        if self.is_main_process:
+            peers, welcome = accept_peers(self.process, deadline, self._join_within, self.token)
         else:
-            peers, welcome = knock(self.place, deadline, self._join_within)
+            peers, welcome = join_leader(self.process, deadline, self._join_within)
             self.token = welcome["token"]
-        self._watch = _Watch(self.place, peers, self._lost_after, self._stuck_after)
+        self._watch = _Watch(self.process, peers, self._lost_after, self._stuck_after)
         self._watch.start()
         jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
-        host, _, _ = self.place.coordinator.rpartition(":")
+        host, _, _ = self.process.coordinator.rpartition(":")
         jax_address = f"{host}:{welcome['jax_port']}"
-        if not self.is_first:  # JAX would wait for five minutes and abort
-            of_jax = replace(self.place, coordinator=jax_address)
+        if not self.is_main_process:  # JAX would wait for five minutes and abort
+            of_jax = replace(self.process, coordinator=jax_address)
             connect(of_jax, max(deadline, time.monotonic() + 5), self._join_within).close()
         jax.distributed.initialize(
             jax_address,
-            self.place.count,
-            self.place.index,
-            local_device_ids=own_gpus(os.environ),
+            self.process.count,
+            self.process.index,
+            local_device_ids=local_gpu_ids(os.environ),
             cluster_detection_method="deactivate",  # launch/run.sh has looked already
             heartbeat_timeout_seconds=int(2 * self._lost_after) + 30,
             shutdown_timeout_seconds=int(self._stuck_after),  # the watch notices a lost one sooner
@@ -103,24 +106,24 @@ class Team:
             self._watch.raise_if_lost(within=GRACE / 2)
         if error is not None:
             self._watch.fail(getattr(error, "exit_status", 1))
-        if error is not None and self.is_first:
+        if error is not None and self.is_main_process:
             time.sleep(GRACE)  # its end is that of all, who may be about to tell the same
 
-    def in_turn(self, work: Callable[[], Outcome]) -> Outcome:
+    def first_then_others(self, work: Callable[[], Outcome]) -> Outcome:
         """Does the work in process 0 first, and then in all others at once.
 
         On disks that they share, the others find it done.
         """
         if self._watch is None:
             return work()
-        if not self.is_first:
+        if not self.is_main_process:
             self._watch.turns.acquire()
         outcome = work()
-        if self.is_first:
+        if self.is_main_process:
             self._watch.tell(YOUR_TURN)
         return outcome
 
-    def progressed(self) -> None:
+    def report_progress(self) -> None:
         """Says that this process is not stuck; the first time, that it could be from now on."""
         if self._watch is not None:
             self._watch.progressed_at = time.monotonic()
@@ -130,10 +133,14 @@ class _Watch(threading.Thread):
     """Listens to the other processes, and ends this one when one of them is lost."""
 
     def __init__(
-        self, place: Place, peers: dict[int, Connection], lost_after: float, stuck_after: float
+        self,
+        process: ProcessInfo,
+        peers: dict[int, Connection],
+        lost_after: float,
+        stuck_after: float,
     ):
         super().__init__(daemon=True)
-        self._place = place
+        self.process = process
         self._peers = peers  # all the others in process 0, and that one in the others
         self._present = dict(peers)  # those that have not taken their leave
         self._lost_after = lost_after
@@ -167,7 +174,7 @@ class _Watch(threading.Thread):
             progressed_at = self.progressed_at
             if progressed_at is not None and now - progressed_at > self._stuck_after:
                 self._end(
-                    f"{self._place} is stuck: no step for {self._stuck_after:g} s "
+                    f"{self.process} is stuck: no step for {self._stuck_after:g} s "
                     "(config.processes.stuck_after); what it was doing:",
                     LostProcessError.exit_status,
                     faulthandler.dump_traceback,
@@ -191,13 +198,13 @@ class _Watch(threading.Thread):
             self.tell(message)
             time.sleep(GRACE / 2)  # if this one fails too, it is about to tell why
             self._end(
-                f"{self._place} stops since process {failed} failed; its own message says why",
+                f"{self.process} stops since process {failed} failed; its own message says why",
                 status,
             )
 
     def _lose(self, index: int, how: str) -> None:
         self._loss = (
-            f"{self._place} stops since process {index} {how}; "
+            f"{self.process} stops since process {index} {how}; "
             "the same command goes on from the newest checkpoint"
         )
         self._has_lost.set()
@@ -226,7 +233,7 @@ class _Watch(threading.Thread):
 
     def fail(self, status: int) -> None:
         self._has_failed = True
-        self.tell(FAILED + f"{self._place.index} {status}".encode())
+        self.tell(FAILED + f"{self.process.index} {status}".encode())
 
     def leave(self) -> None:
         self.tell(LEAVING)

@@ -8,42 +8,42 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
+from src.distributed.environment import ProcessInfo
 from src.errors import JoinError
-from src.place import Place
 
 
-def gather(
-    place: Place, deadline: float, seconds: float, token: str
+def accept_peers(
+    process: ProcessInfo, deadline: float, seconds: float, token: str
 ) -> tuple[dict[int, Connection], dict[str, Any]]:
     """Waits in process 0 for all others; then tells them JAX's port and the token."""
     peers: dict[int, Connection] = {}
     try:
         has_ipv6 = socket.has_dualstack_ipv6()
         server = socket.create_server(
-            ("", place.address[1]),
+            ("", process.address[1]),
             family=socket.AF_INET6 if has_ipv6 else socket.AF_INET,
             dualstack_ipv6=has_ipv6,
         )
     except OSError as error:
         raise JoinError(
-            f"{place} can't listen on port {place.address[1]}: {error.strerror}; give another "
+            f"{process} can't listen on port {process.address[1]}: {error.strerror}; give another "
             "one in COORDINATOR_ADDRESS"
         ) from None
     with server:
         told_at = time.monotonic() + 2
-        while len(peers) < place.count - 1:
+        while len(peers) < process.count - 1:
             now = time.monotonic()
             server.settimeout(max(0.001, min(deadline, told_at) - now))
             try:
                 accepted, _ = server.accept()
             except TimeoutError:
-                absent = _named(sorted(set(range(1, place.count)) - peers.keys()))
+                absent = _named(sorted(set(range(1, process.count)) - peers.keys()))
                 if time.monotonic() >= deadline:
                     raise JoinError(
-                        f"{place} waited {seconds:g} s at {place.coordinator} in vain for {absent}"
+                        f"{process} waited {seconds:g} s at {process.coordinator} in vain for {absent}"
                     ) from None
                 print(
-                    f"{place} waits at {place.coordinator} for {absent}, for {seconds:g} s at most",
+                    f"{process} waits at {process.coordinator} for {absent}, for {seconds:g} s at most",
                     file=sys.stderr,
                 )
                 told_at = deadline
@@ -53,12 +53,12 @@ def gather(
             with accepted, contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 greeting = json.loads(_line(accepted))
                 connection = _connection(accepted)
-                if greeting["count"] == place.count:
+                if greeting["count"] == process.count:
                     peers[greeting["index"]] = connection  # in the place of one that was restarted
                 else:
                     raise JoinError(
                         f"process {greeting['index']} says that it is one of {greeting['count']}, "
-                        f"not of {place.count}"
+                        f"not of {process.count}"
                     )
         with socket.create_server(("", 0)) as free:
             jax_port = free.getsockname()[1]
@@ -67,43 +67,43 @@ def gather(
         try:
             connection.send_bytes(json.dumps(welcome).encode())
         except OSError:
-            raise JoinError(f"{place}: process {index} has come and gone again") from None
+            raise JoinError(f"{process}: process {index} has come and gone again") from None
     return peers, welcome
 
 
-def knock(
-    place: Place, deadline: float, seconds: float
+def join_leader(
+    process: ProcessInfo, deadline: float, seconds: float
 ) -> tuple[dict[int, Connection], dict[str, Any]]:
     """Waits in another process for process 0, and then for all others to have come there."""
-    connected = connect(place, deadline, seconds)
+    connected = connect(process, deadline, seconds)
     try:
-        greeting = {"index": place.index, "count": place.count}
+        greeting = {"index": process.index, "count": process.count}
         connected.sendall(json.dumps(greeting).encode() + b"\n")
         connection = _connection(connected)
         welcome = json.loads(_receive(connection, within=deadline + 5 - time.monotonic()))
     except (EOFError, OSError, ValueError):
         raise JoinError(
-            f"{place} found process 0 at {place.coordinator}, but it did not wait for all "
-            f"{place.count}; its own message says why"
+            f"{process} found process 0 at {process.coordinator}, but it did not wait for all "
+            f"{process.count}; its own message says why"
         ) from None
     return {0: connection}, welcome
 
 
-def connect(place: Place, deadline: float, seconds: float) -> socket.socket:
+def connect(process: ProcessInfo, deadline: float, seconds: float) -> socket.socket:
     """Tries until the deadline to reach what listens in process 0."""
     told = False
     while True:
         try:
-            return socket.create_connection(place.address, timeout=5)
+            return socket.create_connection(process.address, timeout=5)
         except (OSError, UnicodeError) as error:
             if time.monotonic() > deadline:
                 raise JoinError(
-                    f"{place} waited {seconds:g} s in vain for process 0 at {place.coordinator}: "
+                    f"{process} waited {seconds:g} s in vain for process 0 at {process.coordinator}: "
                     f"{error}"
                 ) from None
             if not told:
                 print(
-                    f"{place} waits for process 0 at {place.coordinator}, "
+                    f"{process} waits for process 0 at {process.coordinator}, "
                     f"for {seconds:g} s at most",
                     file=sys.stderr,
                 )

@@ -6,7 +6,6 @@ PROCESS_ID which one this is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from src.errors import UserError
 
@@ -15,7 +14,7 @@ ENGINES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "LOCAL_PR
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessInfo:
     """What a process was told of itself."""
 
     coordinator: str  # HOST:PORT, where process 0 listens
@@ -31,7 +30,7 @@ class Place:
         return host.strip("[]"), int(port)
 
 
-def place(environment: Mapping[str, str]) -> Place:
+def process_info(environment: Mapping[str, str]) -> ProcessInfo:
     """Which process of how many this is; of one, where nothing was told.
 
     Raises:
@@ -46,7 +45,7 @@ def place(environment: Mapping[str, str]) -> Place:
                     f"{name}={environment[name]}: this process is one of several and was not told "
                     "where the others are; start it with launch/run.sh"
                 )
-        return Place("", 1, 0)
+        return ProcessInfo("", 1, 0)
     if missing := [name for name in CONTRACT if name not in told]:
         given = " ".join(f"{name}={value}" for name, value in told.items())
         raise UserError(f"{given}: {' and '.join(missing)} not set; give all three or none")
@@ -58,31 +57,4 @@ def place(environment: Mapping[str, str]) -> Place:
         raise UserError(f"NUM_PROCESSES={count}: not a positive number")
     if not index.isdecimal() or int(index) >= int(count):
         raise UserError(f"PROCESS_ID={index}: not one of 0 … {int(count) - 1} (NUM_PROCESSES)")
-    return Place(coordinator, int(count), int(index))
-
-
-def own_gpus(environment: Mapping[str, str]) -> list[int] | None:
-    """Which of the GPUs that this process sees are its own: None for all.
-
-    Those of the host are shared by its processes (LOCAL_PROCESSES, of which this is
-    LOCAL_PROCESS_ID), but where an engine shows each process only its own.
-
-    Raises:
-      UserError: the processes can't share them evenly.
-    """
-    processes = int(environment.get("LOCAL_PROCESSES", 1))
-    if processes == 1 or "SLURM_GPUS_PER_TASK" in environment:
-        return None
-    if "CUDA_VISIBLE_DEVICES" in environment:
-        visible = len([gpu for gpu in environment["CUDA_VISIBLE_DEVICES"].split(",") if gpu])
-    else:
-        visible = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if visible < processes:
-        return None
-    if visible % processes:
-        raise UserError(
-            f"LOCAL_PROCESSES={processes}: so many processes can't share {visible} GPUs evenly"
-        )
-    share = visible // processes
-    first = int(environment["LOCAL_PROCESS_ID"]) * share
-    return list(range(first, first + share))
+    return ProcessInfo(coordinator, int(count), int(index))
