@@ -34,13 +34,13 @@ from ml_collections import ConfigDict
 
 from benchmarks import worker
 from configs.alexnet import paper
-from src.checkpoint import Checkpoints, Progress
 from src.data import images
 from src.data.loader import Batches, permutation, train_batches
 from src.data.preparation import prepare_dataset
 from src.distributed.environment import process_info
 from src.distributed.mesh import make_mesh
 from src.distributed.process_group import ProcessGroup
+from src.runs.checkpoint import Checkpointer, Progress
 from src.schedules import make_schedule
 from src.step import TrainState, create_state
 from src.train import train
@@ -184,7 +184,7 @@ def stop_halfway(config: ConfigDict, records: int) -> dict[str, Any]:
     schedule = make_schedule(config, int(90 * steps_per_epoch), steps_per_epoch)
     workdir = run_of(config, records)
     shutil.rmtree(workdir, ignore_errors=True)
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
+    with Checkpointer(workdir / "checkpoints") as checkpoints:
         stopped = TrainState(jnp.int32(step), state.params, state.velocity)
         checkpoints.save(stopped, Progress(schedule.state(), evaluated=step))
     (workdir / "metrics.jsonl").touch()

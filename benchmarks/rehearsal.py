@@ -18,7 +18,7 @@ from benchmarks.machine import OtherPrograms
 from benchmarks.run import InTurns, Sections
 from benchmarks.table import AT_MOST, Row, render
 from benchmarks.worker import CORES, alone
-from src.machine import describe
+from src.runs.system_info import describe_system
 
 IMAGENET = 1_281_167
 SECONDS = (AT_MOST, 10.0)  # from the last import to the first batch, or to the first step
@@ -36,7 +36,7 @@ def main() -> None:
     flags = parser.parse_args()
     sizes = [flags.records // int(n) for n in flags.smaller.split(",")] + [flags.records]
 
-    about, others = describe(), OtherPrograms()
+    about, others = describe_system(), OtherPrograms()
     data = [alone("at_size", root=flags.root, records=size, what="data") for size in sizes][-1]
     about["data"] = f"{data['bytes'] / 1e6:,.0f} MB, there after {data['seconds']:,.1f} s"
     sections = measure(sizes, flags.root, flags.rounds)

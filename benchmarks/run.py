@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.machine import OtherPrograms
 from benchmarks.table import AT_LEAST, AT_MOST, Row, ratio, render
 from benchmarks.worker import CORES, alone
-from src.machine import describe
+from src.runs.system_info import describe_system
 
 PARTS = ("step", "memory", "pipeline", "prediction", "digits")
 
@@ -45,7 +45,7 @@ def main() -> None:
         parser.error(f"--only={flags.only}: {unknown.pop()!r} is none of {', '.join(PARTS)}")
     sizes = TOY if flags.toy else FULL
 
-    about, others = describe(), OtherPrograms()
+    about, others = describe_system(), OtherPrograms()
     sections: Sections = {}
     if "step" in parts or "memory" in parts:
         sections |= training(parts, sizes)

@@ -13,13 +13,14 @@ import psutil
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src import workdir as workdirs
-from src.checkpoint import Checkpoints
 from src.data import images as images_
 from src.distributed.mesh import DATA_AXIS, make_mesh, replicate, to_devices
 from src.errors import UserError
 from src.inference import Forward, make_classify, make_features
 from src.models.architecture import Architecture
+from src.runs.checkpoint import Checkpointer
+from src.runs.config import read_config
+from src.runs.preprocessing import Preprocessing, read_preprocessing
 from src.step import abstract_state
 
 MOST_AT_ONCE = 64  # images a batch, for each shard of the data
@@ -39,11 +40,11 @@ def load(
       UserError: there is no run or no checkpoint in the folder.
     """
     workdir = Path(workdir)
-    config = workdirs.read_config(workdir)
-    preprocessing = workdirs.read_preprocessing(workdir)
+    config = read_config(workdir)
+    preprocessing = read_preprocessing(workdir)
     mesh = mesh or make_mesh(config.model.towers, jax.device_count())
     like = abstract_state(config, len(preprocessing.class_names), mesh).params
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+    with Checkpointer(workdir / "checkpoints", read_only=True) as checkpoints:
         params, step = checkpoints.restore_params(like, checkpoint)
     return Classifier(config, preprocessing, params, mesh, step)
 
@@ -70,7 +71,7 @@ class Classifier:
     def __init__(
         self,
         config: ConfigDict,
-        preprocessing: workdirs.Preprocessing,
+        preprocessing: Preprocessing,
         params: Any,
         mesh: Mesh,
         step: int,

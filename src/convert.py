@@ -22,8 +22,6 @@ from ml_collections import ConfigDict, config_flags
 from safetensors.numpy import save
 
 from src import settings
-from src import workdir as workdirs
-from src.checkpoint import Checkpoints, Progress
 from src.classifier import load
 from src.cli import define_checkpoint, new_flags, run
 from src.data.sources import find_source
@@ -32,6 +30,10 @@ from src.distributed.mesh import make_mesh
 from src.errors import UserError
 from src.filesystem import atomic_write, check_writable
 from src.models.architecture import Architecture
+from src.runs.checkpoint import Checkpointer, Progress
+from src.runs.preprocessing import Preprocessing
+from src.runs.provenance import write_imported
+from src.runs.workdir import check_workdir
 from src.step import TrainState, abstract_state
 from src.weights import files, networks
 from src.weights.layout import to_groups, to_towers
@@ -94,7 +96,7 @@ def bring_in(
     """
     if (workdir / "config.json").exists():
         raise UserError(f"workdir {workdir}: it has a network already; give another --workdir")
-    workdirs.check(workdir, config)
+    check_workdir(workdir, config)
     weights = files.read(path)
     networks.check(config.model, weights.recipes)
     architecture = Architecture.from_fields(config.model.to_dict())
@@ -109,9 +111,7 @@ def bring_in(
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    workdirs.write_imported(
-        workdir, config, workdirs.Preprocessing("", class_names, statistics), provenance
-    )
+    write_imported(workdir, config, Preprocessing("", class_names, statistics), provenance)
     mesh = make_mesh(config.model.towers, jax.device_count())
     like = abstract_state(config, len(class_names), mesh)
     state = TrainState(
@@ -119,7 +119,7 @@ def bring_in(
         jax.tree.map(lambda array, leaf: jax.device_put(array, leaf.sharding), params, like.params),
         jax.tree.map(lambda leaf: jnp.zeros_like(leaf, device=leaf.sharding), like.velocity),
     )
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
+    with Checkpointer(workdir / "checkpoints") as checkpoints:
         checkpoints.save(state, Progress(schedule={}))
 
 

@@ -27,7 +27,9 @@ from src.distributed.mesh import DATA_AXIS, local_rows, make_mesh, replicate, to
 from src.errors import UserError
 from src.inference import Forward
 from src.models.classification import count_ranked_above, label_log_prob
-from src.workdir import check_data, read_config, write_evaluation
+from src.runs.config import read_config
+from src.runs.results import write_evaluation
+from src.runs.workdir import check_data
 
 FLAGS = new_flags()
 WORKDIR = flags.DEFINE_list(

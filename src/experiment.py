@@ -21,7 +21,6 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from src import conclusion, joining, outcome, settings
-from src import workdir as workdirs
 from src.bar import Bar
 from src.cli import new_flags, run
 from src.data.dataset import PreparedDataset
@@ -33,6 +32,9 @@ from src.distributed.process_group import ProcessGroup
 from src.errors import DivergedError, UserError
 from src.evaluate import average
 from src.filesystem import atomic_write
+from src.runs.config import forbidden_changes
+from src.runs.results import read_result
+from src.runs.workdir import check_workdir
 from src.train import steps, train
 
 FLAGS = new_flags()
@@ -130,7 +132,7 @@ def _check_folders(runs: Sequence[Run], group: ProcessGroup) -> None:
     """Finds at once what would else stop one of these hours after the first has begun."""
     for _, _, recipe, folder in runs:
         make_mesh(recipe.model.towers, recipe.batch_size, **recipe.mesh)
-        group.first_then_others(functools.partial(workdirs.check, folder, recipe))
+        group.first_then_others(functools.partial(check_workdir, folder, recipe))
 
 
 def _begins(
@@ -163,7 +165,7 @@ def _train(of: Run, group: ProcessGroup, bar: Bar, number: int, begins: Sequence
 
 def _is_remembered(memory: Path, recipe: ConfigDict) -> bool:
     """Whether the run has diverged before; forgets it if that was with other settings."""
-    if memory.exists() and workdirs.other_settings(memory.parent, recipe):
+    if memory.exists() and forbidden_changes(memory.parent, recipe):
         memory.unlink(missing_ok=True)  # another process may have
     return memory.exists()
 
@@ -181,7 +183,7 @@ def _averages(
 
 
 def _finished(folders: Sequence[Path]) -> list[Path]:
-    return [folder for folder in folders if workdirs.read_result(folder)]
+    return [folder for folder in folders if read_result(folder)]
 
 
 def _candidates(
@@ -203,7 +205,7 @@ def _tried(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
     """By variant and rate, the training loss that it came to; infinite where it diverged."""
     tried: dict[str, dict[float, float]] = {}
     for variant, _, recipe, folder in candidates:
-        is_finished = workdirs.read_result(folder)
+        is_finished = read_result(folder)
         loss = outcome.over_an_epoch(folder, "loss")[-1][1] if is_finished else math.inf
         tried.setdefault(variant, {})[recipe.schedule.rate] = loss
     return tried

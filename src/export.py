@@ -21,13 +21,15 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from src import card, machine
-from src import workdir as workdirs
+from src import card
 from src.classifier import Classifier, load
 from src.cli import define_checkpoint, define_views, new_flags, run
 from src.errors import UserError
 from src.inference import make_portable
 from src.models.factory import parameter_counts
+from src.runs.provenance import read_origin, read_provenance
+from src.runs.results import result_at
+from src.runs.system_info import describe_system
 
 Network = Callable[[jax.Array], jax.Array]
 
@@ -161,11 +163,11 @@ def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict
             parameter_counts(classifier.params, len(classifier.class_names)).values()
         ),
         "step": classifier.step,
-        "result": workdirs.result_at(workdir, classifier.step, views),
-        "weights_from": workdirs.read_provenance(workdir),
-        "origin": workdirs.read_origin(workdir),
+        "result": result_at(workdir, classifier.step, views),
+        "weights_from": read_provenance(workdir),
+        "origin": read_origin(workdir),
         "recipe": classifier.config.to_dict(),
-        "made_with": machine.describe(),
+        "made_with": describe_system(),
     }
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
 import sys
 import uuid
@@ -79,3 +80,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def _incomplete(path: Path) -> Path:
     return path.with_name(f"{path.name}.incomplete")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file that is complete or absent, also after a power failure."""
+    with atomic_write(path) as incomplete, incomplete.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # else a power failure may leave an empty file of that name

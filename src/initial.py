@@ -5,10 +5,11 @@ from pathlib import Path
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src import workdir as workdirs
-from src.checkpoint import Checkpoints
 from src.errors import UserError
 from src.models.architecture import layer_number
+from src.runs.checkpoint import Checkpointer
+from src.runs.config import differences, read_config
+from src.runs.preprocessing import read_preprocessing
 from src.step import TrainState, abstract_state, create_state
 
 # What may differ, since it tells how a network starts and is trained, not what it computes.
@@ -27,10 +28,10 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
     if not config.init_from:
         return state
     workdir = Path(config.init_from)
-    before, their_names = workdirs.read_config(workdir), workdirs.read_preprocessing(workdir)
+    before, their_names = read_config(workdir), read_preprocessing(workdir)
     differing = [
         f"{name} is {theirs!r} there and {ours!r} here"
-        for name, theirs, ours in workdirs.differences(before.model, config.model)
+        for name, theirs, ours in differences(before.model, config.model)
         if name.rpartition(".")[-1] not in OF_TRAINING
     ]
     if differing:
@@ -39,7 +40,7 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
             "the recipe of that run's network"
         )
     like = abstract_state(before, len(their_names.class_names), mesh).params
-    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+    with Checkpointer(workdir / "checkpoints", read_only=True) as checkpoints:
         params, _ = checkpoints.restore_params(like, "newest")
     if their_names.class_names != class_names:
         last = max(config.model.dense, key=layer_number)

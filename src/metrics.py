@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from tensorboardX import SummaryWriter
 from src.bar import Bar
 from src.errors import DivergedError
 from src.filesystem import atomic_write
+from src.runs.metrics_file import complete_lines
 from src.step import Metrics
 
 
@@ -186,17 +187,6 @@ class RunLog:
             return values["step"] <= (start if values["split"] == "train" else evaluated)
 
         if self._path.exists():
-            kept = [line for line in _whole_lines(self._path) if is_kept(line)]
+            kept = [line for line in complete_lines(self._path) if is_kept(line)]
             with atomic_write(self._path) as incomplete:
                 incomplete.write_text("".join(kept))
-
-
-def read_lines(workdir: Path) -> list[dict[str, Any]]:
-    """The metrics of a run, finished or not; none where it has written none yet."""
-    path = workdir / "metrics.jsonl"
-    return [json.loads(line) for line in _whole_lines(path)] if path.exists() else []
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """The lines but for one that was being written when its process was killed."""
-    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from src.metrics import read_lines
-from src.workdir import FREE_TO_CHANGE, fields, read_config, read_result
+from src.runs.config import FREE_TO_CHANGE, flatten, read_config
+from src.runs.metrics_file import read_metrics
+from src.runs.results import read_result
 
 DIVERGED = "diverged.txt"  # in the folder of a run that has, what it was told of
 ROUNDING = 1e-6  # of epochs
@@ -19,7 +20,7 @@ LEFT_OUT = (*(name for name in FREE_TO_CHANGE if name != "log_every"), "seed")
 
 def lines(folder: Path, split: str) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl: of "train", or of "evaluation", whatever its split."""
-    found = read_lines(folder)
+    found = read_metrics(folder)
     return [line for line in found if (line["split"] == "train") == (split == "train")]
 
 
@@ -60,7 +61,9 @@ def comparable(recipe: ConfigDict) -> dict[str, Any]:
 
     A folder of images has its own name there, without that of the folder that it is in.
     """
-    found = {name: value for name, value in fields(recipe).items() if not name.startswith(LEFT_OUT)}
+    found = {
+        name: value for name, value in flatten(recipe).items() if not name.startswith(LEFT_OUT)
+    }
     return json.loads(json.dumps({**found, "data.dataset": _dataset(recipe)}))
 
 

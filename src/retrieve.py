@@ -20,7 +20,6 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from src.checkpoint import fingerprint
 from src.classifier import Classifier, load
 from src.cli import define_checkpoint, new_flags, run_on_arguments
 from src.data.image_files import find_images, printable
@@ -29,7 +28,8 @@ from src.data.preparation import prepare_dataset
 from src.errors import UserError
 from src.filesystem import build_once
 from src.retrieval import nearest
-from src.workdir import check_data
+from src.runs.checkpoint import checksum
+from src.runs.workdir import check_data
 
 FLAGS = new_flags()
 WORKDIR = flags.DEFINE_string(
@@ -103,7 +103,7 @@ def open_index(workdir: Path, classifier: Classifier, where: str, layer: str) ->
     """
     folder = Path(where)
     images = _of_folder(folder) if folder.is_dir() else _of_split(workdir, classifier, where)
-    of_place = f"{layer}-{_digest(f'{fingerprint(classifier.params)} {where}')}"
+    of_place = f"{layer}-{_digest(f'{checksum(classifier.params)} {where}')}"
     directory = workdir / "index" / f"{of_place}-{_digest(images.identity)}"
     try:
         build_once(directory, lambda into: _fill(into, classifier, images, layer))

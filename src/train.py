@@ -12,10 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src import machine
-from src import workdir as workdirs
 from src.bar import Bar
-from src.checkpoint import Checkpoints, Progress
 from src.data.dataset import PreparedDataset
 from src.data.loader import eval_batches, train_batches
 from src.data.preparation import prepare_dataset
@@ -26,6 +23,10 @@ from src.evaluate import Member, describe, evaluate
 from src.inference import make_classify
 from src.initial import initial_state
 from src.metrics import RunLog
+from src.runs.checkpoint import Checkpointer, Progress
+from src.runs.results import read_result, write_result
+from src.runs.system_info import describe_system
+from src.runs.workdir import check_locked, check_workdir, lock_workdir
 from src.schedules import in_steps, is_due, make_schedule
 from src.step import TrainState, abstract_state, make_train_step
 
@@ -48,15 +49,15 @@ def train(config: ConfigDict, workdir: Path, group: ProcessGroup, bar: Bar | Non
         its weights may be spoilt already; those that were evaluated are not.
     """
     mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
-    group.first_then_others(lambda: workdirs.check(workdir, config))
+    group.first_then_others(lambda: check_workdir(workdir, config))
     data = group.first_then_others(lambda: prepare_dataset(**config.data))
-    claim = workdirs.claimed if group.is_main_process else workdirs.seen_claimed
+    claim = lock_workdir if group.is_main_process else check_locked
     with contextlib.ExitStack() as held:
         group.first_then_others(
             lambda: held.enter_context(claim(workdir, config, data, group.token))
         )
         say = Bar.write if group.is_main_process else _say_nothing
-        if result := workdirs.read_result(workdir):
+        if result := read_result(workdir):
             say(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
             return 0
         return _train(config, workdir, group, bar, mesh, data, say)
@@ -101,7 +102,7 @@ def _train(
         group.report_progress()
         return stop.agreed()
 
-    with Preemption() as stop, Checkpoints(workdir / "checkpoints") as checkpoints:
+    with Preemption() as stop, Checkpointer(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(abstract_state(config, classes, mesh))
         state, progress = restored or (
             initial_state(config, data.class_names, mesh),
@@ -177,13 +178,13 @@ def _train(
         "epochs": float(step / steps_per_epoch),
         "seconds": time.monotonic() - started,
         "machine": {
-            **machine.describe(),
+            **describe_system(),
             "device": mesh.devices.flat[0].device_kind,
             "devices": mesh.size,
         },
     }
     if group.is_main_process:
-        workdirs.write_result(workdir, result)
+        write_result(workdir, result)
     say(f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}")
     return 0
 

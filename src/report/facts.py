@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from src import workdir as workdirs
 from src.data.dataset import PreparedDataset
 from src.report import network
 from src.report.run import Run
+from src.runs.provenance import read_provenance
+from src.runs.results import read_result, result_at
 
 MEASURED = ("top1_error", "top5_error", "views", "examples")
 
@@ -19,10 +20,10 @@ def facts(run: Run, data: PreparedDataset | None, error: float | None) -> dict[s
       error: of the centres of the evaluation images, if nothing is known of that step.
     """
     config, step = run.config, run.classifier.step
-    result = workdirs.read_result(run.workdir)
+    result = read_result(run.workdir)
     last = result if result and result["step"] == step else None
-    known = workdirs.result_at(run.workdir, step, config.views)
-    provenance = workdirs.read_provenance(run.workdir)
+    known = result_at(run.workdir, step, config.views)
+    provenance = read_provenance(run.workdir)
     dataset: str = config.data.dataset
     is_folder = dataset.startswith("folder:")
     return {

@@ -15,7 +15,7 @@ from src.models.architecture import Architecture
 from src.models.cifar import PRESETS as CIFAR
 from src.models.factory import parameter_counts
 from src.models.presets import PRESETS
-from src.workdir import differences
+from src.runs.config import differences
 
 PUBLISHED = {f"AlexNet ({name})": preset for name, preset in PRESETS.items()}
 PUBLISHED |= {f"cuda-convnet's {name}": preset for name, preset in CIFAR.items()}

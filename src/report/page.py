@@ -10,10 +10,8 @@ import jinja2
 import matplotlib
 import numpy as np
 
-from src import machine
 from src.errors import UserError
 from src.filesystem import atomic_write
-from src.metrics import read_lines
 from src.report import (
     augmentation,
     curves,
@@ -27,7 +25,9 @@ from src.report import (
     svg,
 )
 from src.report.run import Run
-from src.workdir import read_config
+from src.runs.config import read_config
+from src.runs.metrics_file import read_metrics
+from src.runs.system_info import describe_system
 
 
 def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 10_000) -> Path:
@@ -87,13 +87,13 @@ def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
     first = np.asarray(run.classifier.params[run.layers[0]]["kernel"])
     return {
         "facts": facts.facts(run, data, pictures["error"] if pictures else None),
-        "machine": machine.describe(),
+        "machine": describe_system(),
         "settings": json.dumps(run.config.to_dict(), indent=2, ensure_ascii=False),
         "runs": [
             {"name": name, "colour": number % svg.SERIES, "dash": svg.dash(number)}
             for number, name in enumerate(_names(workdirs))
         ],
-        "curves": curves.draw([read_lines(workdir) for workdir in workdirs]),
+        "curves": curves.draw([read_metrics(workdir) for workdir in workdirs]),
         "network": net,
         "drawings": [drawing.draw(net, standing=standing) for standing in (False, True)],
         "kernels": kernels.show(first),

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src import workdir as workdirs
 from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data import images
 from src.data.dataset import PreparedDataset
 from src.data.preparation import prepare_dataset
 from src.models.architecture import Architecture
+from src.runs.workdir import check_data
 
 RANDOM = 0  # seeds all choices of examples
 
@@ -53,7 +53,7 @@ class Run:
           UserError: they are not there, or have changed since.
         """
         data = prepare_dataset(**self.config.data)
-        workdirs.check_data(self.workdir, data)
+        check_data(self.workdir, data)
         return data
 
     @property

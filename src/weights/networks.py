@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from src.errors import UserError
 from src.initial import OF_TRAINING
 from src.models.presets import BVLC, CAFFENET, TORCHVISION
-from src.workdir import differences
+from src.runs.config import differences
 
 RECIPES = {
     "configs/torchvision.py": TORCHVISION,

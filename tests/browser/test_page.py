@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 from configs import cifar
 from src.classifier import load
 from src.errors import UserError
-from src.metrics import read_lines
 from src.report import __main__ as command
 from src.report import facts, page, svg
 from src.report.run import Run
+from src.runs.metrics_file import read_metrics
 from tests.support import tiny
 from tests.support.commands import ROOT, run
 from tests.support.runs import trained
@@ -62,7 +62,7 @@ def test_the_page_has_the_runs_numbers(written, workdir: Path):
 def test_the_numbers_are_of_the_checkpoints_own_step(workdir: Path):
     run = Run(workdir)
     result = json.loads((workdir / "result.json").read_text())
-    evaluated = {line["step"]: line for line in read_lines(workdir) if line["split"] == "test"}
+    evaluated = {line["step"]: line for line in read_metrics(workdir) if line["split"] == "test"}
 
     def at(step: int) -> dict[str, Any]:
         run.classifier.step = step

@@ -13,8 +13,6 @@ from ml_collections import ConfigDict
 from safetensors.numpy import load_file
 
 from configs import bvlc_alexnet, small
-from src import workdir as workdirs
-from src.checkpoint import Checkpoints, Progress
 from src.classifier import Classifier, load
 from src.convert import read_names, write_out
 from src.data.preparation import prepare_dataset
@@ -22,6 +20,10 @@ from src.errors import UserError
 from src.models import cifar
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS
+from src.runs.checkpoint import Checkpointer, Progress
+from src.runs.preprocessing import Preprocessing
+from src.runs.provenance import write_imported
+from src.runs.workdir import check_data, check_workdir
 from src.step import create_state
 from src.weights import files
 from tests.support import miniature
@@ -148,10 +150,10 @@ def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
 
 def test_other_classes_are_told(imported: Path, tmp_path: Path) -> None:
     data = prepare_dataset(**on_one_device(imported / "run").config.data)
-    workdirs.check_data(imported / "run", data)
+    check_data(imported / "run", data)
     data.class_names = data.class_names[::-1]
     with pytest.raises(UserError, match=r"its classes are 10, 0, 1, 2…, those of .* 10, 9, 8"):
-        workdirs.check_data(imported / "run", data)
+        check_data(imported / "run", data)
 
 
 # For PyTorch
@@ -170,12 +172,12 @@ def test_pytorch_computes_the_same(name: str, tmp_path: Path) -> None:
     config = miniature.config()
     config.model = ConfigDict(asdict(architecture))
     size = config.data.size = architecture.image_size + 5
-    known = workdirs.Preprocessing("", NAMES, miniature.statistics(size))
-    workdirs.check(tmp_path / "run", config)
-    workdirs.write_imported(tmp_path / "run", config, known, {})
+    known = Preprocessing("", NAMES, miniature.statistics(size))
+    check_workdir(tmp_path / "run", config)
+    write_imported(tmp_path / "run", config, known, {})
     params = nnx.to_pure_dict(nnx.state(miniature.network(architecture)))
     drawn_otherwise = create_state(config, CLASSES, miniature.mesh(1, 1))
-    with Checkpoints(tmp_path / "run" / "checkpoints") as checkpoints:
+    with Checkpointer(tmp_path / "run" / "checkpoints") as checkpoints:
         checkpoints.save(replace(drawn_otherwise, params=params), Progress(schedule={}))
     write_out(tmp_path / "run", tmp_path / "net.safetensors", "newest")
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import src.evaluate
-from src import workdir as workdirs
 from src.data.loader import Batch
 from src.evaluate import Member, average, describe, evaluate
+from src.runs.config import read_config
+from src.runs.results import EVALUATIONS, result_at, write_evaluation
 from tests.support import miniature, tiny
 from tests.support.commands import run
 from tests.support.runs import untrained
@@ -64,7 +65,7 @@ def workdir(cache: Path, tmp_path: Path) -> Path:
 def test_what_the_command_finds_is_kept_beside_the_run(workdir: Path, cache: Path) -> None:
     done = run("src.evaluate", f"--workdir={workdir}", "--views=10", cache=cache)
     assert done.returncode == 0, done.stderr
-    kept = workdirs.result_at(workdir, 0, 10)
+    kept = result_at(workdir, 0, 10)
     assert kept is not None
     assert (kept["step"], kept["views"], kept["split"], kept["examples"]) == (0, 10, "test", 360)
     assert done.stdout == f"test: {describe(kept)}\n"
@@ -73,11 +74,11 @@ def test_what_the_command_finds_is_kept_beside_the_run(workdir: Path, cache: Pat
 def test_it_is_told_before_each_batch_that_an_average_goes_on(workdir: Path) -> None:
     told: list[None] = []
     average([workdir], before_batch=lambda: told.append(None))
-    assert len(told) == -(-360 // workdirs.read_config(workdir).batch_size)
+    assert len(told) == -(-360 // read_config(workdir).batch_size)
 
 
 def test_a_run_can_be_evaluated_where_nothing_can_be_kept(workdir: Path, cache: Path) -> None:
-    (workdir / workdirs.EVALUATIONS).touch()
+    (workdir / EVALUATIONS).touch()
     done = run("src.evaluate", f"--workdir={workdir}", cache=cache)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("test: top-1 error")
@@ -87,15 +88,15 @@ def test_a_run_can_be_evaluated_where_nothing_can_be_kept(workdir: Path, cache: 
 def test_the_result_of_a_step_is_that_of_as_many_views_if_there_is_one(workdir: Path) -> None:
     found = [{"step": step, "views": views} for step, views in [(3, 1), (3, 10), (4, 9)]]
     for result in found:
-        workdirs.write_evaluation(workdir, result)
-    assert workdirs.result_at(workdir, 3, 1) == found[0]
-    assert workdirs.result_at(workdir, 3, 10) == found[1]
-    assert workdirs.result_at(workdir, 4, 1) == found[2]
-    assert workdirs.result_at(workdir, 5, 1) is None
+        write_evaluation(workdir, result)
+    assert result_at(workdir, 3, 1) == found[0]
+    assert result_at(workdir, 3, 10) == found[1]
+    assert result_at(workdir, 4, 1) == found[2]
+    assert result_at(workdir, 5, 1) is None
 
 
 def test_a_run_does_not_keep_what_was_found_of_one_before(workdir: Path, cache: Path) -> None:
-    workdirs.write_evaluation(workdir, {"step": 0, "views": 1})
+    write_evaluation(workdir, {"step": 0, "views": 1})
     shutil.rmtree(workdir / "checkpoints")
-    config = workdirs.read_config(workdir)
-    assert workdirs.result_at(untrained(config, workdir), 0, 1) is None
+    config = read_config(workdir)
+    assert result_at(untrained(config, workdir), 0, 1) is None

@@ -19,8 +19,8 @@ from src.distributed.process_group import ProcessGroup
 from src.errors import UserError
 from src.evaluate import average
 from src.experiment import experiment
+from src.runs.config import differences
 from src.settings import check_experiment
-from src.workdir import differences
 from tests.support import commands, tiny
 from tests.support.commands import free_port
 from tests.support.finished import write_run

@@ -15,10 +15,10 @@ import jax
 import numpy as np
 import pytest
 
-from src.checkpoint import Checkpoints
 from src.classifier import load
 from src.distributed.preemption import EXIT_PREEMPTED
 from src.errors import UserError
+from src.runs.checkpoint import Checkpointer
 from src.step import abstract_state
 from tests.support import miniature, tiny
 from tests.support.commands import ROOT, run, start
@@ -120,7 +120,7 @@ def test_a_checkpoint_of_a_version_that_kept_no_unlogged_metrics_is_restored(
     del progress["unlogged"]
     file.write_text(json.dumps(progress))
     like = abstract_state(tiny.get_config(), 10, miniature.mesh(1, 1))
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
+    with Checkpointer(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(like)
     assert restored is not None
     assert restored[1].unlogged == []
@@ -190,7 +190,7 @@ def test_a_failure_that_is_no_damage_sets_no_checkpoint_aside(
     def lost(_: np.ndarray) -> np.ndarray:
         raise RuntimeError("Connection closed by peer")
 
-    monkeypatch.setattr("src.checkpoint.multihost_utils.process_allgather", lost)
+    monkeypatch.setattr("src.runs.checkpoint.multihost_utils.process_allgather", lost)
     with pytest.raises(RuntimeError, match="closed by peer"):
         load(workdir)
     assert not (workdir / "damaged").exists()

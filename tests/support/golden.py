@@ -17,12 +17,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import cifar, small
-from src import machine
-from src.checkpoint import fingerprint
 from src.distributed.mesh import replicate, to_devices
 from src.evaluate import Member, evaluate
 from src.inference import make_classify
 from src.models.presets import CHM145, PAPER, TORCHVISION
+from src.runs.checkpoint import checksum
+from src.runs.system_info import describe_system
 from src.step import create_state, make_train_step
 from tests.support import miniature
 
@@ -80,7 +80,7 @@ def _fields(architecture: Any) -> ConfigDict:
 
 def here() -> list[Any]:
     """What the bits depend on besides the program."""
-    described = machine.describe()
+    described = describe_system()
     return [described["processor"], platform.machine(), jaxlib.__version__]
 
 
@@ -103,7 +103,7 @@ def numbers(recipe: str, mesh_name: str) -> dict[str, Any]:
     images = random.integers(0, 256, (miniature.BATCH_SIZE, size, size, 3), dtype=np.uint8)
     labels = random.integers(0, classes, miniature.BATCH_SIZE, dtype=np.int32)
     examples = {"image": images, "label": labels, "mask": np.array([1] * 7 + [0], np.float32)}
-    found: dict[str, Any] = {"metrics": metrics, "checksum": int(fingerprint(state.params))}
+    found: dict[str, Any] = {"metrics": metrics, "checksum": int(checksum(state.params))}
     for views in VIEWS:
         classify = make_classify(fields, classes, mesh, views)
         on_devices = to_devices(mesh, examples, fields.batch_size)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from src import workdir as workdirs
-from src.checkpoint import Checkpoints, Progress
 from src.classifier import load
 from src.data.preparation import prepare_dataset
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
+from src.runs.checkpoint import Checkpointer, Progress
+from src.runs.workdir import check_workdir, lock_workdir
 from src.step import create_state
 from src.train import train
 from tests.support import miniature
@@ -63,11 +63,11 @@ def trained(config: ConfigDict, workdir: Path) -> Path:
 def untrained(config: ConfigDict, workdir: Path) -> Path:
     """A run that has only its initial weights, for tests that need no better ones."""
     data = prepare_dataset(**config.data)
-    workdirs.check(workdir, config)
+    check_workdir(workdir, config)
     state = create_state(config, len(data.class_names), miniature.mesh(1, 1))
     with (
-        workdirs.claimed(workdir, config, data, "token"),
-        Checkpoints(workdir / "checkpoints") as checkpoints,
+        lock_workdir(workdir, config, data, "token"),
+        Checkpointer(workdir / "checkpoints") as checkpoints,
     ):
         checkpoints.save(state, Progress(schedule={}))
     return workdir

@@ -8,10 +8,10 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from configs import bvlc_alexnet, caffenet
-from src import workdir as workdirs
 from src.classifier import load
 from src.convert import bring_in
 from src.errors import UserError
+from src.runs.preprocessing import read_preprocessing
 from src.weights import files
 from src.weights.layout import Layers
 from tests.support import miniature, others
@@ -154,7 +154,7 @@ def test_caffes_mean_image(kind: str, tmp_path: Path) -> None:
         mean.write_bytes(others.old_blob(BGR))
     (tmp_path / "net.caffemodel").write_bytes(others.caffemodel(LAYERS, CONFIG))
     bring_in(CONFIG, tmp_path / "net.caffemodel", tmp_path / "run", others.NAMES, mean)
-    kept = workdirs.read_preprocessing(tmp_path / "run").statistics.mean
+    kept = read_preprocessing(tmp_path / "run").statistics.mean
     np.testing.assert_array_equal(kept, BGR[::-1].transpose(1, 2, 0))
 
 

@@ -10,10 +10,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs import torchvision
-from src import workdir as workdirs
 from src.classifier import load
 from src.convert import bring_in
 from src.errors import UserError
+from src.runs.provenance import read_provenance
 from src.weights import files
 from tests.support import miniature, others
 
@@ -69,7 +69,7 @@ def test_torchvisions_network(kind: str, tmp_path: Path) -> None:
     expected = torchvisions(TENSORS, IMAGES)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
-    assert workdirs.read_provenance(tmp_path / "run")["kind"] == "torchvision's AlexNet"
+    assert read_provenance(tmp_path / "run")["kind"] == "torchvision's AlexNet"
 
 
 def same(weights: files.Weights) -> None:

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from src import settings
-from src import workdir as workdirs
 from src.classifier import load
 from src.distributed.mesh import replicate, to_devices
 from src.errors import UserError
+from src.runs.provenance import read_origin
 from src.step import create_state, make_train_step
 from tests.support import miniature, tiny
 from tests.support.runs import trained, untrained
@@ -79,7 +79,7 @@ def test_other_classes_get_a_last_layer_of_their_own(
         jax.tree.map(np.testing.assert_array_equal, after[layer], before[layer])
     assert after["fc8"]["kernel"].shape == (2, tiny.UNITS["fc7"], 2)
     origin = {"dataset": "digits", "weights_from": None, "origin": None}
-    assert workdirs.read_origin(root / "classes") == origin
+    assert read_origin(root / "classes") == origin
 
 
 def test_a_run_goes_on_with_its_own_weights_when_the_first_ones_are_gone(
@@ -98,7 +98,7 @@ def test_a_run_goes_on_with_its_own_weights_when_the_first_ones_are_gone(
     config.duration = "2 steps"
     run(config, workdir)
     assert json.loads((workdir / "result.json").read_text())["step"] == 2
-    assert workdirs.read_origin(workdir) is not None
+    assert read_origin(workdir) is not None
 
 
 def test_a_run_knows_where_its_weights_come_from_in_the_end(
@@ -111,8 +111,8 @@ def test_a_run_knows_where_its_weights_come_from_in_the_end(
     second = untrained(recipe(root, **changes), tmp_path / "second")
     third = untrained(recipe(root, init_from=str(second)), tmp_path / "third")
     origin = {"dataset": "digits", "weights_from": provenance, "origin": None}
-    assert workdirs.read_origin(first) is None
-    assert workdirs.read_origin(third) == {
+    assert read_origin(first) is None
+    assert read_origin(third) == {
         "dataset": three_classes,
         "weights_from": None,
         "origin": origin,
@@ -122,7 +122,7 @@ def test_a_run_knows_where_its_weights_come_from_in_the_end(
 def test_a_start_that_failed_leaves_no_origin(root: Path, before: dict, tmp_path: Path) -> None:
     workdir = untrained(recipe(root, init_from=str(root / "before")), tmp_path / "run")
     shutil.rmtree(workdir / "checkpoints")
-    assert workdirs.read_origin(untrained(recipe(root), workdir)) is None
+    assert read_origin(untrained(recipe(root), workdir)) is None
 
 
 def test_another_network_is_refused(root: Path, before: dict) -> None:

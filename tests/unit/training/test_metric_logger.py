@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from src.bar import Bar
 from src.errors import DivergedError
-from src.metrics import RunLog, read_lines
+from src.metrics import RunLog
+from src.runs.metrics_file import read_metrics
 from tests.support import tiny
 
 
@@ -154,6 +155,6 @@ def test_a_loss_that_falls_is_not_pointed_out(
 
 
 def test_metrics_that_are_being_written_are_read_up_to_there(tmp_path: Path) -> None:
-    assert read_lines(tmp_path) == []
+    assert read_metrics(tmp_path) == []
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
-    assert read_lines(tmp_path) == [{"step": 1}, {"step": 2}]
+    assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]

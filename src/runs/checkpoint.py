@@ -57,7 +57,7 @@ class _KeepStep:
         return [checkpoint.step == self.step for checkpoint in checkpoints]
 
 
-class Checkpoints:
+class Checkpointer:
     """The checkpoints of one run, in a folder; a context manager that waits for pending writes."""
 
     def __init__(self, directory: Path, read_only: bool = False):
@@ -200,16 +200,16 @@ def _first_line(error: Exception) -> str:
 
 
 @jax.jit
-def fingerprint(tree: Any) -> jax.Array:
+def checksum(tree: Any) -> jax.Array:
     """The sum of all bits as numbers modulo 2³²: the same in any order, so on any mesh."""
     leaves = [lax.bitcast_convert_type(leaf, jnp.uint32) for leaf in jax.tree.leaves(tree)]
     return sum((leaf.sum(dtype=jnp.uint32) for leaf in leaves), jnp.uint32(0))
 
 
 def _fingerprints(state: TrainState) -> dict[str, int]:
-    return {name: int(fingerprint(getattr(state, name))) for name in ("params", "velocity")}
+    return {name: int(checksum(getattr(state, name))) for name in ("params", "velocity")}
 
 
 def _check(name: str, tree: Any, fingerprints: dict[str, int]) -> None:
-    if int(fingerprint(tree)) != fingerprints[name]:
+    if int(checksum(tree)) != fingerprints[name]:
         raise _DamagedError(f"its {name} are not the numbers that were saved")

@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGES = ("jax", "jaxlib", "flax", "torch", "tensorflow-cpu", "tensorflow", "numpy", "simplejpeg")
 
 
-def describe() -> dict[str, str]:
+def describe_system() -> dict[str, str]:
     """The date, the processor and the versions."""
     versions = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
