@@ -17,10 +17,10 @@ import numpy as np
 
 from benchmarks import worker
 from configs import alexnet
-from src.classifier import load
 from src.data.image_files import find_images
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
+from src.inference.classifier import load
 from src.train import train
 
 

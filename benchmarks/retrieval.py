@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks import worker
-from src.retrieval import CHUNK_BYTES, Nearest
+from src.inference.nearest import CHUNK_BYTES, NearestNeighbors
 
 
 def main() -> dict[str, Any]:
@@ -31,8 +31,10 @@ def main() -> dict[str, Any]:
     random = np.random.default_rng(0)
     queries = random.random((flags.queries, flags.units), np.float32)
     rows = min(flags.vectors, CHUNK_BYTES // (4 * flags.units))
-    found = Nearest(queries, flags.k)
-    Nearest(queries, flags.k).add(random.random((rows, flags.units), np.float32))  # compiles
+    found = NearestNeighbors(queries, flags.k)
+    NearestNeighbors(queries, flags.k).add(
+        random.random((rows, flags.units), np.float32)
+    )  # compiles
     seconds = 0.0
     with tqdm(total=flags.vectors, unit=" vectors", mininterval=1) as bar:
         for start in range(0, flags.vectors, rows):

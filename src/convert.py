@@ -22,13 +22,13 @@ from ml_collections import ConfigDict, config_flags
 from safetensors.numpy import save
 
 from src import settings
-from src.classifier import load
 from src.cli import define_checkpoint, new_flags, run
 from src.data.sources import find_source
 from src.data.statistics import Statistics
 from src.distributed.mesh import make_mesh
 from src.errors import UserError
 from src.filesystem import atomic_write, check_writable
+from src.inference.classifier import load
 from src.models.architecture import Architecture
 from src.runs.checkpoint import Checkpointer, Progress
 from src.runs.preprocessing import Preprocessing

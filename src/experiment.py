@@ -30,8 +30,8 @@ from src.distributed.mesh import make_mesh
 from src.distributed.preemption import exit_on_signal
 from src.distributed.process_group import ProcessGroup
 from src.errors import DivergedError, UserError
-from src.evaluate import average
 from src.filesystem import atomic_write
+from src.inference.ensemble import evaluate_ensemble
 from src.runs.config import forbidden_changes
 from src.runs.results import read_result
 from src.runs.workdir import check_workdir
@@ -178,7 +178,9 @@ def _averages(
     for name, of_variant in folders.items():
         bar.begin(f"average of {name}", bar.n)
         if finished := group.first_then_others(functools.partial(_finished, of_variant)):
-            averages[name] = average(finished, before_batch=group.report_progress)["top1_error"]
+            averages[name] = evaluate_ensemble(finished, before_batch=group.report_progress)[
+                "top1_error"
+            ]
     return averages
 
 

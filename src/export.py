@@ -22,10 +22,10 @@ import numpy as np
 from absl import flags
 
 from src import card
-from src.classifier import Classifier, load
 from src.cli import define_checkpoint, define_views, new_flags, run
 from src.errors import UserError
-from src.inference import make_portable
+from src.inference.classifier import Classifier, load
+from src.inference.forward import make_portable
 from src.models.factory import parameter_counts
 from src.runs.provenance import read_origin, read_provenance
 from src.runs.results import result_at

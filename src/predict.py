@@ -9,19 +9,19 @@ Several runs are an ensemble, whose probabilities are averaged.
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from src.classifier import MOST_AT_ONCE, Classifier, OfFile, load
 from src.cli import define_checkpoint, define_views, define_workdirs, new_flags, run_on_arguments
 from src.data.image_files import find_images, printable
-from src.data.images import Original
 from src.errors import UserError
 from src.filesystem import atomic_write, check_writable
+from src.inference.classifier import MAX_BATCH, FileResult, load
+from src.inference.ensemble import predict_ensemble
 
 FLAGS = new_flags()
 WORKDIR = define_workdirs(FLAGS, "The run whose network is asked; or several.")
@@ -57,12 +57,13 @@ def main(arguments: Sequence[str]) -> int:
         if len(WORKDIR.value) > 1:
             raise UserError(f"--workdir={','.join(WORKDIR.value)}: features are of one network")
     images = find_images(arguments, FILES_FROM.value)
-    members = [load(workdir, checkpoint=CHECKPOINT.value) for workdir in WORKDIR.value]
+    members = {workdir: load(workdir, checkpoint=CHECKPOINT.value) for workdir in WORKDIR.value}
+    first = members[WORKDIR.value[0]]
     originals = [image.original for image in images]
     if SAVE_FEATURES.value is not None:
-        of_files = members[0].file_features(originals, LAYER.value)
+        of_files = first.file_features(originals, LAYER.value)
     else:
-        of_files = ensemble(members, originals, VIEWS.value)
+        of_files = predict_ensemble(members, originals, VIEWS.value)
 
     names, outputs = [], []
     for image, of_file in zip(images, _with_progress(of_files, len(images)), strict=True):
@@ -73,30 +74,10 @@ def main(arguments: Sequence[str]) -> int:
         if SAVE_FEATURES.value is not None:
             outputs.append(of_file.output)
         else:
-            show(image.name, of_file.output, members[0].class_names)
+            show(image.name, of_file.output, first.class_names)
     if SAVE_FEATURES.value is not None and outputs:
         save(Path(SAVE_FEATURES.value), names, np.stack(outputs))
     return 0 if len(names) == len(images) else 1
-
-
-def ensemble(
-    members: Sequence[Classifier], originals: Sequence[Original], views: int | None
-) -> Iterator[OfFile]:
-    """The mean of the members' probabilities (classes,) of one file after the other.
-
-    Raises:
-      UserError: the members have different classes.
-    """
-    for workdir, member in zip(WORKDIR.value, members, strict=True):
-        if member.class_names != members[0].class_names:
-            raise UserError(f"--workdir: {workdir} has other classes than {WORKDIR.value[0]}")
-    for of_members in zip(*(m.predict_files(originals, views) for m in members), strict=True):
-        first = of_members[0]
-        if first.output is None:
-            yield first
-        else:
-            mean = np.mean([of_member.output for of_member in of_members], axis=0)
-            yield first._replace(output=mean)
 
 
 def show(name: str, probabilities: np.ndarray, class_names: Sequence[str]) -> None:
@@ -120,10 +101,10 @@ def save(path: Path, names: Sequence[str], features: np.ndarray) -> None:
     print(f"{LAYER.value} of {len(names)} images, {features.shape}, is in {path}")
 
 
-def _with_progress(of_files: Iterable[OfFile], count: int) -> Iterable[OfFile]:
+def _with_progress(of_files: Iterable[FileResult], count: int) -> Iterable[FileResult]:
     # What is printed to a terminal is progress enough.
     is_seen = sys.stdout.isatty() and SAVE_FEATURES.value is None
-    is_short = count <= MOST_AT_ONCE
+    is_short = count <= MAX_BATCH
     return tqdm(of_files, "predict", count, unit=" images", disable=is_seen or is_short)
 
 

@@ -20,14 +20,14 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from src.classifier import Classifier, load
 from src.cli import define_checkpoint, new_flags, run_on_arguments
 from src.data.image_files import find_images, printable
 from src.data.images import Original, decode
 from src.data.preparation import prepare_dataset
 from src.errors import UserError
 from src.filesystem import build_once
-from src.retrieval import nearest
+from src.inference.classifier import Classifier, load
+from src.inference.nearest import find_nearest
 from src.runs.checkpoint import checksum
 from src.runs.workdir import check_data
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
             features.append(of_file.output)
     if readable:
         count = min(NEAREST.value, len(index.entries))
-        found = nearest(np.stack(features), index.features, count)
+        found = find_nearest(np.stack(features), index.features, count)
         for query_name, distances, places in zip(readable, *found, strict=True):
             show(query_name, distances, [index.entries[place] for place in places])
     return 0 if len(readable) == len(queries) else 1

@@ -19,8 +19,8 @@ from src.data.preparation import prepare_dataset
 from src.distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from src.distributed.preemption import EXIT_PREEMPTED, Preemption
 from src.distributed.process_group import ProcessGroup
-from src.evaluate import Member, describe, evaluate
-from src.inference import make_classify
+from src.inference.evaluation import Member, describe_result, evaluate
+from src.inference.forward import make_classify
 from src.initial import initial_state
 from src.metrics import RunLog
 from src.runs.checkpoint import Checkpointer, Progress
@@ -58,7 +58,9 @@ def train(config: ConfigDict, workdir: Path, group: ProcessGroup, bar: Bar | Non
         )
         say = Bar.write if group.is_main_process else _say_nothing
         if result := read_result(workdir):
-            say(f"{workdir} is finished after {result['epochs']:g} epochs: {describe(result)}")
+            say(
+                f"{workdir} is finished after {result['epochs']:g} epochs: {describe_result(result)}"
+            )
             return 0
         return _train(config, workdir, group, bar, mesh, data, say)
 
@@ -185,7 +187,7 @@ def _train(
     }
     if group.is_main_process:
         write_result(workdir, result)
-    say(f"finished in {result['seconds']:.0f} s: {describe(result)}; see {workdir}")
+    say(f"finished in {result['seconds']:.0f} s: {describe_result(result)}; see {workdir}")
     return 0
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from src.inference.nearest import NearestNeighbors
 from src.report.pictures import photo
 from src.report.run import RANDOM, Run
-from src.retrieval import Nearest
 
 QUERIES, NEAREST = 6, 6
 
@@ -24,8 +24,8 @@ def show(run: Run, among: int) -> dict[str, Any]:
         index = np.sort(np.random.default_rng(RANDOM).choice(total, among, replace=False))
     queries = run.draw(run.data.eval_split, QUERIES)
     nearest = min(NEAREST, len(index))
-    by_features = Nearest(run.classifier.features(queries.pixels, layer), nearest)
-    by_pixels = Nearest(queries.pixels, nearest)
+    by_features = NearestNeighbors(run.classifier.features(queries.pixels, layer), nearest)
+    by_pixels = NearestNeighbors(queries.pixels, nearest)
     for batch in run.batches(run.data.train_split, index, "nearest neighbours"):
         by_features.add(run.classifier.features(batch.pixels, layer))
         by_pixels.add(batch.pixels)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data import images
 from src.data.dataset import PreparedDataset
 from src.data.preparation import prepare_dataset
+from src.inference.classifier import MAX_BATCH, Classifier, load
 from src.models.architecture import Architecture
 from src.runs.workdir import check_data
 
@@ -72,8 +72,8 @@ class Run:
             ThreadPoolExecutor() as pool,
             tqdm(total=len(indices), desc=doing, unit=" images", mininterval=1) as bar,
         ):
-            for start in range(0, len(indices), MOST_AT_ONCE):
-                some = indices[start : start + MOST_AT_ONCE]
+            for start in range(0, len(indices), MAX_BATCH):
+                some = indices[start : start + MAX_BATCH]
                 encoded, labels = records.read(some)
                 yield Examples(some, np.stack(list(pool.map(images.decode, encoded))), labels)
                 bar.update(len(some))

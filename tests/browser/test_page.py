@@ -14,8 +14,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import cifar
-from src.classifier import load
 from src.errors import UserError
+from src.inference.classifier import load
 from src.report import __main__ as command
 from src.report import facts, page, svg
 from src.report.run import Run

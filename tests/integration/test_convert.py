@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 from safetensors.numpy import load_file
 
 from configs import bvlc_alexnet, small
-from src.classifier import Classifier, load
 from src.convert import read_names, write_out
 from src.data.preparation import prepare_dataset
 from src.errors import UserError
+from src.inference.classifier import Classifier, load
 from src.models import cifar
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS

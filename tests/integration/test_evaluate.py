@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import src.evaluate
 from src.data.loader import Batch
-from src.evaluate import Member, average, describe, evaluate
+from src.inference import evaluation
+from src.inference.ensemble import evaluate_ensemble
+from src.inference.evaluation import Member, describe_result, evaluate
 from src.runs.config import read_config
 from src.runs.results import EVALUATIONS, result_at, write_evaluation
 from tests.support import miniature, tiny
@@ -29,7 +30,7 @@ def slowly(params: None, images: jax.Array, statistics: None) -> jax.Array:
 def test_batches_do_not_pile_up_before_a_slow_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many that wait, each takes one of the few threads that the CPU's devices share."""
     started: list[dict[str, jax.Array]] = []
-    make = src.evaluate._adder
+    make = evaluation._adder
 
     def watched(classify: tuple) -> Callable[..., Any]:
         add = make(classify)
@@ -49,7 +50,7 @@ def test_batches_do_not_pile_up_before_a_slow_device(monkeypatch: pytest.MonkeyP
                 "mask": np.ones(GLOBAL_BATCH, np.float32),
             }
 
-    monkeypatch.setattr(src.evaluate, "_adder", watched)
+    monkeypatch.setattr(evaluation, "_adder", watched)
     result = evaluate([Member(slowly, None, None, batches)], miniature.mesh(1, 1), GLOBAL_BATCH)
     assert result is not None
     assert result["examples"] == BATCHES * GLOBAL_BATCH
@@ -68,12 +69,12 @@ def test_what_the_command_finds_is_kept_beside_the_run(workdir: Path, cache: Pat
     kept = result_at(workdir, 0, 10)
     assert kept is not None
     assert (kept["step"], kept["views"], kept["split"], kept["examples"]) == (0, 10, "test", 360)
-    assert done.stdout == f"test: {describe(kept)}\n"
+    assert done.stdout == f"test: {describe_result(kept)}\n"
 
 
 def test_it_is_told_before_each_batch_that_an_average_goes_on(workdir: Path) -> None:
     told: list[None] = []
-    average([workdir], before_batch=lambda: told.append(None))
+    evaluate_ensemble([workdir], before_batch=lambda: told.append(None))
     assert len(told) == -(-360 // read_config(workdir).batch_size)
 
 

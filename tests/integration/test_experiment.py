@@ -17,8 +17,8 @@ from src.distributed.environment import process_info
 from src.distributed.preemption import EXIT_PREEMPTED
 from src.distributed.process_group import ProcessGroup
 from src.errors import UserError
-from src.evaluate import average
 from src.experiment import experiment
+from src.inference.ensemble import evaluate_ensemble
 from src.runs.config import differences
 from src.settings import check_experiment
 from tests.support import commands, tiny
@@ -107,7 +107,7 @@ def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
             assert run["curves"]["evaluation"]
         if of_variant["average"] is not None:
             members = [tmp_path / variant / f"seed{seed}" for seed in of_variant["runs"]]
-            assert of_variant["average"] == average(members)["top1_error"]
+            assert of_variant["average"] == evaluate_ensemble(members)["top1_error"]
     told = (tmp_path / "table.md").read_text()
     assert told in ended.stdout
     assert "Claimed: " in told
@@ -212,7 +212,7 @@ def test_networks_are_averaged_by_all_processes_but_for_those_that_diverged(
     assert ["diverged" in run for run in of_tanh["runs"].values()] == [True, True]
     assert of_tanh["average"] is None
     members = [tmp_path / "relu" / f"seed{seed}" for seed in of_relu["runs"]]
-    assert of_relu["average"] == pytest.approx(average(members)["top1_error"])
+    assert of_relu["average"] == pytest.approx(evaluate_ensemble(members)["top1_error"])
 
 
 def test_a_run_that_diverges_is_told_of_and_not_trained_again(

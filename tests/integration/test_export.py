@@ -21,9 +21,9 @@ from PIL import Image
 
 from configs import cifar
 from src import card, settings
-from src.classifier import Classifier, load
 from src.errors import UserError
 from src.export import export
+from src.inference.classifier import Classifier, load
 from src.models.factory import parameter_counts
 from src.models.presets import PAPER
 from src.weights import layout

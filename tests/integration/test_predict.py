@@ -12,14 +12,14 @@ import pytest
 from absl import flags
 from PIL import Image
 
-import src.classifier
 from src import predict
-from src.classifier import MOST_AT_ONCE, Classifier, load
 from src.data.dataset import PreparedDataset
 from src.data.loader import eval_batches
 from src.data.preparation import prepare_dataset
 from src.data.sources import find_source
 from src.errors import UserError
+from src.inference import classifier as classifier_module
+from src.inference.classifier import MAX_BATCH, Classifier, load
 from tests.support import tiny
 from tests.support.commands import ROOT, environment, run
 from tests.support.runs import trained
@@ -186,9 +186,9 @@ def test_files_are_read_ahead_but_not_without_end(
 def test_batches_are_as_small_as_memory_demands(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shards = classifier.at_once // MOST_AT_ONCE
-    assert classifier.at_once == MOST_AT_ONCE * shards
-    monkeypatch.setattr(src.classifier, "_bytes_per_image", lambda *_: 1 << 50)
+    shards = classifier.at_once // MAX_BATCH
+    assert classifier.at_once == MAX_BATCH * shards
+    monkeypatch.setattr(classifier_module, "_bytes_per_image", lambda *_: 1 << 50)
     del classifier.at_once
     assert classifier.at_once == shards
     del classifier.at_once

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 import pytest
 
-from src.classifier import load
 from src.distributed.preemption import EXIT_PREEMPTED
 from src.errors import UserError
+from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer
 from src.step import abstract_state
 from tests.support import miniature, tiny

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from src import retrieve
-from src.classifier import Classifier, load
 from src.data.preparation import prepare_dataset
 from src.data.sources import find_source
 from src.errors import UserError
+from src.inference.classifier import Classifier, load
 from tests.support import miniature, tiny
 from tests.support.commands import run
 from tests.support.runs import untrained

@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 
 from configs import cifar, small
 from src.distributed.mesh import replicate, to_devices
-from src.evaluate import Member, evaluate
-from src.inference import make_classify
+from src.inference.evaluation import Member, evaluate
+from src.inference.forward import make_classify
 from src.models.presets import CHM145, PAPER, TORCHVISION
 from src.runs.checkpoint import checksum
 from src.runs.system_info import describe_system

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from src.classifier import load
 from src.data.preparation import prepare_dataset
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
+from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer, Progress
 from src.runs.workdir import check_workdir, lock_workdir
 from src.step import create_state

@@ -8,9 +8,9 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from configs import bvlc_alexnet, caffenet
-from src.classifier import load
 from src.convert import bring_in
 from src.errors import UserError
+from src.inference.classifier import load
 from src.runs.preprocessing import read_preprocessing
 from src.weights import files
 from src.weights.layout import Layers

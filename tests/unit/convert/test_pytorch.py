@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs import torchvision
-from src.classifier import load
 from src.convert import bring_in
 from src.errors import UserError
+from src.inference.classifier import load
 from src.runs.provenance import read_provenance
 from src.weights import files
 from tests.support import miniature, others

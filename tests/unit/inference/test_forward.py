@@ -10,7 +10,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from src.distributed.mesh import replicate, to_devices
-from src.inference import make_classify, make_features
+from src.inference.forward import make_classify, make_features
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS

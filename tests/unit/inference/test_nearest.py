@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from src import retrieval
+from src.inference import nearest
+from src.inference.nearest import NearestNeighbors, find_nearest
 
 RANDOM = np.random.default_rng(0)
 
@@ -21,8 +22,8 @@ def by_numpy(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray
 def test_neighbours_are_those_of_numpy_whatever_the_chunks(rows, monkeypatch):
     index = RANDOM.normal(size=(300, 12)).astype(np.float32)
     queries = np.concatenate([index[[17, 299]], RANDOM.normal(size=(5, 12)).astype(np.float32)])
-    monkeypatch.setattr(retrieval, "CHUNK_BYTES", rows * 4 * 12)
-    distances, indices = retrieval.nearest(queries, index, 9)
+    monkeypatch.setattr(nearest, "CHUNK_BYTES", rows * 4 * 12)
+    distances, indices = find_nearest(queries, index, 9)
     expected_distances, expected = by_numpy(queries, index, 9)
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-5, atol=1e-7)
@@ -33,7 +34,7 @@ def test_distances_of_images_are_exact_however_bright_they_are():
     index = RANDOM.integers(240, 256, (50, 8, 8, 3), dtype=np.uint8)
     queries = index[:3].copy()
     queries[:, 0, 0, 0] ^= 1  # nearly a copy: one apart
-    found = retrieval.Nearest(queries, 4)
+    found = NearestNeighbors(queries, 4)
     for start in range(0, 50, 20):
         found.add(index[start : start + 20])
     flat = [x.reshape(len(x), -1) for x in (queries, index)]
@@ -46,14 +47,14 @@ def test_distances_of_images_are_exact_however_bright_they_are():
 def test_neighbours_are_exact_however_far_away_they_are():
     index = (10 + 0.01 * RANDOM.normal(size=(2000, 512))).astype(np.float32)
     queries = (10 + 0.01 * RANDOM.normal(size=(5, 512))).astype(np.float32)
-    distances, indices = retrieval.nearest(queries, index, 6)
+    distances, indices = find_nearest(queries, index, 6)
     expected_distances, expected = by_numpy(queries, index, 6)
     np.testing.assert_array_equal(indices, expected)
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-4)
 
 
 def test_more_neighbours_than_vectors_are_none():
-    found = retrieval.Nearest(np.zeros((1, 2)), 3)
+    found = NearestNeighbors(np.zeros((1, 2)), 3)
     found.add(np.array([[3.0, 4.0]]))
     assert found.indices.tolist() == [[0, -1, -1]]
     assert found.distances.tolist() == [[5, math.inf, math.inf]]

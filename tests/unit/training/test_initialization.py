@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from src import settings
-from src.classifier import load
 from src.distributed.mesh import replicate, to_devices
 from src.errors import UserError
+from src.inference.classifier import load
 from src.runs.provenance import read_origin
 from src.step import create_state, make_train_step
 from tests.support import miniature, tiny

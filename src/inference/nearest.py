@@ -10,7 +10,7 @@ from tqdm import tqdm
 CHUNK_BYTES = 8 << 20  # of the index, on the device at a time: what caches hold
 
 
-class Nearest:
+class NearestNeighbors:
     """The k nearest of all vectors seen so far, by Euclidean distance.
 
     Memory is that of the queries and of one chunk, however many vectors are added.
@@ -43,7 +43,7 @@ class Nearest:
         self._seen += count
 
 
-def nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def find_nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest vectors of an index that may be larger than memory, with a progress bar.
 
     Args:
@@ -53,7 +53,7 @@ def nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray,
     Returns:
       The distances, float32 (Q, k), ascending, and the indices, int64 (Q, k).
     """
-    found = Nearest(queries, k)
+    found = NearestNeighbors(queries, k)
     rows = max(1, CHUNK_BYTES // (4 * int(np.prod(index.shape[1:]))))
     with tqdm(total=len(index), desc="search", unit=" vectors", mininterval=1) as bar:
         for start in range(0, len(index), rows):

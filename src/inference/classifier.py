@@ -16,14 +16,14 @@ from ml_collections import ConfigDict
 from src.data import images as images_
 from src.distributed.mesh import DATA_AXIS, make_mesh, replicate, to_devices
 from src.errors import UserError
-from src.inference import Forward, make_classify, make_features
+from src.inference.forward import Forward, make_classify, make_features
 from src.models.architecture import Architecture
 from src.runs.checkpoint import Checkpointer
 from src.runs.config import read_config
 from src.runs.preprocessing import Preprocessing, read_preprocessing
 from src.step import abstract_state
 
-MOST_AT_ONCE = 64  # images a batch, for each shard of the data
+MAX_BATCH = 64  # images a batch, for each shard of the data
 
 
 def load(
@@ -49,7 +49,7 @@ def load(
     return Classifier(config, preprocessing, params, mesh, step)
 
 
-class OfFile(NamedTuple):
+class FileResult(NamedTuple):
     """What a network makes of a file."""
 
     file: images_.Original
@@ -101,7 +101,7 @@ class Classifier:
 
     def predict_files(
         self, files: Iterable[images_.Original], views: int | None = None
-    ) -> Iterator[OfFile]:
+    ) -> Iterator[FileResult]:
         """The probabilities (classes,) of one image file after the other, in their order.
 
         While a batch is computed, the next is read. A file that can't be read has an `error` and
@@ -129,7 +129,7 @@ class Classifier:
 
     def file_features(
         self, files: Iterable[images_.Original], layer: str = "fc7"
-    ) -> Iterator[OfFile]:
+    ) -> Iterator[FileResult]:
         """What a layer makes of one image file after the other, as `predict_files` does it.
 
         Raises:
@@ -157,7 +157,7 @@ class Classifier:
         )
         architecture = Architecture.from_fields(self.config.model.to_dict())
         fit = max(1, free // 2 // _bytes_per_image(architecture, self.config.data.size))
-        return shards * min(MOST_AT_ONCE, 1 << (fit.bit_length() - 1))
+        return shards * min(MAX_BATCH, 1 << (fit.bit_length() - 1))
 
     def _of_images(self, forward: Forward, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images)
@@ -172,7 +172,9 @@ class Classifier:
             outputs.append(np.asarray(self._start(forward, batch, rows)))
         return np.concatenate(outputs)[: len(images)]
 
-    def _of_files(self, forward: Forward, files: Iterable[images_.Original]) -> Iterator[OfFile]:
+    def _of_files(
+        self, forward: Forward, files: Iterable[images_.Original]
+    ) -> Iterator[FileResult]:
         remaining = iter(files)
         with ThreadPoolExecutor() as pool:
 
@@ -216,15 +218,15 @@ class Classifier:
 Reading = list[tuple[images_.Original, Future[np.ndarray]]]
 
 
-def _finish(reading: Reading, output: jax.Array | None) -> Iterator[OfFile]:
+def _finish(reading: Reading, output: jax.Array | None) -> Iterator[FileResult]:
     outputs = iter([] if output is None else np.asarray(output))
     for file, future in reading:
         if error := future.exception():
             if not isinstance(error, images_.UnreadableImage):
                 raise error
-            yield OfFile(file, None, str(error))
+            yield FileResult(file, None, str(error))
         else:
-            yield OfFile(file, next(outputs))
+            yield FileResult(file, next(outputs))
 
 
 def _bytes_per_image(architecture: Architecture, size: int) -> int:
