@@ -40,10 +40,10 @@ from src.data.preparation import prepare_dataset
 from src.distributed.environment import process_info
 from src.distributed.mesh import make_mesh
 from src.distributed.process_group import ProcessGroup
-from src.runs.checkpoint import Checkpointer, Progress
-from src.schedules import make_schedule
-from src.step import TrainState, create_state
-from src.train import train
+from src.runs.checkpoint import Checkpointer
+from src.training.loop import train
+from src.training.schedule import make_schedule
+from src.training.state import Progress, TrainState, create_state
 
 IMAGENET = {"train": 1_281_167, "validation": 50_000}
 CLASSES = 1000

@@ -20,8 +20,9 @@ from configs import small
 from src.data.loader import train_batches
 from src.data.preparation import prepare_dataset
 from src.distributed.mesh import local_rows, make_mesh, replicate, to_devices
-from src.schedules import Cosine
-from src.step import create_state, make_train_step
+from src.training.schedule import Cosine
+from src.training.state import create_state
+from src.training.step import make_train_step
 
 
 def main() -> dict[str, Any]:

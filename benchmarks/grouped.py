@@ -21,7 +21,7 @@ from src.data import augment
 from src.models import layers
 from src.models.alexnet import AlexNet
 from src.models.presets import PAPER
-from src.optimizer import momentum
+from src.training.optimizer import momentum
 
 
 class GroupedConv(layers.Conv):

@@ -21,7 +21,7 @@ from src.data.image_files import find_images
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
 from src.inference.classifier import load
-from src.train import train
+from src.training.loop import train
 
 
 def main() -> dict[str, Any]:

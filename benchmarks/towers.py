@@ -15,7 +15,8 @@ from benchmarks import training, worker
 from configs import alexnet
 from src.data.statistics import Statistics
 from src.distributed.mesh import make_mesh, replicate, to_devices
-from src.step import create_state, make_train_step
+from src.training.state import create_state
+from src.training.step import make_train_step
 
 
 def main() -> dict[str, Any]:

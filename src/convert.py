@@ -21,7 +21,6 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from safetensors.numpy import save
 
-from src import settings
 from src.cli import define_checkpoint, new_flags, run
 from src.data.sources import find_source
 from src.data.statistics import Statistics
@@ -30,11 +29,12 @@ from src.errors import UserError
 from src.filesystem import atomic_write, check_writable
 from src.inference.classifier import load
 from src.models.architecture import Architecture
-from src.runs.checkpoint import Checkpointer, Progress
+from src.runs.checkpoint import Checkpointer
 from src.runs.preprocessing import Preprocessing
 from src.runs.provenance import write_imported
 from src.runs.workdir import check_workdir
-from src.step import TrainState, abstract_state
+from src.training.state import Progress, TrainState, abstract_state
+from src.training.validation import validate_config
 from src.weights import files, networks
 from src.weights.layout import to_groups, to_towers
 
@@ -162,7 +162,7 @@ def main() -> None:
     if CONFIG.value is None or WEIGHTS.value is None:
         raise UserError("--weights and --config: give both, or --to")
     config = CONFIG.value
-    settings.check(config)
+    validate_config(config)
     class_names = read_names(Path(CLASS_NAMES.value)) if CLASS_NAMES.value else _names_of(config)
     mean = Path(MEAN.value) if MEAN.value else None
     bring_in(config, Path(WEIGHTS.value), workdir, class_names, mean)

@@ -21,7 +21,6 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from src import conclusion, joining, outcome, settings
-from src.bar import Bar
 from src.cli import new_flags, run
 from src.data.dataset import PreparedDataset
 from src.data.preparation import prepare_dataset
@@ -35,7 +34,8 @@ from src.inference.ensemble import evaluate_ensemble
 from src.runs.config import forbidden_changes
 from src.runs.results import read_result
 from src.runs.workdir import check_workdir
-from src.train import steps, train
+from src.training.loop import steps, train
+from src.training.progress import ProgressBar
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -102,7 +102,7 @@ def experiment(
             functools.partial(prepare_dataset, **config.variants[name].data)
         )
     begins, total = _begins(config, candidates, data)
-    with Bar(total, shown=group.is_main_process) as bar:
+    with ProgressBar(total, shown=group.is_main_process) as bar:
         for number, candidate in enumerate(candidates):
             if status := _train(candidate, group, bar, number, begins):
                 return status
@@ -145,7 +145,9 @@ def _begins(
     return begins, total
 
 
-def _train(of: Run, group: ProcessGroup, bar: Bar, number: int, begins: Sequence[int]) -> int:
+def _train(
+    of: Run, group: ProcessGroup, bar: ProgressBar, number: int, begins: Sequence[int]
+) -> int:
     """As `train`, but tells of a run that diverges, and doesn't train it again the next time."""
     bar.begin(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
     memory = of.folder / outcome.DIVERGED
@@ -171,7 +173,7 @@ def _is_remembered(memory: Path, recipe: ConfigDict) -> bool:
 
 
 def _averages(
-    folders: Mapping[str, Sequence[Path]], group: ProcessGroup, bar: Bar
+    folders: Mapping[str, Sequence[Path]], group: ProcessGroup, bar: ProgressBar
 ) -> dict[str, float | None]:
     """By variant, the top-1 error of the average of the networks that have not diverged."""
     averages: dict[str, float | None] = dict.fromkeys(folders)

@@ -15,13 +15,13 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from src import settings
 from src.cli import new_flags, run
 from src.distributed.environment import process_info
 from src.distributed.preemption import exit_on_signal
 from src.distributed.process_group import ProcessGroup
 from src.errors import UserError
-from src.train import train
+from src.training.loop import train
+from src.training.validation import validate_config
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -36,7 +36,7 @@ def main() -> int:
     if "variants" in CONFIG.value:
         raise UserError("--config: an experiment, no recipe; python -m src.experiment runs it")
     exit_on_signal()
-    settings.check(CONFIG.value)
+    validate_config(CONFIG.value)
     with ProcessGroup(process_info(os.environ), **CONFIG.value.processes) as group:
         return train(CONFIG.value, Path(WORKDIR.value or default_workdir()), group)
 

@@ -5,9 +5,9 @@ python -m src.prepare --config=configs/alexnet.py[:DATASET] [--config.FIELD=VALU
 
 from ml_collections import config_flags
 
-from src import settings
 from src.cli import new_flags, run
 from src.data.preparation import prepare_dataset
+from src.training.validation import validate_config
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -16,7 +16,7 @@ CONFIG = config_flags.DEFINE_config_file(
 
 
 def main() -> None:
-    settings.check(CONFIG.value)
+    validate_config(CONFIG.value)
     data = prepare_dataset(**CONFIG.value.data)
     examples = ", ".join(f"{count} for {split}" for split, count in data.num_examples.items())
     print(f"{data.directory}: {len(data.class_names)} classes, {examples}")

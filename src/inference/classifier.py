@@ -21,7 +21,7 @@ from src.models.architecture import Architecture
 from src.runs.checkpoint import Checkpointer
 from src.runs.config import read_config
 from src.runs.preprocessing import Preprocessing, read_preprocessing
-from src.step import abstract_state
+from src.training.state import abstract_state
 
 MAX_BATCH = 64  # images a batch, for each shard of the data
 

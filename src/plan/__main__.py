@@ -12,7 +12,6 @@ import tensorflow_datasets as tfds
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from src import settings
 from src.cli import new_flags, run
 from src.data.sources import find_source
 from src.distributed.mesh import make_mesh
@@ -20,6 +19,7 @@ from src.errors import UserError
 from src.plan import compiler, gpu, report
 from src.plan.plan import compare, make_plan
 from src.plan.published import compare_with_published
+from src.training.validation import validate_config
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(
@@ -54,7 +54,7 @@ def main() -> None:
         return
     described = gpu.load(GPU.value, NETWORK.value)
     config = CONFIG.value
-    settings.check(config)
+    validate_config(config)
     fit_batch(config, compiler.gpus(described, TOPOLOGY.value))
     classes, examples = data_size(config)
     given = (config, classes, examples, described, TOPOLOGY.value)

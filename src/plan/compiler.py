@@ -16,7 +16,8 @@ from src.distributed.mesh import BATCH, make_mesh
 from src.errors import UserError
 from src.plan import hlo
 from src.plan.gpu import Gpu
-from src.step import Batch, TrainState, abstract_state, make_train_step
+from src.training.state import TrainState, abstract_state
+from src.training.step import Batch, make_train_step
 
 # What launch/run.sh sets on GPUs too.
 TRAINING_OPTIONS: dict[str, bool] = {"xla_gpu_enable_latency_hiding_scheduler": True}

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import nnx
 from ml_collections import ConfigDict
 
-from src.initial import OF_TRAINING
 from src.models import layers as model_layers
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
@@ -16,6 +15,7 @@ from src.models.cifar import PRESETS as CIFAR
 from src.models.factory import parameter_counts
 from src.models.presets import PRESETS
 from src.runs.config import differences
+from src.training.initialization import OF_TRAINING
 
 PUBLISHED = {f"AlexNet ({name})": preset for name, preset in PRESETS.items()}
 PUBLISHED |= {f"cuda-convnet's {name}": preset for name, preset in CIFAR.items()}

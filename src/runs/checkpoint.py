@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import math
 import re
 import shutil
 import sys
@@ -21,7 +20,7 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 from tqdm import tqdm
 
 from src.errors import UserError
-from src.step import TrainState
+from src.training.state import Progress, TrainState
 
 Restored = TypeVar("Restored")
 
@@ -29,18 +28,6 @@ Restored = TypeVar("Restored")
 logging.getLogger("absl").addFilter(lambda it: not re.search("read.only", it.getMessage()))
 
 KEPT_NEWEST = 2  # one to fall back on where the newest is damaged
-
-
-@dataclasses.dataclass
-class Progress:
-    """What a resumed run must know besides the state."""
-
-    schedule: dict[str, Any]
-    evaluated: int = 0  # the step of the last evaluation
-    best_error: float = math.inf  # the lowest top-1 error that an evaluation found
-    best_step: int = 0  # and where
-    seconds: float = 0.0  # of training so far
-    unlogged: list[dict[str, float]] = dataclasses.field(default_factory=list)  # steps' metrics
 
 
 class _DamagedError(Exception):

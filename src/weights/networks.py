@@ -10,9 +10,9 @@ from dataclasses import asdict
 from ml_collections import ConfigDict
 
 from src.errors import UserError
-from src.initial import OF_TRAINING
 from src.models.presets import BVLC, CAFFENET, TORCHVISION
 from src.runs.config import differences
+from src.training.initialization import OF_TRAINING
 
 RECIPES = {
     "configs/torchvision.py": TORCHVISION,

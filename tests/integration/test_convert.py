@@ -20,11 +20,11 @@ from src.inference.classifier import Classifier, load
 from src.models import cifar
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS
-from src.runs.checkpoint import Checkpointer, Progress
+from src.runs.checkpoint import Checkpointer
 from src.runs.preprocessing import Preprocessing
 from src.runs.provenance import write_imported
 from src.runs.workdir import check_data, check_workdir
-from src.step import create_state
+from src.training.state import Progress, create_state
 from src.weights import files
 from tests.support import miniature
 from tests.support.commands import ROOT, run

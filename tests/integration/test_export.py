@@ -20,12 +20,13 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from configs import cifar
-from src import card, settings
+from src import card
 from src.errors import UserError
 from src.export import export
 from src.inference.classifier import Classifier, load
 from src.models.factory import parameter_counts
 from src.models.presets import PAPER
+from src.training.validation import validate_config
 from src.weights import layout
 from tests.support import miniature, tiny
 from tests.support.commands import ROOT, run
@@ -62,7 +63,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workdir(request: pytest.FixtureRequest, root: Path) -> Path:
     config = request.param()
     config.data.root = str(root / "prepared")
-    settings.check(config)
+    validate_config(config)
     return untrained(config, root / request.param.__name__)
 
 

@@ -19,7 +19,7 @@ from src.distributed.preemption import EXIT_PREEMPTED
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer
-from src.step import abstract_state
+from src.training.state import abstract_state
 from tests.support import miniature, tiny
 from tests.support.commands import ROOT, run, start
 from tests.support.runs import arguments, assert_same_run, steps_done

@@ -23,7 +23,8 @@ from src.inference.forward import make_classify
 from src.models.presets import CHM145, PAPER, TORCHVISION
 from src.runs.checkpoint import checksum
 from src.runs.system_info import describe_system
-from src.step import create_state, make_train_step
+from src.training.state import create_state
+from src.training.step import make_train_step
 from tests.support import miniature
 
 FILE = Path(__file__).parents[1] / "data" / "golden.json"

@@ -12,10 +12,10 @@ from src.data.preparation import prepare_dataset
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
 from src.inference.classifier import load
-from src.runs.checkpoint import Checkpointer, Progress
+from src.runs.checkpoint import Checkpointer
 from src.runs.workdir import check_workdir, lock_workdir
-from src.step import create_state
-from src.train import train
+from src.training.loop import train
+from src.training.state import Progress, create_state
 from tests.support import miniature
 
 

@@ -14,7 +14,7 @@ from src.inference.forward import make_classify, make_features
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS
-from src.step import abstract_state
+from src.training.state import abstract_state
 from tests.support import miniature
 from tests.support.miniature import NUM_CLASSES
 

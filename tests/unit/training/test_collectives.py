@@ -13,7 +13,8 @@ from jax.sharding import NamedSharding
 from configs.alexnet import paper
 from src.data.statistics import Statistics
 from src.distributed.mesh import BATCH
-from src.step import abstract_state, make_train_step
+from src.training.state import abstract_state
+from src.training.step import make_train_step
 from tests.support import miniature
 
 BATCH_SIZE = 2

@@ -11,12 +11,13 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from src import settings
 from src.distributed.mesh import replicate, to_devices
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.provenance import read_origin
-from src.step import create_state, make_train_step
+from src.training.state import create_state
+from src.training.step import make_train_step
+from src.training.validation import validate_config
 from tests.support import miniature, tiny
 from tests.support.runs import trained, untrained
 
@@ -30,7 +31,7 @@ def recipe(root: Path, **changes: str) -> ConfigDict:
 
 
 def run(config: ConfigDict, workdir: Path) -> dict:
-    settings.check(config)
+    validate_config(config)
     return jax.tree.map(np.asarray, load(trained(config, workdir)).params)
 
 
@@ -142,7 +143,7 @@ def test_another_network_is_refused(root: Path, before: dict) -> None:
 )
 def test_patterns_that_make_no_sense(root: Path, frozen: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        settings.check(recipe(root, **{"optimizer.frozen": frozen}))
+        validate_config(recipe(root, **{"optimizer.frozen": frozen}))
 
 
 def test_the_backward_pass_ends_at_the_last_frozen_layer() -> None:

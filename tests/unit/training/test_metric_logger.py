@@ -10,19 +10,19 @@ import jax.numpy as jnp
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.bar import Bar
 from src.errors import DivergedError
-from src.metrics import RunLog
 from src.runs.metrics_file import read_metrics
+from src.training.metric_logger import MetricLogger
+from src.training.progress import ProgressBar
 from tests.support import tiny
 
 
-def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100, **more) -> RunLog:
+def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100, **more) -> MetricLogger:
     config = tiny.get_config()
     config.log_every = every
     if "bar" not in more:
-        more |= {"bar": Bar(total, shown=True), "writes": True}
-    return RunLog(workdir, config, start, start, total, Fraction(10), classes=10, **more)
+        more |= {"bar": ProgressBar(total, shown=True), "writes": True}
+    return MetricLogger(workdir, config, start, start, total, Fraction(10), classes=10, **more)
 
 
 def metrics(loss: float, grad_norm: float = 1.0) -> dict[str, jnp.ndarray]:
@@ -124,7 +124,7 @@ def test_a_loss_that_stays_at_chance_is_pointed_out_once(
 def test_of_several_processes_one_points_it_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with log_of(tmp_path, bar=Bar(100, shown=False), writes=False) as log:
+    with log_of(tmp_path, bar=ProgressBar(100, shown=False), writes=False) as log:
         for step in range(1, 101):
             log.step(step, 0.01, metrics(math.log(10)))
         log.catch_up()
@@ -135,7 +135,7 @@ def test_of_several_processes_one_points_it_out(
 def test_a_bar_counts_the_steps_before_an_interruption_on_top_of_those_of_other_runs(
     tmp_path: Path,
 ) -> None:
-    with Bar(200, shown=True) as bar:
+    with ProgressBar(200, shown=True) as bar:
         bar.begin("2/2 again", 100)
         with log_of(tmp_path, start=8, bar=bar, writes=True) as log:
             for step in range(9, 12):

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from src.optimizer import momentum
+from src.training.optimizer import momentum
 
 DECAY, WEIGHT_DECAY = 0.9, 0.0005
 RATES = [0.1, 0.1, 0.1, 0.01, 0.01, 0.01]  # which drops in the middle

@@ -7,7 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from src.errors import UserError
-from src.schedules import Plateau, in_steps, is_due, make_schedule
+from src.training.periods import is_due, parse_duration
+from src.training.schedule import Plateau, make_schedule
 
 EPOCH = Fraction(1437, 64)  # in steps
 
@@ -24,7 +25,7 @@ EPOCH = Fraction(1437, 64)  # in steps
     ],
 )
 def test_durations_are_exact(duration, steps):
-    assert in_steps("config.duration", duration, EPOCH) == steps
+    assert parse_duration("config.duration", duration, EPOCH) == steps
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_durations_are_exact(duration, steps):
 def test_what_is_no_duration_is_named_with_its_value(duration):
     message = f"config.duration: {duration!r} is no duration; write it like '90 epochs'"
     with pytest.raises(UserError, match=re.escape(message)):
-        in_steps("config.duration", duration, EPOCH)
+        parse_duration("config.duration", duration, EPOCH)
 
 
 @pytest.mark.parametrize("every", [EPOCH, EPOCH / 2, Fraction(7, 3), Fraction(5), Fraction(1)])

@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from src.distributed.mesh import replicate, to_devices
 from src.models.alexnet import AlexNet
 from src.models.factory import build_model
-from src.step import TrainState, abstract_state, create_state, make_train_step
+from src.training.state import TrainState, abstract_state, create_state
+from src.training.step import make_train_step
 from tests.support import miniature
 from tests.support.miniature import NUM_CLASSES
 

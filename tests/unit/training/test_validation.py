@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from src import settings
 from src.errors import UserError
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.presets import CHM145, PRESETS
+from src.training.validation import validate_config
 from tests.support import tiny
 
 SOURCES = [*Path(__file__).parents[3].glob("src/**/*.py")]
@@ -126,4 +126,4 @@ def test_values_without_a_meaning_are_refused(field: str, value: Any) -> None:
     config = tiny.get_config()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(UserError, match=rf"config\.{field}: .*{value}"):
-        settings.check(config)
+        validate_config(config)

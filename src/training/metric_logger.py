@@ -16,14 +16,14 @@ import numpy as np
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from src.bar import Bar
 from src.errors import DivergedError
 from src.filesystem import atomic_write
 from src.runs.metrics_file import complete_lines
-from src.step import Metrics
+from src.training.progress import ProgressBar
+from src.training.step import Metrics
 
 
-class RunLog:
+class MetricLogger:
     """Reads each step's metrics one step late, so that the device never waits for the host.
 
     Args:
@@ -49,7 +49,7 @@ class RunLog:
         total: int,
         steps_per_epoch: Fraction,
         classes: int,
-        bar: Bar,
+        bar: ProgressBar,
         writes: bool,
         unlogged: Sequence[dict[str, float]] = (),
     ):

@@ -12,7 +12,6 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src.bar import Bar
 from src.data.dataset import PreparedDataset
 from src.data.loader import eval_batches, train_batches
 from src.data.preparation import prepare_dataset
@@ -21,17 +20,22 @@ from src.distributed.preemption import EXIT_PREEMPTED, Preemption
 from src.distributed.process_group import ProcessGroup
 from src.inference.evaluation import Member, describe_result, evaluate
 from src.inference.forward import make_classify
-from src.initial import initial_state
-from src.metrics import RunLog
-from src.runs.checkpoint import Checkpointer, Progress
+from src.runs.checkpoint import Checkpointer
 from src.runs.results import read_result, write_result
 from src.runs.system_info import describe_system
 from src.runs.workdir import check_locked, check_workdir, lock_workdir
-from src.schedules import in_steps, is_due, make_schedule
-from src.step import TrainState, abstract_state, make_train_step
+from src.training.initialization import initial_state
+from src.training.metric_logger import MetricLogger
+from src.training.periods import is_due, parse_duration
+from src.training.progress import ProgressBar
+from src.training.schedule import make_schedule
+from src.training.state import Progress, TrainState, abstract_state
+from src.training.step import make_train_step
 
 
-def train(config: ConfigDict, workdir: Path, group: ProcessGroup, bar: Bar | None = None) -> int:
+def train(
+    config: ConfigDict, workdir: Path, group: ProcessGroup, bar: ProgressBar | None = None
+) -> int:
     """Trains until `config.duration` is over, going on after the newest checkpoint in `workdir`.
 
     Args:
@@ -56,7 +60,7 @@ def train(config: ConfigDict, workdir: Path, group: ProcessGroup, bar: Bar | Non
         group.first_then_others(
             lambda: held.enter_context(claim(workdir, config, data, group.token))
         )
-        say = Bar.write if group.is_main_process else _say_nothing
+        say = ProgressBar.write if group.is_main_process else _say_nothing
         if result := read_result(workdir):
             say(
                 f"{workdir} is finished after {result['epochs']:g} epochs: {describe_result(result)}"
@@ -67,7 +71,7 @@ def train(config: ConfigDict, workdir: Path, group: ProcessGroup, bar: Bar | Non
 
 def steps(config: ConfigDict, data: PreparedDataset) -> int:
     """How many steps `config.duration` is."""
-    return math.ceil(in_steps("config.duration", config.duration, _an_epoch(config, data)))
+    return math.ceil(parse_duration("config.duration", config.duration, _an_epoch(config, data)))
 
 
 def _an_epoch(config: ConfigDict, data: PreparedDataset) -> Fraction:
@@ -78,15 +82,17 @@ def _train(
     config: ConfigDict,
     workdir: Path,
     group: ProcessGroup,
-    bar: Bar | None,
+    bar: ProgressBar | None,
     mesh: Mesh,
     data: PreparedDataset,
     say: Callable[[str], None],
 ) -> int:
     batch_size, classes = config.batch_size, len(data.class_names)
     steps_per_epoch, total = _an_epoch(config, data), steps(config, data)
-    evaluate_every = in_steps("config.evaluate_every", config.evaluate_every, steps_per_epoch)
-    checkpoint_every = in_steps("config.checkpoint_every", config.checkpoint_every, steps_per_epoch)
+    evaluate_every = parse_duration("config.evaluate_every", config.evaluate_every, steps_per_epoch)
+    checkpoint_every = parse_duration(
+        "config.checkpoint_every", config.checkpoint_every, steps_per_epoch
+    )
     schedule = make_schedule(config, total, steps_per_epoch)
     rows = local_rows(mesh, batch_size)
     statistics = replicate(mesh, data.statistics)
@@ -126,11 +132,13 @@ def _train(
             mirror=config.augment.mirror,
         )
         alone = (
-            Bar(total, shown=group.is_main_process) if bar is None else contextlib.nullcontext(bar)
+            ProgressBar(total, shown=group.is_main_process)
+            if bar is None
+            else contextlib.nullcontext(bar)
         )
         with (
             alone as counting,
-            RunLog(
+            MetricLogger(
                 workdir,
                 config,
                 step,

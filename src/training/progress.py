@@ -5,7 +5,7 @@ import sys
 from tqdm import tqdm
 
 
-class Bar(tqdm):
+class ProgressBar(tqdm):
     """Counts steps; what is left takes as long for each as those counted so far, pauses included.
 
     Args:

@@ -1,6 +1,5 @@
 """The compiled part of training: initialisation, loss, gradient, update."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,51 +8,20 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from src.data import augment
 from src.data.statistics import Statistics
 from src.distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
 from src.models.classification import count_ranked_above, label_log_prob, log_softmax
-from src.models.factory import build_model, graphdef
+from src.models.factory import graphdef
 from src.models.layers import TOWER_AXIS
-from src.optimizer import is_frozen, momentum
+from src.training.optimizer import is_frozen, momentum
+from src.training.state import TrainState
 
 Batch = dict[str, jax.Array]  # image, label, offset, flip: what src.data.pipeline yields
 Metrics = dict[str, jax.Array]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TrainState:
-    """Everything that the next step depends on besides the configuration and the learning rate."""
-
-    step: jax.Array  # int32 (), steps done
-    params: Any  # {layer: {"kernel": (towers, …), "bias": (towers, out)}}
-    velocity: optax.OptState
-
-
-def abstract_state(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainState:
-    """The shapes, types and shardings of the state, with nothing computed."""
-
-    def sharded(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        spec = PARAMETERS if leaf.ndim else jax.P()
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
-
-    return jax.tree.map(sharded, jax.eval_shape(lambda: _initial_state(config, num_classes)))
-
-
-def create_state(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainState:
-    """The state before the first step: the same numbers on any mesh, each born where it is used."""
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(config, num_classes, mesh))
-    return jax.jit(lambda: _initial_state(config, num_classes), out_shardings=shardings)()
-
-
-def _initial_state(config: ConfigDict, num_classes: int) -> TrainState:
-    params = nnx.to_pure_dict(nnx.split(build_model(config, num_classes))[1])
-    velocity = momentum(0.0, **config.optimizer).init(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, velocity)
 
 
 def make_train_step(

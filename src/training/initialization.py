@@ -10,7 +10,7 @@ from src.models.architecture import layer_number
 from src.runs.checkpoint import Checkpointer
 from src.runs.config import differences, read_config
 from src.runs.preprocessing import read_preprocessing
-from src.step import TrainState, abstract_state, create_state
+from src.training.state import TrainState, abstract_state, create_state
 
 # What may differ, since it tells how a network starts and is trained, not what it computes.
 OF_TRAINING = ("init", "dropout", "sigma", "bias")
