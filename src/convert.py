@@ -21,7 +21,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from safetensors.numpy import save
 
-from src.cli import define_checkpoint, new_flags, run
+from src.cli.app import run
+from src.cli.flags import define_checkpoint, new_flags
 from src.data.sources import find_source
 from src.data.statistics import Statistics
 from src.distributed.mesh import make_mesh

@@ -11,7 +11,8 @@ from typing import Any
 
 from absl import flags
 
-from src.cli import define_checkpoint, define_views, new_flags, run
+from src.cli.app import run
+from src.cli.flags import define_checkpoint, define_views, new_flags
 from src.inference.ensemble import evaluate_ensemble
 from src.inference.evaluation import describe_result
 from src.runs.results import write_evaluation

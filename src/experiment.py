@@ -21,7 +21,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from src import conclusion, joining, outcome, settings
-from src.cli import new_flags, run
+from src.cli.app import run
+from src.cli.flags import new_flags
 from src.data.dataset import PreparedDataset
 from src.data.preparation import prepare_dataset
 from src.distributed.environment import process_info

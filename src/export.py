@@ -22,7 +22,8 @@ import numpy as np
 from absl import flags
 
 from src import card
-from src.cli import define_checkpoint, define_views, new_flags, run
+from src.cli.app import run
+from src.cli.flags import define_checkpoint, define_views, new_flags
 from src.errors import UserError
 from src.inference.classifier import Classifier, load
 from src.inference.forward import make_portable

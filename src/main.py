@@ -15,7 +15,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from src.cli import new_flags, run
+from src.cli.app import run
+from src.cli.flags import new_flags
 from src.distributed.environment import process_info
 from src.distributed.preemption import exit_on_signal
 from src.distributed.process_group import ProcessGroup

@@ -16,7 +16,8 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from src.cli import define_checkpoint, define_views, define_workdirs, new_flags, run_on_arguments
+from src.cli.app import run_on_arguments
+from src.cli.flags import define_checkpoint, define_views, define_workdirs, new_flags
 from src.data.image_files import find_images, printable
 from src.errors import UserError
 from src.filesystem import atomic_write, check_writable

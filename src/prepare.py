@@ -5,7 +5,8 @@ python -m src.prepare --config=configs/alexnet.py[:DATASET] [--config.FIELD=VALU
 
 from ml_collections import config_flags
 
-from src.cli import new_flags, run
+from src.cli.app import run
+from src.cli.flags import new_flags
 from src.data.preparation import prepare_dataset
 from src.training.validation import validate_config
 

@@ -20,7 +20,8 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from src.cli import define_checkpoint, new_flags, run_on_arguments
+from src.cli.app import run_on_arguments
+from src.cli.flags import define_checkpoint, new_flags
 from src.data.image_files import find_images, printable
 from src.data.images import Original, decode
 from src.data.preparation import prepare_dataset

@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from src.cli import new_flags, run
+from src.cli.app import run
+from src.cli.flags import new_flags
 from src.data.sources import find_source
 from src.distributed.mesh import make_mesh
 from src.errors import UserError

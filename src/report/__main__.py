@@ -10,7 +10,8 @@ from pathlib import Path
 
 from absl import flags
 
-from src.cli import define_checkpoint, define_workdirs, new_flags, run
+from src.cli.app import run
+from src.cli.flags import define_checkpoint, define_workdirs, new_flags
 from src.errors import UserError
 
 FLAGS = new_flags()
