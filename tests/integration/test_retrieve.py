@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src import retrieve
 from src.data.preparation import prepare_dataset
 from src.data.sources import find_source
 from src.errors import UserError
 from src.inference.classifier import Classifier, load
+from src.retrieve.index import open_index
 from tests.support import miniature, tiny
 from tests.support.commands import run
 from tests.support.runs import untrained
@@ -70,24 +70,24 @@ def test_the_nearest_of_a_folder(workdir: Path, classifier: Classifier, photos: 
 def test_an_index_is_made_once_until_its_images_change(
     workdir: Path, classifier: Classifier, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = retrieve.open_index(workdir, classifier, str(photos), "fc7")
+    first = open_index(workdir, classifier, str(photos), "fc7")
     assert len(first.entries) == 20
     assert "index" in capsys.readouterr().err
-    again = retrieve.open_index(workdir, classifier, str(photos), "fc7")
+    again = open_index(workdir, classifier, str(photos), "fc7")
     assert "index" not in capsys.readouterr().err
     np.testing.assert_array_equal(again.features, first.features)
 
     shutil.copy(photos / "05.png", photos / "20.png")
-    changed = retrieve.open_index(workdir, classifier, str(photos), "fc7")
+    changed = open_index(workdir, classifier, str(photos), "fc7")
     np.testing.assert_array_equal(changed.features[20], first.features[5])
     of_folder = {path.name.split("-")[1] for path in (workdir / "index").glob("fc7-*")}
     assert len(of_folder) == len(list((workdir / "index").glob("fc7-*")))  # the first one is gone
-    other_layer = retrieve.open_index(workdir, classifier, str(photos), "conv5")
+    other_layer = open_index(workdir, classifier, str(photos), "conv5")
     assert other_layer.features.shape == (21, 1, 1, tiny.MAPS["conv5"])
 
 
 def test_a_split_of_the_runs_data(workdir: Path, classifier: Classifier) -> None:
-    index = retrieve.open_index(workdir, classifier, "test", "fc6")
+    index = open_index(workdir, classifier, "test", "fc6")
     data = prepare_dataset(**classifier.config.data)
     encoded, labels = data.records("test").read(np.arange(360))
     assert [entry["class"] for entry in index.entries] == [str(label) for label in labels]
@@ -99,8 +99,8 @@ def test_a_split_of_the_runs_data(workdir: Path, classifier: Classifier) -> None
 
 def test_mistakes(workdir: Path, classifier: Classifier, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--index=tset: neither a folder nor a split, .*train"):
-        retrieve.open_index(workdir, classifier, "tset", "fc7")
+        open_index(workdir, classifier, "tset", "fc7")
     with pytest.raises(UserError, match="layer: 'fc9' is none of"):
-        retrieve.open_index(workdir, classifier, "test", "fc9")
+        open_index(workdir, classifier, "test", "fc9")
     with pytest.raises(UserError, match="no image is in"):
-        retrieve.open_index(workdir, classifier, str(tmp_path), "fc7")
+        open_index(workdir, classifier, str(tmp_path), "fc7")

@@ -1,0 +1,79 @@
+"""The images nearest to others, by the features that a network has of them.
+
+python -m src.retrieve --workdir=DIR --index=FOLDER|SPLIT [--nearest=6] [--json] QUERY…
+
+FOLDER is one of images, however deep; SPLIT one of the run's data, such as train. Their features
+are computed once and kept in DIR/index. QUERY is an image as for src.predict.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from src.cli.app import run_on_arguments
+from src.cli.flags import define_checkpoint, new_flags
+from src.data.image_files import find_images, printable
+from src.inference.classifier import load
+from src.inference.nearest import find_nearest
+from src.retrieve.index import open_index
+
+FLAGS = new_flags()
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run whose network is asked.", required=True, flag_values=FLAGS
+)
+INDEX = flags.DEFINE_string(
+    "index", None, "Where to look: a folder, or a split's name.", required=True, flag_values=FLAGS
+)
+CHECKPOINT = define_checkpoint(FLAGS)
+LAYER = flags.DEFINE_string("layer", "fc7", "Whose features.", flag_values=FLAGS)
+NEAREST = flags.DEFINE_integer("nearest", 6, "How many to show.", lower_bound=1, flag_values=FLAGS)
+FILES_FROM = flags.DEFINE_string(
+    "files_from",
+    None,
+    "A file that names queries, one a line; - for standard input.",
+    flag_values=FLAGS,
+)
+JSON = flags.DEFINE_bool("json", False, "Print a JSON object a query.", flag_values=FLAGS)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Shows the nearest images; 1 if a query can't be read, which does not stop the others."""
+    workdir = Path(WORKDIR.value)
+    queries = find_images(arguments, FILES_FROM.value)
+    classifier = load(workdir, checkpoint=CHECKPOINT.value)
+    index = open_index(workdir, classifier, INDEX.value, LAYER.value)
+    of_files = classifier.file_features([query.original for query in queries], LAYER.value)
+    readable, features = [], []
+    for query, of_file in zip(queries, of_files, strict=True):
+        if of_file.output is None:
+            print(f"error: {printable(query.name)}: {of_file.error}", file=sys.stderr)
+        else:
+            readable.append(query.name)
+            features.append(of_file.output)
+    if readable:
+        count = min(NEAREST.value, len(index.entries))
+        found = find_nearest(np.stack(features), index.features, count)
+        for query_name, distances, places in zip(readable, *found, strict=True):
+            show(query_name, distances, [index.entries[place] for place in places])
+    return 0 if len(readable) == len(queries) else 1
+
+
+def show(query: str, distances: np.ndarray, entries: Sequence[dict[str, str]]) -> None:
+    """Prints what is nearest to a query, as a table or as a line of JSON."""
+    if JSON.value:
+        found = [
+            {**entry, "distance": float(d)} for entry, d in zip(entries, distances, strict=True)
+        ]
+        print(json.dumps({"query": query, "nearest": found}))
+    else:
+        print(printable(query))
+        for entry, distance in zip(entries, distances, strict=True):
+            print(f"  {distance:9.2f}  {'  '.join(map(printable, reversed(entry.values())))}")
+
+
+if __name__ == "__main__":
+    run_on_arguments(main, FLAGS, __doc__)
