@@ -20,9 +20,9 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from configs import cifar
-from src import card
 from src.errors import UserError
-from src.export import export
+from src.export.exporting import export_network
+from src.export.model_card import example_script, license_of, render_card
 from src.inference.classifier import Classifier, load
 from src.models.factory import parameter_counts
 from src.models.presets import PAPER
@@ -80,7 +80,7 @@ def images_for(classifier: Classifier) -> np.ndarray:
 def test_the_exported_network_gives_the_checkpoints_probabilities(
     workdir: Path, tmp_path: Path, views: int | None
 ) -> None:
-    export(workdir, tmp_path / "network", "jax", "newest", views)
+    export_network(workdir, tmp_path / "network", "jax", "newest", views)
     exported = jax.export.deserialize(bytearray((tmp_path / "network").read_bytes()))
     assert exported.platforms == ("cpu", "cuda")
     assert exported.nr_devices == 1
@@ -96,7 +96,7 @@ def test_the_exported_network_gives_the_checkpoints_probabilities(
 @pytest.mark.parametrize("form", ["savedmodel", "onnx"])
 def test_other_formats_give_the_same(workdir: Path, tmp_path: Path, form: str) -> None:
     pytest.importorskip({"savedmodel": "tensorflow", "onnx": "jax2onnx"}[form])
-    export(workdir, tmp_path / "network", form, "newest", None)
+    export_network(workdir, tmp_path / "network", form, "newest", None)
     classifier = on_one_device(workdir)
     images = images_for(classifier)
     np.save(tmp_path / "images.npy", images)
@@ -105,7 +105,7 @@ def test_other_formats_give_the_same(workdir: Path, tmp_path: Path, form: str) -
         "savedmodel": "network.signatures['serving_default'](images=images)['probabilities']",
         "onnx": "network.run(['probabilities'], {'images': images})[0]",
     }[form]
-    program = f"""{card.script("network", form)}
+    program = f"""{example_script("network", form)}
 images = np.load("images.npy")
 np.savez("out.npz", of_photo=probabilities, of_images={called})
 """
@@ -123,7 +123,7 @@ def test_an_onnx_file_has_its_weights_inside(root: Path, tmp_path: Path) -> None
     config.data.root = str(root / "prepared")
     config.model.dense.fc6.units = 40_000
     workdir = untrained(config, tmp_path / "run")
-    export(workdir, tmp_path / "out" / "net.onnx", "onnx", "newest", 1)
+    export_network(workdir, tmp_path / "out" / "net.onnx", "onnx", "newest", 1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "README.md",
         "net.onnx",
@@ -226,7 +226,7 @@ def test_what_is_beside_it(exported: Path, finished: Path) -> None:
 def test_a_folder_that_is_in_use_is_left_alone(finished: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=rf"has '{name}' already"):
-        export(finished, tmp_path / "net", "jax", "newest", None)
+        export_network(finished, tmp_path / "net", "jax", "newest", None)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
 
@@ -250,12 +250,12 @@ def test_places_where_it_can_not_be(
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        export(finished, Path(out), "jax", "newest", None)
+        export_network(finished, Path(out), "jax", "newest", None)
 
 
 def test_without_a_run_nothing_is_made(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run"):
-        export(tmp_path / "nowhere", tmp_path / "out" / "net", "jax", "newest", None)
+        export_network(tmp_path / "nowhere", tmp_path / "out" / "net", "jax", "newest", None)
     assert not list(tmp_path.iterdir())
 
 
@@ -286,7 +286,7 @@ def render(**about: Any) -> str:
         "made_with": {},
         "sha256": "",
     }
-    return card.render("net", whole | about)
+    return render_card("net", whole | about)
 
 
 IMPORTED = {"kind": "torchvision's AlexNet", "file": "alexnet.pth", "sha256": "7be5"}
@@ -321,4 +321,4 @@ def test_the_card_tells_of_an_imported_network_what_is_known() -> None:
     ],
 )
 def test_licences(dataset: str, part: str) -> None:
-    assert part in card.licence(dataset)
+    assert part in license_of(dataset)

@@ -1,30 +1,18 @@
-"""A trained network as a file that runs without this project.
-
-python -m src.export --workdir=DIR --out=FOLDER/FILE [--format=jax|savedmodel|onnx]
-
-FOLDER is new or empty. The network takes uint8 images (N, size, size, 3), RGB, of the size that the
-training images were prepared at, and gives their classes' probabilities (N, classes). FILE.json
-beside it has the classes' names and where the network comes from, README.md is its model card.
-"""
+"""A trained network as a file that runs without this project."""
 
 import hashlib
-import importlib.util
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.export
-import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
-from src import card
-from src.cli.app import run
-from src.cli.flags import define_checkpoint, define_views, new_flags
 from src.errors import UserError
+from src.export.formats import BATCH, FORMATS
+from src.export.model_card import CARD_NAME, render_card
 from src.inference.classifier import Classifier, load
 from src.inference.forward import make_portable
 from src.models.factory import parameter_counts
@@ -32,71 +20,8 @@ from src.runs.provenance import read_origin, read_provenance
 from src.runs.results import result_at
 from src.runs.system_info import describe_system
 
-Network = Callable[[jax.Array], jax.Array]
 
-BATCH = "batch"  # the dimension of any size
-
-
-def to_jax(network: Network, size: int, path: Path) -> None:
-    """StableHLO for CPUs and NVIDIA's GPUs, which `jax.export.deserialize` reads."""
-    images = jax.ShapeDtypeStruct(
-        jax.export.symbolic_shape(f"{BATCH}, {size}, {size}, 3"), jnp.uint8
-    )
-    exported = jax.export.export(jax.jit(network), platforms=("cpu", "cuda"))(images)
-    path.write_bytes(exported.serialize())
-
-
-def to_savedmodel(network: Network, size: int, path: Path) -> None:
-    """TensorFlow's SavedModel, a folder, whose default signature takes `images`."""
-    import tensorflow as tf  # takes seconds
-    from jax.experimental import jax2tf
-
-    shape = f"({BATCH}, {size}, {size}, 3)"
-    converted = jax2tf.convert(network, polymorphic_shapes=[shape], with_gradient=False)
-    images = tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")
-    module = tf.Module()
-    module.probabilities = tf.function(
-        lambda images: {"probabilities": converted(images)},
-        input_signature=[images],
-        autograph=False,
-    )
-    tf.saved_model.save(module, str(path), signatures=module.probabilities)
-
-
-def to_onnx(network: Network, size: int, path: Path) -> None:
-    """ONNX, from `images` to `probabilities`."""
-    import jax2onnx
-
-    images = jax.ShapeDtypeStruct(
-        jax.export.symbolic_shape(f"{BATCH}, {size}, {size}, 3"), jnp.uint8
-    )
-    jax2onnx.to_onnx(
-        network,
-        [images],
-        model_name="alexnet",
-        input_names=["images"],
-        output_names=["probabilities"],
-        return_mode="file",
-        output_path=str(path),
-        export_mode="web",  # the weights inside
-    )
-
-
-FORMATS = {"jax": to_jax, "savedmodel": to_savedmodel, "onnx": to_onnx}
-
-FLAGS = new_flags()
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run whose network it is.", required=True, flag_values=FLAGS
-)
-OUT = flags.DEFINE_string(
-    "out", None, "The file, in a folder that is new or empty.", required=True, flag_values=FLAGS
-)
-FORMAT = flags.DEFINE_enum("format", "jax", list(FORMATS), "Of the file.", flag_values=FLAGS)
-VIEWS = define_views(FLAGS)
-CHECKPOINT = define_checkpoint(FLAGS)
-
-
-def export(workdir: Path, out: Path, form: str, checkpoint: str, views: int | None) -> None:
+def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: int | None) -> None:
     """Writes the network, `out`.json and the model card beside it.
 
     Args:
@@ -124,7 +49,7 @@ def export(workdir: Path, out: Path, form: str, checkpoint: str, views: int | No
             about["sha256"] = _digest(incomplete)
             text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
             incomplete.with_name(f"{out.name}.json").write_text(text)
-            incomplete.with_name(card.NAME).write_text(card.render(out.name, about))
+            incomplete.with_name(CARD_NAME).write_text(render_card(out.name, about))
             for path in Path(folder).iterdir():
                 path.rename(out.parent / path.name)
     except OSError as error:
@@ -133,7 +58,7 @@ def export(workdir: Path, out: Path, form: str, checkpoint: str, views: int | No
 
 
 def _check(out: Path) -> None:
-    if not out.name or out.name.startswith(".") or out.name == card.NAME:
+    if not out.name or out.name.startswith(".") or out.name == CARD_NAME:
         raise UserError(f"--out={out}: it is no name for the network's file; give FOLDER/FILE")
     there = sorted(path.name for path in out.parent.glob("[!.]*"))
     if there:
@@ -179,15 +104,3 @@ def _digest(path: Path) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def main() -> None:
-    if FORMAT.value == "onnx" and importlib.util.find_spec("jax2onnx") is None:
-        raise UserError('--format=onnx: jax2onnx is missing: pip install -e ".[onnx]"')
-    out = Path(OUT.value)
-    export(Path(WORKDIR.value), out, FORMAT.value, CHECKPOINT.value, VIEWS.value)
-    print(f"{out}, with {out.name}.json and the model card {card.NAME} beside it")
-
-
-if __name__ == "__main__":
-    run(main, FLAGS, __doc__)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-NAME = "README.md"
+CARD_NAME = "README.md"
 
 LICENCES = {
     "digits": "CC BY 4.0 (Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, UCI)",
@@ -45,7 +45,7 @@ RUNTIMES = {
 }
 
 
-def script(file: str, form: str) -> str:
+def example_script(file: str, form: str) -> str:
     """The program that shows what an exported network says of photo.jpg."""
     runtime = RUNTIMES[form]
     return f"""\
@@ -67,7 +67,7 @@ for i in np.argsort(-probabilities)[:5]:
 """
 
 
-def render(file: str, about: dict[str, Any]) -> str:
+def render_card(file: str, about: dict[str, Any]) -> str:
     """The card, in Markdown.
 
     Args:
@@ -95,7 +95,7 @@ for {model["image_size"]} × {model["image_size"]} pixels.
 With {", ".join(RUNTIMES[about["format"]].packages)}, numpy and pillow, in this folder:
 
 ```python
-{script(file, about["format"])}```
+{example_script(file, about["format"])}```
 
 `images` are uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the centre kept.
 What comes out are probabilities (N, {len(names)}), {_views(about["views"])}. The mean image is
@@ -123,7 +123,7 @@ before anything depends on it.
 """
 
 
-def licence(dataset: str) -> str:
+def license_of(dataset: str) -> str:
     """What is known of a data set's licence."""
     base = dataset.partition("/")[0].partition(":")[0]
     if base == "folder":
@@ -159,10 +159,10 @@ def _results(about: dict[str, Any]) -> str:
 
 def _data(about: dict[str, Any]) -> str:
     dataset, origin = about["recipe"]["data"]["dataset"], about["origin"]
-    said = [f"{_called(dataset)}. Licence: {licence(dataset)}."]
+    said = [f"{_called(dataset)}. Licence: {license_of(dataset)}."]
     while origin:
         dataset, origin = origin["dataset"], origin["origin"]
-        said.append(f"Before that, {_called(dataset)}. Licence: {licence(dataset)}.")
+        said.append(f"Before that, {_called(dataset)}. Licence: {license_of(dataset)}.")
     return "\n\n".join(said)
 
 
