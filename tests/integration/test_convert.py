@@ -13,7 +13,9 @@ from ml_collections import ConfigDict
 from safetensors.numpy import load_file
 
 from configs import bvlc_alexnet, small
-from src.convert import read_names, write_out
+from src.convert.exporting import export_weights
+from src.convert.importing import read_class_names
+from src.convert.weight_files import read
 from src.data.preparation import prepare_dataset
 from src.errors import UserError
 from src.inference.classifier import Classifier, load
@@ -25,7 +27,6 @@ from src.runs.preprocessing import Preprocessing
 from src.runs.provenance import write_imported
 from src.runs.workdir import check_data, check_workdir
 from src.training.state import Progress, create_state
-from src.weights import files
 from tests.support import miniature
 from tests.support.commands import ROOT, run
 from tests.support.others import CLASSES, CROP, NAMES, SIZE, caffemodel, drawn, recipe
@@ -78,7 +79,7 @@ def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
     done = run("src.convert", f"--workdir={imported / 'run'}", f"--to={target}", cache=imported)
     assert done.returncode == 0, done.stderr
     written = load_file(target)
-    layers = files.read(imported / "net.caffemodel").layers
+    layers = read(imported / "net.caffemodel").layers
     assert written.keys() == {f"{n}.{k}" for n in layers for k in ("weight", "bias")} | {"mean"}
     for name, (weights, biases) in layers.items():
         np.testing.assert_array_equal(written[f"{name}.weight"], weights)
@@ -119,12 +120,12 @@ def test_what_can_not_be_written_out(more: list[str], message: str, imported: Pa
 def test_class_names_that_are_none(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes(content)
     with pytest.raises(UserError, match=f"^--class_names=.*: .*{message}"):
-        read_names(tmp_path / "names.txt")
+        read_class_names(tmp_path / "names.txt")
 
 
 def test_class_names_as_windows_writes_them(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")
-    assert read_names(tmp_path / "names.txt") == ["cat", "dog"]
+    assert read_class_names(tmp_path / "names.txt") == ["cat", "dog"]
 
 
 def test_it_is_not_trained_in_place(imported: Path) -> None:
@@ -179,7 +180,7 @@ def test_pytorch_computes_the_same(name: str, tmp_path: Path) -> None:
     drawn_otherwise = create_state(config, CLASSES, miniature.mesh(1, 1))
     with Checkpointer(tmp_path / "run" / "checkpoints") as checkpoints:
         checkpoints.save(replace(drawn_otherwise, params=params), Progress(schedule={}))
-    write_out(tmp_path / "run", tmp_path / "net.safetensors", "newest")
+    export_weights(tmp_path / "run", tmp_path / "net.safetensors", "newest")
 
     program = """
 import numpy as np

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from configs import cifar
+from src.convert.layout import shapes
 from src.errors import UserError
 from src.export.exporting import export_network
 from src.export.model_card import example_script, license_of, render_card
@@ -27,7 +28,6 @@ from src.inference.classifier import Classifier, load
 from src.models.factory import parameter_counts
 from src.models.presets import PAPER
 from src.training.validation import validate_config
-from src.weights import layout
 from tests.support import miniature, tiny
 from tests.support.commands import ROOT, run
 from tests.support.runs import trained, untrained
@@ -262,7 +262,7 @@ def test_without_a_run_nothing_is_made(tmp_path: Path) -> None:
 def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
     architecture = miniature.shrunk(PAPER)
     params = miniature.params_of(miniature.network(architecture))
-    layers = layout.shapes(architecture, miniature.NUM_CLASSES)
+    layers = shapes(architecture, miniature.NUM_CLASSES)
     assert parameter_counts(params, miniature.NUM_CLASSES) == {
         name: math.prod(shape) + shape[0] for name, shape in layers.items()
     }

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from src.convert.layout import Layers, shapes
 from src.models.architecture import Architecture
-from src.weights.layout import Layers, shapes
 from tests.support import miniature
 
 CLASSES = 7

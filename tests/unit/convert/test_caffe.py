@@ -8,12 +8,12 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from configs import bvlc_alexnet, caffenet
-from src.convert import bring_in
+from src.convert.importing import import_weights
+from src.convert.layout import Layers
+from src.convert.weight_files import read, read_mean
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.preprocessing import read_preprocessing
-from src.weights import files
-from src.weights.layout import Layers
 from tests.support import miniature, others
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, others.SIZE, others.SIZE, 3), dtype=np.uint8)
@@ -76,7 +76,7 @@ def test_caffes_networks(module: Any, kind: str, tmp_path: Path) -> None:
         path = others.npy_of(tmp_path / "net.npy", pairs)
     else:
         path.write_bytes(others.caffemodel(LAYERS, config, kind))
-    bring_in(config, path, tmp_path / "run", others.NAMES)
+    import_weights(config, path, tmp_path / "run", others.NAMES)
     probabilities = load(tmp_path / "run", mesh=miniature.mesh(1, 1))(IMAGES)
     expected = caffes(LAYERS, IMAGES, pools_first=module is caffenet)
     assert np.ptp(expected) > 0.1
@@ -123,7 +123,7 @@ def test_layers_that_are_none(layer: bytes, message: str, tmp_path: Path) -> Non
     path = tmp_path / "net.caffemodel"
     path.write_bytes(others.caffemodel(LAYERS, CONFIG) + layer)
     with pytest.raises(UserError, match=rf"^--weights=.*caffemodel: .*{message}"):
-        files.read(path)
+        read(path)
 
 
 def test_a_fully_convolutional_network_is_told_by_its_shape(tmp_path: Path) -> None:
@@ -132,14 +132,14 @@ def test_a_fully_convolutional_network_is_told_by_its_shape(tmp_path: Path) -> N
     layers = {**LAYERS, "fc6": (weights.reshape(32, 8, 2, 2), biases)}
     path.write_bytes(others.caffemodel(layers, CONFIG))
     with pytest.raises(UserError, match=r"fc6 has weights of \(32, 8, 2, 2\) .* \(32, 32\)"):
-        bring_in(CONFIG, path, tmp_path / "run", others.NAMES)
+        import_weights(CONFIG, path, tmp_path / "run", others.NAMES)
 
 
 def test_a_network_without_normalisation_is_neither(tmp_path: Path) -> None:
     layers = (others.new_layer(n, *map(others.new_blob, pair)) for n, pair in LAYERS.items())
     (tmp_path / "net.caffemodel").write_bytes(b"".join(layers))
     with pytest.raises(UserError, match="norm1 and pool1 of Caffe's AlexNet and CaffeNet are"):
-        files.read(tmp_path / "net.caffemodel")
+        read(tmp_path / "net.caffemodel")
 
 
 BGR = np.random.default_rng(2).uniform(90, 130, (3, others.SIZE, others.SIZE)).astype(np.float32)
@@ -153,14 +153,14 @@ def test_caffes_mean_image(kind: str, tmp_path: Path) -> None:
     else:
         mean.write_bytes(others.old_blob(BGR))
     (tmp_path / "net.caffemodel").write_bytes(others.caffemodel(LAYERS, CONFIG))
-    bring_in(CONFIG, tmp_path / "net.caffemodel", tmp_path / "run", others.NAMES, mean)
+    import_weights(CONFIG, tmp_path / "net.caffemodel", tmp_path / "run", others.NAMES, mean)
     kept = read_preprocessing(tmp_path / "run").statistics.mean
     np.testing.assert_array_equal(kept, BGR[::-1].transpose(1, 2, 0))
 
 
 def test_a_mean_colour(tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", [104, 117, 123])
-    made = files.read_mean(tmp_path / "mean.npy", 2)
+    made = read_mean(tmp_path / "mean.npy", 2)
     assert made.shape == (2, 2, 3)
     assert made.dtype == np.float32
     np.testing.assert_array_equal(made[1, 0], [123, 117, 104])
@@ -179,13 +179,13 @@ def test_a_mean_colour(tmp_path: Path) -> None:
 def test_arrays_that_are_no_mean_image(array: np.ndarray, message: str, tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", array)
     with pytest.raises(UserError, match=rf"^--mean=.*mean\.npy: {message}"):
-        files.read_mean(tmp_path / "mean.npy", others.SIZE)
+        read_mean(tmp_path / "mean.npy", others.SIZE)
 
 
 @pytest.mark.parametrize("name", ["mean.npy", "mean.binaryproto"])
 def test_mean_images_that_are_none(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^--mean=.*: No such file"):
-        files.read_mean(tmp_path / name, others.SIZE)
+        read_mean(tmp_path / name, others.SIZE)
     (tmp_path / name).write_bytes(b"\x07nothing of the kind")
     with pytest.raises(UserError, match=r"^--mean=.*: it is not Caffe's mean image"):
-        files.read_mean(tmp_path / name, others.SIZE)
+        read_mean(tmp_path / name, others.SIZE)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from configs import bvlc_alexnet
+from src.convert.weight_files import read
 from src.errors import UserError
-from src.weights import files
 from tests.support import others
 
 LAYERS = others.drawn(others.recipe(bvlc_alexnet))
@@ -39,7 +39,7 @@ def test_layouts(layout: Any, age: str, tmp_path: Path) -> None:
         others.npy_of(path, layout())
     else:
         np.save(path, np.array(layout(), dtype=object), allow_pickle=True)
-    found = files.read(path).layers
+    found = read(path).layers
     assert found.keys() == LAYERS.keys()
     for name, (weights, biases) in LAYERS.items():
         expected = weights[:, ::-1] if name == "conv1" else weights
@@ -83,19 +83,19 @@ def looped() -> dict[str, Any]:
 )
 def test_objects_that_are_no_layers(found: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=NOT_OF_CAFFE):
-        files.read(others.npy_of(tmp_path / "net.npy", found))
+        read(others.npy_of(tmp_path / "net.npy", found))
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     found = {"conv1": [np.full((1, 1, 3, 4), np.nan), np.zeros(4)]}
     with pytest.raises(UserError, match="conv1 has numbers that are not finite"):
-        files.read(others.npy_of(tmp_path / "net.npy", found))
+        read(others.npy_of(tmp_path / "net.npy", found))
 
 
 def test_an_array_of_numbers_is_no_network(tmp_path: Path) -> None:
     np.save(tmp_path / "net.npy", np.zeros((3, 3)))
     with pytest.raises(UserError, match=NOT_OF_CAFFE):
-        files.read(tmp_path / "net.npy")
+        read(tmp_path / "net.npy")
 
 
 # Pickles that make NumPy take bytes for the addresses of objects
@@ -132,17 +132,17 @@ def test_hostile_arrays(array: bytes, tmp_path: Path) -> None:
     for program in (array, box + array + b"atb", box + layers + b"atb"):
         path = others.npy(tmp_path / "net.npy", b"\x80\x02" + program + b".")
         with pytest.raises(UserError, match=NOT_OF_CAFFE):
-            files.read(path)
+            read(path)
 
 
 def test_what_a_hostile_pickle_wants_is_not_done(tmp_path: Path) -> None:
     command = others.text(f"touch {tmp_path / 'executed'}")
     program = b"\x80\x02cos\nsystem\n(" + command + b"tR."
     with pytest.raises(UserError, match=r"^--weights=.*: it wants to call os\.system, which takes"):
-        files.read(others.npy(tmp_path / "net.npy", program))
+        read(others.npy(tmp_path / "net.npy", program))
     assert not (tmp_path / "executed").exists()
 
 
 def test_other_pickles_are_no_layers(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=NOT_OF_CAFFE):
-        files.read(others.npy(tmp_path / "net.npy", pickle.dumps({"conv1": 1})))
+        read(others.npy(tmp_path / "net.npy", pickle.dumps({"conv1": 1})))

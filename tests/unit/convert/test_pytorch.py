@@ -10,11 +10,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs import torchvision
-from src.convert import bring_in
+from src.convert.importing import import_weights
+from src.convert.weight_files import Weights, read
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.provenance import read_provenance
-from src.weights import files
 from tests.support import miniature, others
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, others.SIZE, others.SIZE, 3), dtype=np.uint8)
@@ -64,7 +64,7 @@ def test_torchvisions_network(kind: str, tmp_path: Path) -> None:
             for name, array in TENSORS.items()
         )
         torch.save(made, path, _use_new_zipfile_serialization=kind == "zip")
-    bring_in(CONFIG, path, tmp_path / "run", others.NAMES)
+    import_weights(CONFIG, path, tmp_path / "run", others.NAMES)
     probabilities = load(tmp_path / "run", mesh=miniature.mesh(1, 1))(IMAGES)
     expected = torchvisions(TENSORS, IMAGES)
     assert np.ptp(expected) > 0.1
@@ -72,7 +72,7 @@ def test_torchvisions_network(kind: str, tmp_path: Path) -> None:
     assert read_provenance(tmp_path / "run")["kind"] == "torchvision's AlexNet"
 
 
-def same(weights: files.Weights) -> None:
+def same(weights: Weights) -> None:
     for name, (_, biases) in zip(others.OF_TORCHVISION, weights.layers.values(), strict=True):
         np.testing.assert_array_equal(biases, TENSORS[f"{name}.bias"])
     np.testing.assert_array_equal(weights.layers["fc6"][0], TENSORS["classifier.1.weight"])
@@ -91,7 +91,7 @@ def test_what_else_is_in_a_file_does_not_matter(write, tmp_path: Path) -> None:
     )
     best = others.tensor("best", (), (), "Double", end)
     saved = others.dictionary({"epoch": b"K\x5a", "best_acc1": best, "state_dict": state + b"u"})
-    same(files.read(write(tmp_path / "NET.PTH", saved, {"best": np.ones(1), **storages})))
+    same(read(write(tmp_path / "NET.PTH", saved, {"best": np.ones(1), **storages})))
 
 
 @pytest.mark.parametrize(("write", "end"), [(others.zipped, b""), (others.legacy, b"N")])
@@ -109,7 +109,7 @@ def test_what_a_hostile_pickle_wants_is_not_done(write, tmp_path: Path) -> None:
     saved = others.dictionary({"features.0.weight": b"cos\nsystem\n(" + command + b"tR"})
     path = write(tmp_path / "net.pth", saved, {})
     with pytest.raises(UserError, match=r"^--weights=.*: it wants to call os\.system, which takes"):
-        bring_in(CONFIG, path, tmp_path / "run", others.NAMES)
+        import_weights(CONFIG, path, tmp_path / "run", others.NAMES)
     assert not (tmp_path / "executed").exists()
     assert not (tmp_path / "run" / "config.json").exists()
 
@@ -130,7 +130,7 @@ def test_tensors_outside_of_their_storages(
     saved = others.dictionary({"features.0.weight": others.tensor("0", shape, strides)})
     path = others.zipped(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
     with pytest.raises(UserError, match=r"a tensor of .* is not within its 10 numbers"):
-        files.read(path)
+        read(path)
 
 
 def test_a_file_that_unpacks_to_much_is_not_unpacked(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_file_that_unpacks_to_much_is_not_unpacked(tmp_path: Path) -> None:
     saved = others.dictionary({"features.0.weight": others.tensor("0", (10**6,), (1,))})
     path = others.zipped(tmp_path / "net.pth", saved, storages, zipfile.ZIP_DEFLATED)
     with pytest.raises(UserError, match=r"it is compressed, which torch\.save does not do"):
-        files.read(path)
+        read(path)
 
 
 @pytest.mark.parametrize(
@@ -157,19 +157,19 @@ def test_pickles_that_are_no_state_dict(saved: bytes, tmp_path: Path) -> None:
     path = others.zipped(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
     message = r"it is not a state dict of PyTorch's .*, or damaged$|wants to call torch\.OStorage"
     with pytest.raises(UserError, match=message):
-        files.read(path)
+        read(path)
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     saved = b"}K\x01" + others.tensor("0", (3,), (1,)) + b"s"
     path = others.zipped(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
     with pytest.raises(UserError, match=r"features\.0\.weight and \.bias .* found nothing"):
-        files.read(path)
+        read(path)
 
 
 def test_an_index_in_a_pickle_takes_no_memory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found nothing"):  # C's unpickler takes 34 GB here
-        files.read(others.zipped(tmp_path / "net.pth", b"}r\xff\xff\xff\x7f", {}))
+        read(others.zipped(tmp_path / "net.pth", b"}r\xff\xff\xff\x7f", {}))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_an_index_in_a_pickle_takes_no_memory(tmp_path: Path) -> None:
 def test_numbers_that_are_no_weights(made: np.ndarray, message: str, tmp_path: Path) -> None:
     save_file({**TENSORS, "features.0.weight": made}, tmp_path / "net.safetensors")
     with pytest.raises(UserError, match=message):
-        files.read(tmp_path / "net.safetensors")
+        read(tmp_path / "net.safetensors")
 
 
 def test_storages_that_are_parts_of_others(tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_storages_that_are_parts_of_others(tmp_path: Path) -> None:
     saved = others.dictionary({"features.0.weight": others.tensor("0", (3,), (1,), end=view)})
     path = others.legacy(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
     with pytest.raises(UserError, match="storages that are parts of others"):
-        files.read(path)
+        read(path)
 
 
 def test_other_pickles_are_no_state_dict(tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(pickle.dumps({"features.0.weight": 1}))
     with pytest.raises(UserError, match="it is not a state dict of PyTorch's"):
-        files.read(tmp_path / "net.pth")
+        read(tmp_path / "net.pth")

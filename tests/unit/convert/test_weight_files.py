@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from safetensors.numpy import save_file
 
 from configs import alexnet, bvlc_alexnet, caffenet, chm145, cifar, torchvision
-from src.convert import bring_in
+from src.convert.importing import import_weights
 from src.errors import UserError
 from tests.support import others
 
@@ -51,7 +51,7 @@ def test_truncated_files(kind: str, module: Any, share: float, tmp_path: Path) -
     path.write_bytes(whole[: int(share * len(whole))])
     # A name may be cut, too, and is then another.
     with pytest.raises(UserError, match=r"^--weights=.*(damaged|missing|to call torch\._)"):
-        bring_in(config, path, tmp_path / "run", others.NAMES)
+        import_weights(config, path, tmp_path / "run", others.NAMES)
 
 
 @pytest.mark.parametrize(("kind", "module"), KINDS)
@@ -65,7 +65,7 @@ def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Pat
         content[i] = random.integers(0, 256)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"^--weights=.*net\."):
-        bring_in(config, path, tmp_path / "run", others.NAMES)
+        import_weights(config, path, tmp_path / "run", others.NAMES)
 
 
 @pytest.mark.parametrize(
@@ -89,23 +89,23 @@ def test_recipes_of_another_network(
     message = rf"^--config: .*{re.escape(field)}.*; give {re.escape(advice)}$"
     config = others.recipe(of_recipe, "imagenet2012")
     with pytest.raises(UserError, match=message):
-        bring_in(config, path, tmp_path / "run", others.NAMES)
+        import_weights(config, path, tmp_path / "run", others.NAMES)
 
 
 def test_a_field_of_the_recipe_that_shapes_do_not_tell(tmp_path: Path) -> None:
     config, path = write("safetensors", torchvision, tmp_path)
     config.model.dropout = 0.1
     config.model.init = "gaussian"
-    bring_in(config, path, tmp_path / "run", others.NAMES)
+    import_weights(config, path, tmp_path / "run", others.NAMES)
     config.model.activation = "tanh"
     with pytest.raises(UserError, match=r"activation is 'tanh', theirs 'relu'; give --config=conf"):
-        bring_in(config, path, tmp_path / "other", others.NAMES)
+        import_weights(config, path, tmp_path / "other", others.NAMES)
 
 
 def test_another_number_of_layers(tmp_path: Path) -> None:
     _, path = write("safetensors", torchvision, tmp_path)
     with pytest.raises(UserError, match=r"^--config: .*; give --config=configs/torchvision\.py"):
-        bring_in(cifar.get_config(), path, tmp_path / "run", others.NAMES)
+        import_weights(cifar.get_config(), path, tmp_path / "run", others.NAMES)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_weights_of_another_network(
     change(tensors)
     save_file(tensors, tmp_path / "net.safetensors")
     with pytest.raises(UserError, match=rf"^--weights.*{message}"):
-        bring_in(config, tmp_path / "net.safetensors", tmp_path / "run", others.NAMES)
+        import_weights(config, tmp_path / "net.safetensors", tmp_path / "run", others.NAMES)
 
 
 @pytest.mark.parametrize("names", [[], ["one", "two"], [str(i) for i in range(8)]])
@@ -142,7 +142,7 @@ def test_another_number_of_classes(names: list[str], tmp_path: Path) -> None:
     config, path = write("safetensors", torchvision, tmp_path)
     message = rf"^--class_names: {len(names)} classes, where fc8 has 7 outputs; give a file of 7 "
     with pytest.raises(UserError, match=message):
-        bring_in(config, path, tmp_path / "run", names)
+        import_weights(config, path, tmp_path / "run", names)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -153,4 +153,6 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         ("folder.npy", "Is a directory"),
     ):
         with pytest.raises(UserError, match=rf"^--weights=.*{name}: {message}"):
-            bring_in(others.recipe(torchvision), tmp_path / name, tmp_path / "run", others.NAMES)
+            import_weights(
+                others.recipe(torchvision), tmp_path / name, tmp_path / "run", others.NAMES
+            )

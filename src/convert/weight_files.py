@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
+from src.convert.caffe import binaryproto, caffemodel
+from src.convert.layout import Layers
+from src.convert.npy import layers
+from src.convert.pytorch import state_dict
 from src.errors import UserError
 from src.models.presets import TORCHVISION
-from src.weights import caffe, npy, pytorch
-from src.weights.layout import Layers
 
 NAMES = {
     **{f"features.{i}": f"conv{n}" for n, i in enumerate((0, 3, 6, 8, 10), 1)},
@@ -58,7 +60,7 @@ def read_mean(path: Path, size: int) -> np.ndarray:
 
     def planes(file: BinaryIO) -> np.ndarray:
         is_npy = path.suffix.lower() == ".npy"
-        found = np.load(file, allow_pickle=False) if is_npy else caffe.binaryproto(file)
+        found = np.load(file, allow_pickle=False) if is_npy else binaryproto(file)
         if found.shape not in ((3,), (3, size, size), (1, 3, size, size)):
             raise UserError(f"{found.shape}, where a mean image of (3, {size}, {size}) is needed")
         places = found.shape[-2:] if found.ndim > 1 else (1, 1)
@@ -98,7 +100,7 @@ def _all_finite(layers: Layers) -> Layers:
 
 
 def _pth(file: BinaryIO) -> Weights:
-    return _of_torchvision(pytorch.state_dict(file))
+    return _of_torchvision(state_dict(file))
 
 
 def _safetensors(file: BinaryIO) -> Weights:
@@ -125,7 +127,7 @@ def _of_torchvision(tensors: dict[str, np.ndarray]) -> Weights:
 
 
 def _caffemodel(file: BinaryIO) -> Weights:
-    blobs, order = caffe.caffemodel(file)
+    blobs, order = caffemodel(file)
     if not {"norm1", "pool1"} <= set(order):
         raise UserError("norm1 and pool1 of Caffe's AlexNet and CaffeNet are missing")
     is_bvlc = order.index("norm1") < order.index("pool1")
@@ -143,7 +145,7 @@ def _caffemodel(file: BinaryIO) -> Weights:
 def _npy(file: BinaryIO) -> Weights:
     layers = {
         name: (weights.transpose(3, 2, 0, 1) if weights.ndim == 4 else weights.T, biases)
-        for name, (weights, biases) in npy.layers(file).items()
+        for name, (weights, biases) in layers(file).items()
     }
     if "conv5" in layers and "fc6" in layers:
         layers["fc6"] = _from_places_first(layers["fc6"], maps=len(layers["conv5"][1]))

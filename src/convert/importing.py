@@ -1,0 +1,114 @@
+"""A run directory from others' weights."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from src.convert.layout import to_towers
+from src.convert.networks import check
+from src.convert.weight_files import read, read_mean
+from src.data.sources import find_source
+from src.data.statistics import Statistics
+from src.distributed.mesh import make_mesh
+from src.errors import UserError
+from src.models.architecture import Architecture
+from src.runs.checkpoint import Checkpointer
+from src.runs.preprocessing import Preprocessing
+from src.runs.provenance import write_imported
+from src.runs.workdir import check_workdir
+from src.training.state import Progress, TrainState, abstract_state
+
+# Standard deviations of ImageNet's colours along their principal components, and these, one a
+# column: what cuda-convnet2 has, for the colour noise of whoever trains on.
+IMAGENET_DEVIATIONS = np.array([121.780061, 37.093889, 19.720833], np.float32)
+IMAGENET_DIRECTIONS = np.array(
+    [
+        [-0.563510, -0.712579, 0.417955],
+        [-0.576184, -0.023542, -0.816981],
+        [-0.592003, 0.701196, 0.397311],
+    ],
+    np.float32,
+)
+
+
+def import_weights(
+    config: ConfigDict,
+    path: Path,
+    workdir: Path,
+    class_names: list[str],
+    mean: Path | None = None,
+) -> None:
+    """Makes a workdir of a file of weights.
+
+    Args:
+      config: the recipe of their network.
+      path: see `weights.files.read`.
+      workdir: where there is no run yet.
+      class_names: in the order of the last layer.
+      mean: see `weights.files.read_mean`.
+
+    Raises:
+      UserError: the file is not as it should be or not of the recipe's network, or the workdir has
+        a run.
+    """
+    if (workdir / "config.json").exists():
+        raise UserError(f"workdir {workdir}: it has a network already; give another --workdir")
+    check_workdir(workdir, config)
+    weights = read(path)
+    check(config.model, weights.recipes)
+    architecture = Architecture.from_fields(config.model.to_dict())
+    params = to_towers(weights.layers, architecture, len(class_names))
+    size = config.data.size
+    image = read_mean(mean, size) if mean else weights.mean
+    statistics = Statistics(
+        np.broadcast_to(image, (size, size, 3)), IMAGENET_DEVIATIONS, IMAGENET_DIRECTIONS
+    )
+    provenance = {
+        "kind": weights.kind,
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    write_imported(workdir, config, Preprocessing("", class_names, statistics), provenance)
+    mesh = make_mesh(config.model.towers, jax.device_count())
+    like = abstract_state(config, len(class_names), mesh)
+    state = TrainState(
+        jnp.zeros((), jnp.int32),
+        jax.tree.map(lambda array, leaf: jax.device_put(array, leaf.sharding), params, like.params),
+        jax.tree.map(lambda leaf: jnp.zeros_like(leaf, device=leaf.sharding), like.velocity),
+    )
+    with Checkpointer(workdir / "checkpoints") as checkpoints:
+        checkpoints.save(state, Progress(schedule={}))
+
+
+def class_names_of(config: ConfigDict) -> list[str]:
+    data = config.data
+    of_data = find_source(
+        data.dataset,
+        train_split=data.train_split,
+        eval_split=data.eval_split,
+        tfds_dir=data.tfds_dir,
+    )
+    return of_data.class_names()
+
+
+def read_class_names(path: Path) -> list[str]:
+    """The classes' names in a file, one a line.
+
+    Raises:
+      UserError: it can't be read, or two have the same name.
+    """
+    try:
+        names = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--class_names={path}: {error}") from None
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(
+                f"--class_names={path}: {count} classes are called {name!r}; give each its own name"
+            )
+    return names
