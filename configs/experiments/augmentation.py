@@ -12,8 +12,8 @@ a crop is harder than the centre.
 
 from ml_collections import ConfigDict
 
-from configs.experiments.comparison import changed, comparison
 from configs.experiments.crops import crops
+from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:

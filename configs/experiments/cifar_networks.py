@@ -9,7 +9,7 @@ conv-local-13pct and conv-local-11pct take several hours each on two cores: `pyt
 from ml_collections import ConfigDict
 
 from configs import cifar
-from configs.experiments.comparison import comparison
+from src.experiment.spec import comparison
 
 PUBLISHED = {"80sec": 0.26, "19pct": 0.19, "18pct": 0.18, "19pct-translations": 0.142}
 

@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from configs import cifar
-from configs.experiments.comparison import changed
+from src.experiment.spec import changed
 
 
 def crops(dataset: str) -> ConfigDict:

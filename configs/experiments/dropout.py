@@ -14,7 +14,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from configs import cifar
-from configs.experiments.comparison import changed, comparison
+from src.experiment.spec import changed, comparison
 from src.models.architecture import DenseSpec
 from src.models.cifar import PCT19
 

@@ -9,7 +9,7 @@ with the average of five. Here five of cuda-convnet's 80sec are trained on CIFAR
 from ml_collections import ConfigDict
 
 from configs import cifar
-from configs.experiments.comparison import comparison
+from src.experiment.spec import comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:

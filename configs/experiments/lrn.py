@@ -12,7 +12,7 @@ difference is what can be compared.
 from ml_collections import ConfigDict
 
 from configs import cifar
-from configs.experiments.comparison import changed, comparison
+from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:

@@ -9,8 +9,8 @@ both. As seeds spread by some 0.3 points, five of each tell differences of half 
 
 from ml_collections import ConfigDict
 
-from configs.experiments.comparison import changed, comparison
 from configs.experiments.crops import crops
+from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:

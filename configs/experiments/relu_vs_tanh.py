@@ -15,7 +15,7 @@ an epoch or so after that of single steps does.
 from ml_collections import ConfigDict
 
 from configs import cifar
-from configs.experiments.comparison import changed, comparison
+from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:

@@ -11,8 +11,8 @@ rates followed.
 
 from ml_collections import ConfigDict
 
-from configs.experiments.comparison import changed, comparison
 from configs.experiments.crops import crops
+from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:

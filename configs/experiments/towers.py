@@ -12,7 +12,7 @@ is across the maps of both towers too, as in a network that is not split.
 from ml_collections import ConfigDict
 
 from configs import small
-from configs.experiments.comparison import changed, comparison
+from src.experiment.spec import changed, comparison
 from src.models.presets import ONE_GPU
 
 

@@ -50,7 +50,7 @@ _ALLOWED: Mapping[str, Any] = {
 }
 
 
-def layers(file: BinaryIO) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def npy_layers(file: BinaryIO) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Of each layer its weights and biases: {name: [weights, biases]}, or {name: {"weights": …}}.
 
     Raises:

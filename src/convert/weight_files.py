@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from src.convert.caffe import binaryproto, caffemodel
 from src.convert.layout import Layers
-from src.convert.npy import layers
+from src.convert.npy import npy_layers
 from src.convert.pytorch import state_dict
 from src.errors import UserError
 from src.models.presets import TORCHVISION
@@ -145,7 +145,7 @@ def _caffemodel(file: BinaryIO) -> Weights:
 def _npy(file: BinaryIO) -> Weights:
     layers = {
         name: (weights.transpose(3, 2, 0, 1) if weights.ndim == 4 else weights.T, biases)
-        for name, (weights, biases) in layers(file).items()
+        for name, (weights, biases) in npy_layers(file).items()
     }
     if "conv5" in layers and "fc6" in layers:
         layers["fc6"] = _from_places_first(layers["fc6"], maps=len(layers["conv5"][1]))

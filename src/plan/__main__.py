@@ -1,7 +1,6 @@
 """What a training run would need and do on GPUs that are not there: a modelled bound.
 
 python -m src.plan --config=FILE[:DATASET] --topology=PARTITIONSxHOSTSxGPUS [--gpu=h100] [--compare]
-python -m src.plan --published
 """
 
 import json
@@ -19,7 +18,6 @@ from src.distributed.mesh import make_mesh
 from src.errors import UserError
 from src.plan import compiler, gpu, report
 from src.plan.plan import compare, make_plan
-from src.plan.published import compare_with_published
 from src.training.validation import validate_config
 
 FLAGS = new_flags()
@@ -31,9 +29,6 @@ TOPOLOGY = flags.DEFINE_string(
 )
 GPU = flags.DEFINE_string("gpu", "h100", "One of src/plan/gpus/.", flag_values=FLAGS)
 COMPARE = flags.DEFINE_bool("compare", False, "Compare the possible meshes.", flag_values=FLAGS)
-PUBLISHED = flags.DEFINE_bool(
-    "published", False, "Compare the model with published measurements.", flag_values=FLAGS
-)
 NETWORK = flags.DEFINE_float(
     "network_gbps", None, "Network of a GPU across hosts, Gbit/s.", flag_values=FLAGS
 )
@@ -49,10 +44,6 @@ def main() -> None:
         if flag.value is not None and not flag.value > 0:
             raise UserError(f"--{flag.name}={flag.value}: give a positive number")
     compiler.check_extra()
-    if PUBLISHED.value:
-        rows = compare_with_published()
-        print(json.dumps(rows) if JSON.value else report.against_published(rows))
-        return
     described = gpu.load(GPU.value, NETWORK.value)
     config = CONFIG.value
     validate_config(config)

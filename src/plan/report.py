@@ -211,34 +211,3 @@ def compared(comparison: Plan) -> str:
             ),
         ]
     )
-
-
-def against_published(rows: list[Plan]) -> str:
-    cells = [["GPUs", "type", "published", "modelled", "÷", "at peaks", "÷"]]
-    for row in rows:
-        cells.append(
-            [
-                f"{row['gpus']} × {row['gpu']}",
-                row["dtype"],
-                f"{row['published']:,}",
-                f"{row['modelled']:,.0f}",
-                f"{row['modelled'] / row['published']:.2f}",
-                f"{row['ideal']:,.0f}",
-                f"{row['ideal'] / row['published']:.2f}",
-            ]
-        )
-    sources = sorted({f"  {row['gpu']}: {row['source']}" for row in rows})
-    explained = [
-        f"  {row['gpus']} × {row['gpu']}, {row['dtype']}: {row['explanation']}"
-        for row in rows
-        if row["explanation"]
-    ]
-    return "\n".join(
-        [
-            "AlexNet of tf_cnn_benchmarks, images/s: published, and " + MODELLED.split(":")[0],
-            *table(cells, right_from=2),
-            "Sources (512 images a GPU; synthetic data unless it says otherwise)",
-            *sources,
-            *(["Why it differs", *explained] if explained else []),
-        ]
-    )

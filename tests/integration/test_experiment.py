@@ -2,6 +2,7 @@ import importlib
 import json
 import math
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,15 +13,14 @@ import pytest
 from absl.flags import FlagValues
 from ml_collections import ConfigDict, config_flags
 
-from configs.experiments.comparison import changed, comparison
 from src.distributed.environment import process_info
 from src.distributed.preemption import EXIT_PREEMPTED
 from src.distributed.process_group import ProcessGroup
 from src.errors import UserError
-from src.experiment import experiment
+from src.experiment.runner import run_experiment
+from src.experiment.spec import changed, comparison, validate_experiment
 from src.inference.ensemble import evaluate_ensemble
 from src.runs.config import differences
-from src.settings import check_experiment
 from tests.support import commands, tiny
 from tests.support.commands import free_port
 from tests.support.finished import write_run
@@ -169,23 +169,21 @@ def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> 
 
 
 @pytest.mark.slow
-def test_variants_trained_on_two_machines_are_told_of_together(tmp_path: Path, cache: Path) -> None:
+def test_a_run_from_another_machine_needs_no_training(tmp_path: Path, cache: Path) -> None:
     def trained(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
         common = ["--config=tests/support/tiny_experiment.py", f"--workdir={tmp_path / name}"]
         return commands.run("src.experiment", *common, *flags, cache=cache)
 
-    results = tmp_path / "first/results.json"
     assert trained("first", "--config.order=('relu',)").returncode == 0
-    both = trained("second", "--config.order=('tanh',)", f"--join={results}")
+    run = tmp_path / "second/relu/seed0"
+    shutil.copytree(
+        tmp_path / "first/relu/seed0", run, ignore=shutil.ignore_patterns("checkpoints")
+    )
+    both = trained("second")
     assert both.returncode == 0, both.stderr
     assert "| relu |" in both.stdout
     assert "| tanh |" in both.stdout
-    assert not (tmp_path / "second/relu").exists()
-
-    twice = trained("third", f"--join={results}")
-    assert twice.returncode == 2
-    assert twice.stderr == f"error: --join={results}: seed 0 of relu is in another part too\n"
-    assert not (tmp_path / "third").exists()
+    assert not any((run / "checkpoints").glob("*"))
 
 
 @pytest.mark.slow
@@ -228,7 +226,7 @@ def test_a_run_that_diverges_is_told_of_and_not_trained_again(
     group = ProcessGroup(process_info({}), **tiny.get_config().processes)
 
     def tell() -> tuple[dict[str, Any], str, str]:
-        assert experiment(config, tmp_path, group, {}) == 0
+        assert run_experiment(config, tmp_path, group, {}) == 0
         said = capsys.readouterr()
         return json.loads((tmp_path / "results.json").read_text())["variants"], *said
 
@@ -261,7 +259,7 @@ def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
     (last / "config.json").write_text(json.dumps(changed(recipe, {"seed": 4}).to_dict()))
     group = ProcessGroup(process_info({}), **recipe.processes)
     with pytest.raises(UserError, match=r"better/seed3 was made with other settings"):
-        experiment(config, tmp_path, group, {})
+        run_experiment(config, tmp_path, group, {})
     assert not (tmp_path / "plain/seed3/config.json").exists()
 
 
@@ -320,7 +318,7 @@ def test_what_there_cannot_be_is_a_mistake(
     config_flags.DEFINE_config_dict("config", config, flag_values=flags)
     flags(sys.argv)
     with pytest.raises(UserError) as mistake:
-        check_experiment(config)
+        validate_experiment(config)
     assert str(mistake.value) == message
 
 

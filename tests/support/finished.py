@@ -6,8 +6,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs.experiments.comparison import comparison
-from src import outcome
+from src.experiment.results import DIVERGED, collect_results
+from src.experiment.spec import comparison
 from tests.support import tiny
 
 
@@ -38,7 +38,7 @@ def write_diverged(folder: Path, training_errors: list[float]) -> Path:
     """A run of an epoch a line that has diverged before it was evaluated."""
     write_train_lines(folder, training_errors)
     (folder / "config.json").write_text(json.dumps({"views": 9}))
-    (folder / outcome.DIVERGED).write_text("step 7: the loss is nan")
+    (folder / DIVERGED).write_text("step 7: the loss is nan")
     return folder
 
 
@@ -62,5 +62,5 @@ def collected(
         ]
         for name, of_variant in runs.items()
     }
-    found = outcome.collect(config, folders, tried or {}, averages, "test")
+    found = collect_results(config, folders, tried or {}, averages, "test")
     return json.loads(json.dumps(found))

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs.experiments.comparison import comparison
+from src.experiment.spec import comparison
 from tests.support import tiny
 
 

@@ -72,7 +72,7 @@ def _dataset(recipe: ConfigDict) -> str:
     return f"{kind}:{Path(place).resolve().name}" if colon else kind
 
 
-def collect(
+def collect_results(
     config: ConfigDict,
     folders: Mapping[str, Sequence[Path]],
     tried: Mapping[str, Mapping[float, float]],
@@ -82,7 +82,7 @@ def collect(
     """All that is worth keeping of an experiment, as JSON.
 
     Args:
-      config: see `configs.experiments.comparison`.
+      config: see `spec.comparison`.
       folders: of each variant's runs, finished or diverged, in the order of the seeds.
       tried: the training loss that each learning rate of the search came to, by variant; infinite
         where it diverged.

@@ -1,4 +1,7 @@
-"""Published speeds of AlexNet beside what the model makes of the same network and GPUs."""
+"""Published speeds of AlexNet beside what the planner makes of the same network and GPUs.
+
+python -m benchmarks.published
+"""
 
 import dataclasses
 from dataclasses import replace
@@ -8,7 +11,8 @@ from ml_collections import ConfigDict
 from configs.alexnet import paper
 from src.models.presets import TORCHVISION
 from src.plan import compiler, gpu, roofline
-from src.plan.plan import Plan
+from src.plan.plan import MODELLED, Plan
+from src.plan.report import table
 
 # tf_cnn_benchmarks' alexnet_model.py: a single column without normalisation.
 TF_CNN_BENCHMARKS = replace(
@@ -52,3 +56,39 @@ def compare_with_published() -> list[Plan]:
                 }
             )
     return rows
+
+
+def against_published(rows: list[Plan]) -> str:
+    cells = [["GPUs", "type", "published", "modelled", "÷", "at peaks", "÷"]]
+    for row in rows:
+        cells.append(
+            [
+                f"{row['gpus']} × {row['gpu']}",
+                row["dtype"],
+                f"{row['published']:,}",
+                f"{row['modelled']:,.0f}",
+                f"{row['modelled'] / row['published']:.2f}",
+                f"{row['ideal']:,.0f}",
+                f"{row['ideal'] / row['published']:.2f}",
+            ]
+        )
+    sources = sorted({f"  {row['gpu']}: {row['source']}" for row in rows})
+    explained = [
+        f"  {row['gpus']} × {row['gpu']}, {row['dtype']}: {row['explanation']}"
+        for row in rows
+        if row["explanation"]
+    ]
+    return "\n".join(
+        [
+            "AlexNet of tf_cnn_benchmarks, images/s: published, and " + MODELLED.split(":")[0],
+            *table(cells, right_from=2),
+            "Sources (512 images a GPU; synthetic data unless it says otherwise)",
+            *sources,
+            *(["Why it differs", *explained] if explained else []),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    compiler.check_extra()
+    print(against_published(compare_with_published()))

@@ -1,13 +1,12 @@
-"""What an experiment's outcome says: a table, sentences, a figure."""
+"""What an experiment's results say."""
 
 import math
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 ONE_POINT = 0.01
 
@@ -51,7 +50,7 @@ def _mean(variant: Mapping[str, Any], value: str) -> float:
     return statistics.mean(values) if values else math.nan
 
 
-def table(found: Mapping[str, Any]) -> str:
+def results_table(found: Mapping[str, Any]) -> str:
     """A row a variant, in Markdown."""
     target = found["until_training_error"]
     what = f"until {_training(target)}" if target else f"error on {found['split']}"
@@ -178,43 +177,3 @@ def _when(found: Mapping[str, Any]) -> str:
     runs = [run for variant in found["variants"].values() for run in variant["runs"].values()]
     days = sorted(run["machine"]["date"][:10] for run in runs if run["machine"])
     return " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
-
-
-def draw(found: Mapping[str, Any], path: Path) -> None:
-    """The error over the epochs, a colour a variant; test errors whole, training errors dashed.
-
-    Training errors are means over an epoch. Test errors are by one view, as while training.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    target = found["until_training_error"]
-    styles = {"train": "-"} if target else {"evaluation": "-", "train": "--"}
-    for index, (name, variant) in enumerate(found["variants"].items()):
-        for split, style in styles.items():
-            for number, run in enumerate(variant["runs"].values()):
-                curve = run["curves"][split]
-                epochs, errors = zip(*curve, strict=True) if curve else ((), ())
-                label = name if number == 0 and style == "-" else None
-                width = 1.8 if style == "-" else 0.8
-                percent = [100 * error for error in errors]
-                axes.plot(epochs, percent, style, color=f"C{index}", label=label, lw=width)
-        if variant["average"] is not None:
-            label = f"the average of {_finished(variant)}"
-            axes.axhline(100 * variant["average"], ls=":", color=f"C{index}", label=label)
-    if target:
-        axes.axhline(100 * target, color="grey", lw=0.8)
-    of_split = f"error on {found['split']} by the centre view, %"
-    axes.set(
-        xlabel="epoch",
-        ylabel="training error over an epoch, %"
-        if target
-        else f"{of_split}\n(dashed: in training, over an epoch)",
-    )
-    axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(path)

@@ -1,35 +1,23 @@
-"""Trains every variant of one comparison, and says what came out.
-
-python -m src.experiment --config=configs/experiments/NAME.py[:DATASET] [--workdir=DIR]
-    [--join=FILE,FILE]
-
-The same command again goes on where it stopped. In the end there are in DIR, by default runs/NAME:
-results.json, table.md, figure.png, and a folder for each run.
-"""
+"""Trains every variant of an experiment, one run after the other."""
 
 import functools
-import importlib.util
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from src import conclusion, joining, outcome, settings
-from src.cli.app import run
-from src.cli.flags import new_flags
 from src.data.dataset import PreparedDataset
 from src.data.preparation import prepare_dataset
-from src.distributed.environment import process_info
 from src.distributed.mesh import make_mesh
-from src.distributed.preemption import exit_on_signal
 from src.distributed.process_group import ProcessGroup
-from src.errors import DivergedError, UserError
+from src.errors import DivergedError
+from src.experiment.analysis import results_table, sentences
+from src.experiment.figure import draw_figure
+from src.experiment.results import DIVERGED, chosen, collect_results, over_an_epoch
 from src.filesystem import atomic_write
 from src.inference.ensemble import evaluate_ensemble
 from src.runs.config import forbidden_changes
@@ -37,26 +25,6 @@ from src.runs.results import read_result
 from src.runs.workdir import check_workdir
 from src.training.loop import steps, train
 from src.training.progress import ProgressBar
-
-FLAGS = new_flags()
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The experiment, FILE[:DATASET].", flag_values=FLAGS
-)
-flags.mark_flag_as_required("config", FLAGS)
-WORKDIR = flags.DEFINE_string(
-    "workdir",
-    None,
-    "The folder of its runs. Default: runs/<config>[-<dataset>].",
-    flag_values=FLAGS,
-)
-
-JOIN = flags.DEFINE_list(
-    "join",
-    [],
-    "Files results.json of the same experiment, with other variants or seeds, to put into this "
-    "outcome; a comma between two.",
-    flag_values=FLAGS,
-)
 
 SEARCH_SEED = 1000  # the rates are not chosen on the runs that are then measured
 
@@ -70,33 +38,23 @@ class Run(NamedTuple):
     folder: Path
 
 
-def experiment(
-    config: ConfigDict,
-    workdir: Path,
-    group: ProcessGroup,
-    elsewhere: Mapping[Path, Mapping[str, Any]],
-) -> int:
+def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> int:
     """Trains whatever is not trained yet, one run after the other, and writes the outcome.
 
     Args:
-      config: see `configs.experiments.comparison`.
+      config: see `spec.comparison`.
       workdir: its runs are in folders in it.
       group: the processes, each of which calls this.
-      elsewhere: results of the same experiment, by their files, which become part of the outcome.
-        What has been searched for there is not searched for again.
 
     Returns:
       The exit status: 0, or that of `train` when it was asked to stop.
 
     Raises:
-      UserError: a variant can't be trained, a folder has another's run, or results from elsewhere
-        don't go with these.
+      UserError: a variant can't be trained, or a folder has another's run.
     """
-    joining.check(config, elsewhere)
-    tried = joining.searched(elsewhere.values())
-    candidates = list(_candidates(config, tried, workdir))
-    known = [name for name in config.order if name in tried or name not in config.rates]
-    _check_folders([*candidates, *_runs(config, known, tried, workdir)], group)
+    candidates = list(_candidates(config, workdir))
+    known = [name for name in config.order if name not in config.rates]
+    _check_folders([*candidates, *_runs(config, known, {}, workdir)], group)
     data = {}
     for name in config.order:
         data[name] = group.first_then_others(
@@ -107,7 +65,7 @@ def experiment(
         for number, candidate in enumerate(candidates):
             if status := _train(candidate, group, bar, number, begins):
                 return status
-        tried |= group.first_then_others(
+        tried = group.first_then_others(
             lambda: _tried(candidates)
         )  # the first has written it all by then
         runs = list(_runs(config, config.order, tried, workdir))
@@ -119,12 +77,11 @@ def experiment(
         averages = _averages(folders, group, bar) if config.average else {}
 
     if group.is_main_process:
-        here = outcome.collect(config, folders, tried, averages, data[config.order[0]].eval_split)
-        found = joining.join(config, [here, *elsewhere.values()])
+        found = collect_results(config, folders, tried, averages, data[config.order[0]].eval_split)
         (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-        said = f"{conclusion.table(found)}\n{conclusion.sentences(found)}"
+        said = f"{results_table(found)}\n{sentences(found)}"
         (workdir / "table.md").write_text(said)
-        conclusion.draw(found, workdir / "figure.png")
+        draw_figure(found, workdir / "figure.png")
         print(f"\n{said}\nsee {workdir}")
     return 0
 
@@ -151,7 +108,7 @@ def _train(
 ) -> int:
     """As `train`, but tells of a run that diverges, and doesn't train it again the next time."""
     bar.begin(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
-    memory = of.folder / outcome.DIVERGED
+    memory = of.folder / DIVERGED
     try:
         if group.first_then_others(functools.partial(_is_remembered, memory, of.recipe)):
             raise DivergedError(f"{memory.read_text()} ({memory}: remove it to try again)")
@@ -191,12 +148,8 @@ def _finished(folders: Sequence[Path]) -> list[Path]:
     return [folder for folder in folders if read_result(folder)]
 
 
-def _candidates(
-    config: ConfigDict, tried: Mapping[str, Mapping[float, float]], workdir: Path
-) -> Iterator[Run]:
+def _candidates(config: ConfigDict, workdir: Path) -> Iterator[Run]:
     for variant in config.order:
-        if variant in tried:
-            continue
         for rate in config.rates.get(variant, ()):
             recipe = config.variants[variant].copy_and_resolve_references()
             recipe.schedule.rate = rate
@@ -211,7 +164,7 @@ def _tried(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
     tried: dict[str, dict[float, float]] = {}
     for variant, _, recipe, folder in candidates:
         is_finished = read_result(folder)
-        loss = outcome.over_an_epoch(folder, "loss")[-1][1] if is_finished else math.inf
+        loss = over_an_epoch(folder, "loss")[-1][1] if is_finished else math.inf
         tried.setdefault(variant, {})[recipe.schedule.rate] = loss
     return tried
 
@@ -224,30 +177,10 @@ def _runs(
 ) -> Iterator[Run]:
     for seed in config.seeds:
         for variant in variants:
-            recipe = outcome.chosen(config, variant, tried)
+            recipe = chosen(config, variant, tried)
             recipe.seed = seed
             yield Run(variant, f"seed {seed}", recipe, workdir / _slug(variant) / f"seed{seed}")
 
 
 def _slug(name: str) -> str:
     return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
-
-
-def main() -> int:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError('matplotlib is missing, which draws the figure: pip install -e ".[report]"')
-    exit_on_signal()
-    config = CONFIG.value
-    if "variants" not in config:
-        raise UserError("--config: a recipe, no experiment; those are in configs/experiments")
-    settings.check_experiment(config)
-    elsewhere = {Path(file): joining.read(Path(file)) for file in JOIN.value}
-    file, _, dataset = config_flags.get_config_filename(FLAGS["config"]).partition(":")
-    default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
-    first = config.variants[config.order[0]]
-    with ProcessGroup(process_info(os.environ), **first.processes) as group:
-        return experiment(config, Path(WORKDIR.value or default), group, elsewhere)
-
-
-if __name__ == "__main__":
-    run(main, FLAGS, __doc__)
