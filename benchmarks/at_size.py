@@ -101,7 +101,7 @@ def make_data(config: ConfigDict, records: int) -> dict[str, Any]:  # noqa: ARG0
 
 
 def write_originals(directory: Path) -> None:
-    """A TFDS data set of squares of one colour each."""
+    """A TFDS data set of squares of one color each."""
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="jpeg"),
@@ -119,8 +119,8 @@ def write_originals(directory: Path) -> None:
     )
     writer = tfds.core.SequentialWriter(info, ORIGINALS, file_format="array_record")
     writer.initialize_splits(["train"])
-    colours = np.random.default_rng(0).integers(0, 256, (ORIGINALS, 1, 1, 3), np.uint8)
-    squares = (np.tile(colour, (SIZE, SIZE, 1)) for colour in colours)
+    colors = np.random.default_rng(0).integers(0, 256, (ORIGINALS, 1, 1, 3), np.uint8)
+    squares = (np.tile(color, (SIZE, SIZE, 1)) for color in colors)
     examples = [
         {"image": images.encode(square), "label": i % CLASSES} for i, square in enumerate(squares)
     ]

@@ -57,7 +57,7 @@ class GroupedAlexNet(AlexNet):
         if operation != "lrn":
             return super()._apply(operation, xs)
         (x,) = xs
-        towers = x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)  # each normalises its own maps
+        towers = x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2)  # each normalizes its own maps
         norm = PAPER.norms["lrn"]
         out = layers.response_norm(towers, (1, 1, 1, 1, norm.n), norm.k, norm.alpha, norm.beta)
         return [out.reshape(x.shape)]
@@ -82,8 +82,8 @@ def main() -> dict[str, Any]:
             images = augment.subtract_mean(
                 batch["image"], statistics.mean, batch["offset"], batch["flip"], config.augment.mean
             )
-            images = augment.colour_noise(
-                images, keys, statistics.deviations, statistics.directions, config.augment.colour
+            images = augment.color_noise(
+                images, keys, statistics.deviations, statistics.directions, config.augment.color
             )
             logits = nnx.merge(graph, params).logits(images, dropout_keys=keys)
             return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()

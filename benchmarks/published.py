@@ -14,7 +14,7 @@ from src.plan import compiler, gpu, roofline
 from src.plan.plan import MODELLED, Plan
 from src.plan.report import table
 
-# tf_cnn_benchmarks' alexnet_model.py: a single column without normalisation.
+# tf_cnn_benchmarks' alexnet_model.py: a single column without normalization.
 TF_CNN_BENCHMARKS = replace(
     TORCHVISION,
     towers=1,

@@ -2,8 +2,8 @@
 
     python -m benchmarks.pytorch [--batch=128] [--seconds=10]
 
-Convolutions have `groups=2`, response normalisation stays within a tower. PyTorch is spared the
-colour noise and the mean image's cropping, and gets its pixels in the order that it likes best.
+Convolutions have `groups=2`, response normalization stays within a tower. PyTorch is spared the
+color noise and the mean image's cropping, and gets its pixels in the order that it likes best.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from benchmarks import training, worker
 
 
 class TowerNorm(nn.LocalResponseNorm):
-    """The paper's response normalisation, over the maps of each tower alone."""
+    """The paper's response normalization, over the maps of each tower alone."""
 
     def __init__(self) -> None:
         super().__init__(size=5, k=2.0, alpha=1e-4 * 5, beta=0.75)  # PyTorch's alpha is of a mean

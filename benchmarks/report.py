@@ -3,7 +3,7 @@
     python -m benchmarks.report --workdir=DIR
 
 With python -m src.main --config=configs/cifar.py:80sec --workdir=DIR, of CIFAR-10's 10,000 test
-images, and as many among which neighbours are looked for.
+images, and as many among which neighbors are looked for.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python -m benchmarks.towers [--devices=2] [--batch=128] [--seconds=10]
 
 It is what src/train.py runs for configs/alexnet.py: a batch of uint8 goes to the devices, and the
-compiled step subtracts the mean image, adds the colour noise, has dropout, and updates.
+compiled step subtracts the mean image, adds the color noise, has dropout, and updates.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ def main() -> dict[str, Any]:
 
 
 def random_statistics() -> Statistics:
-    """Plausible deviations of colours, and a mean image of noise."""
+    """Plausible deviations of colors, and a mean image of noise."""
     return Statistics(
         training.random_mean(), np.array([110, 30, 12], np.float32), np.eye(3, dtype=np.float32)
     )

@@ -56,10 +56,10 @@ def paper(dataset: str) -> ConfigDict:
     config.data.tfds_dir = ""  # where TFDS keeps its own: by default ~/tensorflow_datasets
 
     config.augment = ConfigDict()
-    config.augment.shift = True  # crop anywhere; else always the centre
+    config.augment.shift = True  # crop anywhere; else always the center
     config.augment.mirror = True
-    config.augment.colour = "eigenvalues"  # the paper's formula; or "deviations", or "none"
-    config.augment.mean = "aligned"  # the mean image's part under the crop; or its "centre"
+    config.augment.color = "eigenvalues"  # the paper's formula; or "deviations", or "none"
+    config.augment.mean = "aligned"  # the mean image's part under the crop; or its "center"
     config.augment.images_per_crop = 1  # consecutive images with the same crop and mirroring
 
     config.model = ConfigDict(dataclasses.asdict(PAPER))

@@ -2,9 +2,9 @@
 
     python -m src.main --config=configs/bvlc_alexnet.py[:DATASET]
 
-It differs from the paper's in crops of 227 × 227 without any padding; in response normalisation,
+It differs from the paper's in crops of 227 × 227 without any padding; in response normalization,
 whose windows reach from one group's maps into the other's, with k = 1 and alpha divided by the size
-of the window; in biases of 0.1, and in the initial weights of fc6 and fc7. Colours are left as they
+of the window; in biases of 0.1, and in the initial weights of fc6 and fc7. Colors are left as they
 are. The schedule is that of its solver.prototxt.
 
 Caffe's own weights have a top-1 error of 42.9% and a top-5 error of 19.8% on ImageNet's validation
@@ -31,7 +31,7 @@ def caffe(network: Architecture, dataset: str) -> ConfigDict:
     config.batch_size = 256
     config.duration = "450000 steps"
     config.model = ConfigDict(dataclasses.asdict(network))
-    config.augment.colour = "none"
+    config.augment.color = "none"
     config.optimizer.decay_biases = False
     config.optimizer.bias_rate = 2.0
     config.schedule.name = "steps"

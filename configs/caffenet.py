@@ -1,4 +1,4 @@
-"""Caffe's other AlexNet, bvlc_reference_caffenet, which pools before it normalises.
+"""Caffe's other AlexNet, bvlc_reference_caffenet, which pools before it normalizes.
 
     python -m src.main --config=configs/caffenet.py[:DATASET]
 

@@ -5,15 +5,15 @@
 From the code that was released in 2025 (computerhistory/AlexNet-Source-Code). What differs from
 configs/alexnet.py:
 
-- conv1: normalisation, pooling, then ReLU; conv5: pooling, then ReLU; conv2: before pooling, a
-  further normalisation over 5 × 5 places of the same map; alpha divided by the size of the window;
+- conv1: normalization, pooling, then ReLU; conv5: pooling, then ReLU; conv2: before pooling, a
+  further normalization over 5 × 5 places of the same map; alpha divided by the size of the window;
 - initial weights of conv3 to conv5 with a standard deviation of 0.03;
 - no weight decay on biases;
-- the mean image's centre is subtracted, wherever the crop is; 32 images in a row share a crop;
-- colour noise of a tenth of the colours' own standard deviations, then ÷ 1.1;
+- the mean image's center is subtracted, wherever the crop is; 32 images in a row share a crop;
+- color noise of a tenth of the colors' own standard deviations, then ÷ 1.1;
 - the rate ÷ 10 after 23, 51 and 78 epochs, 93 epochs in all.
 
-Left out is what was done to conv1 and the colours by hand late in that run (at epochs 68 and 72).
+Left out is what was done to conv1 and the colors by hand late in that run (at epochs 68 and 72).
 
 Expected on ImageNet: the authors' log has 37.5% top-1 and 17.0% top-5 error on the test set of 2010
 with ten views. This recipe has not been run to its end on ImageNet by this project.
@@ -33,9 +33,9 @@ def get_config(dataset: str = "imagenet2012") -> ConfigDict:
     config.duration = "93 epochs"
     config.model = ConfigDict(dataclasses.asdict(CHM145))
     config.optimizer.decay_biases = False
-    config.augment.mean = "centre"
+    config.augment.mean = "center"
     config.augment.images_per_crop = 32
-    config.augment.colour = "deviations"
+    config.augment.color = "deviations"
     config.schedule.name = "steps"
     config.schedule.boundaries = ("23 epochs", "51 epochs", "78 epochs")
     return config

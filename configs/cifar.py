@@ -77,8 +77,8 @@ def get_config(network: str = "19pct", dataset: str = "cifar10") -> ConfigDict:
     takes_crops = recipe.views > 1
     config.model.image_size = 24 if takes_crops else 32
     config.augment.mirror = takes_crops
-    config.augment.colour = "none"
-    config.augment.mean = "centre"
+    config.augment.color = "none"
+    config.augment.mean = "center"
 
     config.optimizer.weight_decay = recipe.weight_decay
     config.optimizer.weight_decays = ConfigDict(recipe.weight_decays)

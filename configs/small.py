@@ -14,7 +14,7 @@ that next to nothing of an image reaches the last layer. What differs from confi
   size through the eight layers from the first step on;
 - 40 epochs (15 for digits) in batches of 64, and a cosine schedule from 0.02 (0.01 for digits),
   which needs no patience to be chosen;
-- digits keep their colours and are not mirrored: a mirrored digit is none; one view at the end.
+- digits keep their colors and are not mirrored: a mirrored digit is none; one view at the end.
 """
 
 import dataclasses
@@ -52,5 +52,5 @@ def get_config(dataset: str = "digits") -> ConfigDict:
         config.schedule.rate = 0.01
         config.views = 1
         config.augment.mirror = False
-        config.augment.colour = "none"
+        config.augment.color = "none"
     return config

@@ -2,10 +2,10 @@
 
     python -m src.main --config=configs/torchvision.py[:DATASET]
 
-Every layer sees all maps, there is no response normalisation, and conv1 pads by 2 on all sides. Two
+Every layer sees all maps, there is no response normalization, and conv1 pads by 2 on all sides. Two
 towers that exchange everything compute just this, and may still be laid over two devices. Weights
 are drawn as PyTorch draws them, biases start at 0; pixels minus their mean are divided by 58, about
-their deviation, where torchvision divides each colour by its own.
+their deviation, where torchvision divides each color by its own.
 
 torchvision's own weights have a top-1 error of 43.5% and a top-5 error of 20.9% on ImageNet's
 validation set, one view. This recipe has not been run to its end on ImageNet by this project.

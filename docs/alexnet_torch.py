@@ -25,7 +25,7 @@ def load(path: str) -> "AlexNet":
 
 
 class AlexNet(nn.Module):
-    """The centre of uint8 images (N, size, size, 3) → scores of the classes (N, classes)."""
+    """The center of uint8 images (N, size, size, 3) → scores of the classes (N, classes)."""
 
     def __init__(self, architecture: dict, tensors: dict[str, torch.Tensor]):
         super().__init__()
@@ -83,22 +83,22 @@ class AlexNet(nn.Module):
             kind = functional.max_pool2d if pool["kind"] == "max" else functional.avg_pool2d
             return kind(x, pool["window"], pool["stride"], ceil_mode=True)
         norm = self.net["norms"][operation]
-        return self.normalise(norm, x) if norm["on"] else x
+        return self.normalize(norm, x) if norm["on"] else x
 
     def activate(self, x: torch.Tensor) -> torch.Tensor:
         return x.relu() if self.net["activation"] == "relu" else x.tanh()
 
-    def normalise(self, norm: dict, x: torch.Tensor) -> torch.Tensor:
+    def normalize(self, norm: dict, x: torch.Tensor) -> torch.Tensor:
         n, squares = norm["n"], x.square()
         if norm["across"] == "places":
             total = functional.avg_pool2d(squares, n, 1, n // 2, divisor_override=1)
         else:
             parts = [squares] if norm["across"] == "towers" else squares.chunk(self.towers, dim=1)
-            total = torch.cat([sum_of_neighbours(part, n) for part in parts], dim=1)
+            total = torch.cat([sum_of_neighbors(part, n) for part in parts], dim=1)
         return x / (norm["k"] + norm["alpha"] * total) ** norm["beta"]
 
 
-def sum_of_neighbours(x: torch.Tensor, n: int) -> torch.Tensor:
+def sum_of_neighbors(x: torch.Tensor, n: int) -> torch.Tensor:
     """Of each map of (N, maps, H, W) the sum of the n around it, of fewer at the ends."""
     padded = functional.pad(x, (0, 0, 0, 0, n // 2, n // 2))
     return sum(padded[:, i : i + x.shape[1]] for i in range(n))

@@ -3,7 +3,7 @@
     python -m src.experiment --config=configs/experiments/relu_vs_tanh.py
 
 The paper trains "a four-layer convolutional neural network" on CIFAR-10 until a training error of
-25%, without regularisation of any kind, with learning rates "chosen independently to make training
+25%, without regularization of any kind, with learning rates "chosen independently to make training
 as fast as possible". It doesn't name the network; here it is cuda-convnet's 19pct, three
 convolutional layers and a dense one, without weight decay, on whole images. Each rate is tried for
 two epochs, and that with the lowest training loss over the second is taken: with tanh, which needs
@@ -20,12 +20,12 @@ from src.experiment.spec import changed, comparison
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
     """The experiment on a data set; on `digits`, in short."""
-    without_regularisation = {
+    without_regularization = {
         "optimizer.weight_decay": 0.0,
         "optimizer.weight_decays.fc4": 0.0,
         "schedule.name": "constant",
     }
-    relu = changed(cifar.get_config("19pct", dataset), without_regularisation)
+    relu = changed(cifar.get_config("19pct", dataset), without_regularization)
     return comparison(
         "With ReLUs it reaches a training error of 25% six times faster than with tanh "
         "(section 3.1, Figure 1)",

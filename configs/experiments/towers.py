@@ -5,7 +5,7 @@
 DATASET is `imagenette` (the default), `folder:PATH`, or another name of TFDS's. The recipe is
 configs/small.py's, at 64 pixels. On ImageNet the paper's two towers have 1.7 points less top-1
 error than one with half of the maps; the authors' network without any connection (run #150 of their
-code) has 41.8%, where the paper's has 40.7%. Where all layers are connected, response normalisation
+code) has 41.8%, where the paper's has 40.7%. Where all layers are connected, response normalization
 is across the maps of both towers too, as in a network that is not split.
 """
 

@@ -32,7 +32,7 @@ WEIGHTS = flags.DEFINE_string("weights", None, "The file to read.", flag_values=
 MEAN = flags.DEFINE_string(
     "mean",
     None,
-    "Caffe's mean image, .binaryproto or .npy. Default: the mean of its colours.",
+    "Caffe's mean image, .binaryproto or .npy. Default: the mean of its colors.",
     flag_values=FLAGS,
 )
 CLASS_NAMES = flags.DEFINE_string(

@@ -23,8 +23,8 @@ from src.runs.provenance import write_imported
 from src.runs.workdir import check_workdir
 from src.training.state import Progress, TrainState, abstract_state
 
-# Standard deviations of ImageNet's colours along their principal components, and these, one a
-# column: what cuda-convnet2 has, for the colour noise of whoever trains on.
+# Standard deviations of ImageNet's colors along their principal components, and these, one a
+# column: what cuda-convnet2 has, for the color noise of whoever trains on.
 IMAGENET_DEVIATIONS = np.array([121.780061, 37.093889, 19.720833], np.float32)
 IMAGENET_DIRECTIONS = np.array(
     [

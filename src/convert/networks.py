@@ -1,7 +1,7 @@
 """The published networks that files of weights are of.
 
 Weights of one fit into others that compute something else with them: shapes don't tell the order
-of pooling and normalisation, or how much a layer pads.
+of pooling and normalization, or how much a layer pads.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Crops, mirror images and colours: where the host draws them, and what the device does with them.
+"""Crops, mirror images and colors: where the host draws them, and what the device does with them.
 
 Every random number is a function of (seed, step, place in the global batch), never of a device.
 """
@@ -20,7 +20,7 @@ def _crop(image: Array, offset: Array, flip: Array, crop: int) -> Array:
 _crops = jax.vmap(_crop, (None, 0, 0, None))
 
 
-def _centre(mean: Array, _offsets: Array, _flips: Array, crop: int) -> Array:
+def _center(mean: Array, _offsets: Array, _flips: Array, crop: int) -> Array:
     start = (mean.shape[0] - crop) // 2
     return mean[None, start : start + crop, start : start + crop]
 
@@ -29,7 +29,7 @@ def _centre(mean: Array, _offsets: Array, _flips: Array, crop: int) -> Array:
 # (N,): (N, crop, crop, 3), or (1, crop, crop, 3) for all of them.
 MEAN_FORMS: dict[str, Callable[[Array, Array, Array, int], Array]] = {
     "aligned": _crops,  # where the crop itself is, mirrored with it (Caffe)
-    "centre": _centre,  # the centre, wherever the crop is (the authors' code)
+    "center": _center,  # the center, wherever the crop is (the authors' code)
 }
 
 
@@ -49,35 +49,35 @@ def subtract_mean(images: Array, mean: Array, offsets: Array, flips: Array, form
     return images.astype(jnp.float32) - MEAN_FORMS[form](mean, offsets, flips, images.shape[1])
 
 
-def _colours(normals: Array, scales: Array, directions: Array) -> Array:
+def _colors(normals: Array, scales: Array, directions: Array) -> Array:
     return jnp.einsum("nk,k,ck->nc", normals, scales, directions)[:, None, None, :]
 
 
 # What becomes of images x (N, h, w, 3) in 0…255 by normal numbers n (N, 3), with standard
 # deviations s (3,) along directions v (3, 3).
-COLOUR_FORMS: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
+COLOR_FORMS: dict[str, Callable[[Array, Array, Array, Array], Array]] = {
     "none": lambda x, *_: x,
-    # The authors' code: a tenth of the colours' own deviation is added, then all is scaled back.
-    "deviations": lambda x, n, s, v: (x + _colours(n, 0.1 * s, v)) / 1.1,
+    # The authors' code: a tenth of the colors' own deviation is added, then all is scaled back.
+    "deviations": lambda x, n, s, v: (x + _colors(n, 0.1 * s, v)) / 1.1,
     # The paper's formula (section 4.1), which has the eigenvalues; they are of pixels in 0…1.
-    "eigenvalues": lambda x, n, s, v: x + 255 * _colours(n, 0.1 * (s / 255) ** 2, v),
+    "eigenvalues": lambda x, n, s, v: x + 255 * _colors(n, 0.1 * (s / 255) ** 2, v),
 }
 
 
-def colour_noise(
+def color_noise(
     images: Array, keys: Array, deviations: Array, directions: Array, form: str
 ) -> Array:
-    """Adds to each image one random colour, the same at all of its pixels.
+    """Adds to each image one random color, the same at all of its pixels.
 
     Args:
       images: float (N, h, w, 3), in units of 0…255.
       keys: typed JAX keys (N,), one an image.
       deviations: (3,), see `Statistics`.
       directions: (3, 3), see `Statistics`.
-      form: one of COLOUR_FORMS.
+      form: one of COLOR_FORMS.
     """
     normals = jax.vmap(lambda key: jax.random.normal(key, (3,)))(keys)
-    return COLOUR_FORMS[form](images, normals, deviations, directions)
+    return COLOR_FORMS[form](images, normals, deviations, directions)
 
 
 def view(images: Array, mean: Array, offset: Array, flip: Array, *, crop: int, form: str) -> Array:

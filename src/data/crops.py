@@ -26,7 +26,7 @@ def draw_crops(
       global_batch: the number of images.
       slack: by how much the images are larger than the crops.
       images_per_crop: so many consecutive images share one draw: 1, or 32 as in the authors' code.
-      shift: whether to crop anywhere, or always the centre.
+      shift: whether to crop anywhere, or always the center.
       mirror: whether to mirror half of the draws.
 
     Returns:
@@ -53,7 +53,7 @@ def evaluation_views(count: int, slack: int) -> tuple[Array, Array]:
     """Where the views are that an evaluation averages over.
 
     Args:
-      count: 1 for the centre; 10 for the four corners and the centre, and their mirror images (the
+      count: 1 for the center; 10 for the four corners and the center, and their mirror images (the
         paper's section 4.1); 9 for three by three places, not mirrored (cuda-convnet until 2012).
       slack: by how much the images are larger than the crops.
 
@@ -61,10 +61,10 @@ def evaluation_views(count: int, slack: int) -> tuple[Array, Array]:
       offsets, int32 (count, 2), and flips, bool (count,).
     """
     middle = slack // 2
-    corners_and_centre = [(0, 0), (0, slack), (middle, middle), (slack, 0), (slack, slack)]
+    corners_and_center = [(0, 0), (0, slack), (middle, middle), (slack, 0), (slack, slack)]
     places = {
         1: [(middle, middle)],
         9: list(itertools.product((0, middle, slack), repeat=2)),
-        10: corners_and_centre * 2,
+        10: corners_and_center * 2,
     }[count]
     return jnp.array(places), (jnp.arange(count) >= 5) & (count == 10)

@@ -25,7 +25,7 @@ class UnreadableImage(ValueError):
 def read(original: Original) -> Image.Image:
     """Reads an image of whatever kind as RGB, upright and opaque.
 
-    16-bit grey is scaled to 8 bits, transparency is laid on white, EXIF orientation is applied.
+    16-bit gray is scaled to 8 bits, transparency is laid on white, EXIF orientation is applied.
 
     Raises:
       UnreadableImage: it is missing, empty, truncated, broken, not an image, or so large (Pillow's
@@ -46,11 +46,11 @@ def read(original: Original) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # grey of more than 8 bits, which `convert` would clip at 255
-        grey = np.asarray(image)
-        if image.mode != "I" or grey.max() > 255:  # some 32-bit files hold 0…255
-            grey = grey / 257
-        return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I"):  # gray of more than 8 bits, which `convert` would clip at 255
+        gray = np.asarray(image)
+        if image.mode != "I" or gray.max() > 255:  # some 32-bit files hold 0…255
+            gray = gray / 257
+        return Image.fromarray(gray.round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -58,7 +58,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def resize(image: Image.Image, size: int) -> np.ndarray:
-    """Scales the short side to `size` and keeps the centre: uint8 (size, size, 3).
+    """Scales the short side to `size` and keeps the center: uint8 (size, size, 3).
 
     Averages over areas when shrinking and interpolates cubically when enlarging, with OpenCV, as
     the authors did (cuda-convnet2, `make-data`). Nothing is squashed.

@@ -1,4 +1,4 @@
-"""Makes of a source, once, what training reads: small images, their mean, their colours' PCA.
+"""Makes of a source, once, what training reads: small images, their mean, their colors' PCA.
 
 The authors too "down-sampled the images to a fixed resolution of 256x256" beforehand (section 2).
 The outcome is an ordinary TFDS data set in ArrayRecord form, which allows random access.
@@ -121,8 +121,8 @@ def _records(
     def work(example: Example) -> tuple[bytes, np.ndarray, np.ndarray]:
         encoded = images.prepare(example.image, size)
         pixels = images.decode(encoded)  # as training will see them
-        colours = pixels.reshape(-1, 3).astype(np.float64)
-        return encoded, pixels, colours.T @ colours
+        colors = pixels.reshape(-1, 3).astype(np.float64)
+        return encoded, pixels, colors.T @ colors
 
     def in_order() -> Iterator[tuple[Example, Future]]:
         ahead: deque[tuple[Example, Future]] = deque()

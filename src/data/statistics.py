@@ -22,7 +22,7 @@ class PixelSums:
     def __init__(self, size: int):
         self.num_images = 0
         self.pixels = np.zeros((size, size, 3), np.int64)
-        self.products = np.zeros((3, 3))  # of one colour with another
+        self.products = np.zeros((3, 3))  # of one color with another
 
     def add(self, pixels: np.ndarray, products: np.ndarray) -> None:
         self.num_images += 1
@@ -31,10 +31,10 @@ class PixelSums:
 
     def statistics(self) -> Statistics:
         mean = self.pixels / self.num_images
-        colour = mean.mean((0, 1))
+        color = mean.mean((0, 1))
         second_moment = self.products / (self.num_images * mean.shape[0] * mean.shape[1])
-        variances, directions = np.linalg.eigh(second_moment - np.outer(colour, colour))
-        deviations = np.sqrt(np.maximum(variances, 0))  # grey images: two are 0, or just below
+        variances, directions = np.linalg.eigh(second_moment - np.outer(color, color))
+        deviations = np.sqrt(np.maximum(variances, 0))  # gray images: two are 0, or just below
         return Statistics(
             mean.astype(np.float32),
             deviations[::-1].astype(np.float32),

@@ -8,7 +8,7 @@ from src.experiment.analysis import _finished
 
 
 def draw_figure(found: Mapping[str, Any], path: Path) -> None:
-    """The error over the epochs, a colour a variant; test errors whole, training errors dashed.
+    """The error over the epochs, a color a variant; test errors whole, training errors dashed.
 
     Training errors are means over an epoch. Test errors are by one view, as while training.
     """
@@ -33,8 +33,8 @@ def draw_figure(found: Mapping[str, Any], path: Path) -> None:
             label = f"the average of {_finished(variant)}"
             axes.axhline(100 * variant["average"], ls=":", color=f"C{index}", label=label)
     if target:
-        axes.axhline(100 * target, color="grey", lw=0.8)
-    of_split = f"error on {found['split']} by the centre view, %"
+        axes.axhline(100 * target, color="gray", lw=0.8)
+    of_split = f"error on {found['split']} by the center view, %"
     axes.set(
         xlabel="epoch",
         ylabel="training error over an epoch, %"

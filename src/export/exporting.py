@@ -76,7 +76,7 @@ def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict
             "name": "images",
             "type": "uint8",
             "shape": [BATCH, size, size, 3],
-            "meaning": "RGB, 0 to 255, short side scaled to the size, centre kept",
+            "meaning": "RGB, 0 to 255, short side scaled to the size, center kept",
         },
         "output": {
             "name": "probabilities",

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 CARD_NAME = "README.md"
 
-LICENCES = {
+LICENSES = {
     "digits": "CC BY 4.0 (Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, UCI)",
     "imagenet2012": "ImageNet's terms of access: for non-commercial research and education",
     "imagenette": "a part of ImageNet, whose terms of access are for non-commercial research and "
@@ -97,7 +97,7 @@ With {", ".join(RUNTIMES[about["format"]].packages)}, numpy and pillow, in this 
 ```python
 {example_script(file, about["format"])}```
 
-`images` are uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the centre kept.
+`images` are uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the center kept.
 What comes out are probabilities (N, {len(names)}), {_views(about["views"])}. The mean image is
 subtracted inside. What the script says of a photograph comes close to what the program says that
 exported the network, and is not the same: there images are scaled by OpenCV, and from 64 pixels on
@@ -124,13 +124,13 @@ before anything depends on it.
 
 
 def license_of(dataset: str) -> str:
-    """What is known of a data set's licence."""
+    """What is known of a data set's license."""
     base = dataset.partition("/")[0].partition(":")[0]
     if base == "folder":
         return "not known here; to be added by whoever shares this network"
-    if base not in LICENCES:
+    if base not in LICENSES:
         return f"see https://www.tensorflow.org/datasets/catalog/{base}"
-    return LICENCES[base]
+    return LICENSES[base]
 
 
 def _called(dataset: str) -> str:
@@ -143,7 +143,7 @@ def _towers(count: int) -> str:
 
 
 def _views(count: int) -> str:
-    return f"the mean of {count} views" if count > 1 else "of the centre"
+    return f"the mean of {count} views" if count > 1 else "of the center"
 
 
 def _results(about: dict[str, Any]) -> str:
@@ -159,10 +159,10 @@ def _results(about: dict[str, Any]) -> str:
 
 def _data(about: dict[str, Any]) -> str:
     dataset, origin = about["recipe"]["data"]["dataset"], about["origin"]
-    said = [f"{_called(dataset)}. Licence: {license_of(dataset)}."]
+    said = [f"{_called(dataset)}. License: {license_of(dataset)}."]
     while origin:
         dataset, origin = origin["dataset"], origin["origin"]
-        said.append(f"Before that, {_called(dataset)}. Licence: {license_of(dataset)}.")
+        said.append(f"Before that, {_called(dataset)}. License: {license_of(dataset)}.")
     return "\n\n".join(said)
 
 

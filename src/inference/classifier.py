@@ -84,14 +84,14 @@ class Classifier:
         self._mesh = mesh
         parts = (config, len(self.class_names), mesh)
         self.classify = functools.cache(functools.partial(make_classify, *parts))
-        self._featurise = functools.cache(functools.partial(make_features, *parts))
+        self._featurize = functools.cache(functools.partial(make_features, *parts))
 
     def __call__(self, images: np.ndarray, views: int | None = None) -> np.ndarray:
         """The probabilities of the classes: float32 (N, classes).
 
         Args:
           images: uint8 (N, H, W, 3), RGB. Those that are not of the prepared size are prepared like
-            the training images: short side to size, centre kept.
+            the training images: short side to size, center kept.
           views: 1, 9 or 10 of each image; by default as in the recipe's final evaluation.
 
         Raises:
@@ -116,7 +116,7 @@ class Classifier:
             yield of_file if log_p is None else of_file._replace(output=np.exp(log_p))
 
     def features(self, images: np.ndarray, layer: str = "fc7") -> np.ndarray:
-        """What a layer makes of the images' centres: float32 (N, units) or (N, H, W, maps).
+        """What a layer makes of the images' centers: float32 (N, units) or (N, H, W, maps).
 
         Args:
           images: as for the probabilities.
@@ -141,7 +141,7 @@ class Classifier:
         layers = [*self.config.model.convs, *self.config.model.dense]
         if layer not in layers:
             raise UserError(f"layer: {layer!r} is none of {', '.join(layers)}")
-        return self._featurise(layer)
+        return self._featurize(layer)
 
     @functools.cached_property
     def at_once(self) -> int:

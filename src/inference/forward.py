@@ -100,10 +100,10 @@ def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) 
         towers = nnx.merge(graph, params).activations(crops)[layer]
         return jnp.concatenate(towers, axis=-1).astype(jnp.float32)
 
-    featurise = _over_mesh(of_shard, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS))
+    featurize = _over_mesh(of_shard, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS))
     is_last = layer == max(config.model.dense, key=layer_number)
     made = num_classes if is_last else None  # what stands for no class is left out
-    return jax.jit(lambda *arguments: featurise(*arguments)[..., :made])
+    return jax.jit(lambda *arguments: featurize(*arguments)[..., :made])
 
 
 def _view(

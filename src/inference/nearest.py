@@ -1,4 +1,4 @@
-"""Nearest neighbours: exact, by comparing with all vectors on the device, a chunk at a time."""
+"""Nearest neighbors: exact, by comparing with all vectors on the device, a chunk at a time."""
 
 import functools
 

@@ -136,7 +136,7 @@ class AlexNet(nnx.Module):
 
         Returns:
           For each layer by name, (N, H, W, maps) or (N, units) a tower, after what follows the
-          layer (activation, normalisation, pooling, dropout).
+          layer (activation, normalization, pooling, dropout).
         """
         net = self.architecture
         activate = ACTIVATIONS[net.activation]
@@ -181,10 +181,10 @@ class AlexNet(nnx.Module):
         if not norm.on:
             return xs
         window = (1, norm.n, norm.n, 1) if norm.across == "places" else (1, 1, 1, norm.n)
-        normalise = functools.partial(
+        normalize = functools.partial(
             layers.response_norm, window=window, k=norm.k, alpha=norm.alpha, beta=norm.beta
         )
         if norm.across == "towers":
             of_all, *_ = layers.exchange(xs, net.towers)
-            return layers.own_maps(normalise(of_all), len(xs), net.towers)
-        return [normalise(x) for x in xs]
+            return layers.own_maps(normalize(of_all), len(xs), net.towers)
+        return [normalize(x) for x in xs]

@@ -192,7 +192,7 @@ def response_norm(
     """x / (k + alpha · Σ x²)^beta, summed over an odd-sided window that is clipped at the borders.
 
     Over maps, window (1, 1, 1, n), this is the paper's section 3.3; over places, (1, n, n, 1), the
-    same-map normalisation of cuda-convnet. The paper's alpha multiplies the sum; where the authors'
+    same-map normalization of cuda-convnet. The paper's alpha multiplies the sum; where the authors'
     code, Caffe and PyTorch divide theirs by the size of the window, it is for the caller to do so.
     """
     wide = x.astype(jnp.float32)

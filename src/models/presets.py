@@ -82,7 +82,7 @@ TORCHVISION = replace(
     dense={"fc6": DenseSpec(4096), "fc7": DenseSpec(4096), "fc8": DenseSpec()},
     norms={},
     init="pytorch",
-    input_scale=1 / 58,  # about what torchvision divides by: its colours' deviations
+    input_scale=1 / 58,  # about what torchvision divides by: its colors' deviations
 )
 
 # Caffe's windows reach from one group's maps into the other's; it divides alpha by their size.

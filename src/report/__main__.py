@@ -1,6 +1,6 @@
 """A page about a run: its curves, its network, what it has learnt, and what it gets wrong.
 
-python -m src.report --workdir=DIR[,DIR…] [--checkpoint=newest|best] [--neighbours_among=10000]
+python -m src.report --workdir=DIR[,DIR…] [--checkpoint=newest|best] [--neighbors_among=10000]
 
 The page is DIR/report/index.html, of the first DIR; the others' curves are drawn beside its own.
 """
@@ -18,9 +18,9 @@ FLAGS = new_flags()
 WORKDIR = define_workdirs(FLAGS, "The run, and others for its curves.")
 CHECKPOINT = define_checkpoint(FLAGS)
 AMONG = flags.DEFINE_integer(
-    "neighbours_among",
+    "neighbors_among",
     10_000,
-    "Training images to look for neighbours among, at most.",
+    "Training images to look for neighbors among, at most.",
     lower_bound=1,
     flag_values=FLAGS,
 )

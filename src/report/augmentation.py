@@ -14,7 +14,7 @@ SHOWN = 8
 
 
 def show(run: Run) -> dict[str, Any]:
-    """One training image, whole; some of its crops; and its centre in other colours."""
+    """One training image, whole; some of its crops; and its center in other colors."""
     config, statistics = run.config.augment, run.data.statistics
     crop = run.architecture.image_size
     slack = run.data.size - crop
@@ -38,18 +38,18 @@ def show(run: Run) -> dict[str, Any]:
 
     keys = jax.random.split(jax.random.key(run.config.seed), SHOWN)
     start = slack // 2
-    centre = whole[start : start + crop, start : start + crop].astype(np.float32)
+    center = whole[start : start + crop, start : start + crop].astype(np.float32)
     # As in training, the noise is added to what the mean was subtracted from.
     places = np.full((1, 2), start, np.int32), np.zeros(1, bool)
-    less = augment.subtract_mean(centre[None], statistics.mean, *places, config.mean)
-    noise = keys, statistics.deviations, statistics.directions, config.colour
-    noisy = augment.colour_noise(less.repeat(SHOWN, axis=0), *noise)
-    seen = np.clip(np.asarray(noisy - less) + centre, 0, 255).round().astype(np.uint8)
+    less = augment.subtract_mean(center[None], statistics.mean, *places, config.mean)
+    noise = keys, statistics.deviations, statistics.directions, config.color
+    noisy = augment.color_noise(less.repeat(SHOWN, axis=0), *noise)
+    seen = np.clip(np.asarray(noisy - less) + center, 0, 255).round().astype(np.uint8)
     # Of black images, for the authors' form also makes a bit darker what there is.
-    added = np.asarray(augment.colour_noise(np.zeros((SHOWN, 1, 1, 3), np.float32), *noise))
+    added = np.asarray(augment.color_noise(np.zeros((SHOWN, 1, 1, 3), np.float32), *noise))
     shifts = [
-        "red {:+d}, green {:+d}, blue {:+d}".format(*colour.round().astype(int))
-        for colour in added[:, 0, 0]
+        "red {:+d}, green {:+d}, blue {:+d}".format(*color.round().astype(int))
+        for color in added[:, 0, 0]
     ]
     shifts = [words.replace("-", "−") for words in shifts]
     return {
@@ -59,11 +59,11 @@ def show(run: Run) -> dict[str, Any]:
         "crops": crops if (config.shift and slack) or config.mirror else [],
         "shift": config.shift and slack > 0,
         "mirror": config.mirror,
-        "colour": config.colour,
-        "colours": [
+        "color": config.color,
+        "colors": [
             {"image": photo(one), "words": said} for one, said in zip(seen, shifts, strict=True)
         ]
-        if config.colour != "none"
+        if config.color != "none"
         else [],
         "deviations": [float(d) for d in statistics.deviations],
     }

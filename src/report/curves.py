@@ -30,7 +30,7 @@ def draw(runs: Sequence[Lines]) -> list[Markup]:
 
 
 def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Curves (N,) of many points as the means of at most POINTS groups of neighbours."""
+    """Curves (N,) of many points as the means of at most POINTS groups of neighbors."""
     groups = min(POINTS, len(x))
     means = [[part.mean() for part in np.array_split(values, groups)] for values in (x, y)]
     return np.array(means[0]), np.array(means[1])

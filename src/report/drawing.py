@@ -38,7 +38,7 @@ class _Box:
     def bottom(self) -> float:
         return self.y - self.height / 2
 
-    def draw(self, axes: Axes, colour: str) -> None:
+    def draw(self, axes: Axes, color: str) -> None:
         left, right = self.x - self.length / 2, self.x + self.length / 2
         low, high = self.bottom, self.y + self.height / 2
         dx, dy = self.height * SLANT[0], self.height * SLANT[1]
@@ -47,8 +47,8 @@ class _Box:
         side = [(right, low), (right, high), (right + dx, high + dy), (right + dx, low + dy)]
         for face, alpha in ((front, 0.3), (top, 0.15), (side, 0.45)):
             axes.add_patch(Polygon(face, facecolor=svg.PAPER, zorder=2))
-            axes.add_patch(Polygon(face, facecolor=colour, alpha=alpha, zorder=2))
-            axes.add_patch(Polygon(face, fill=False, edgecolor=colour, linewidth=0.9, zorder=2))
+            axes.add_patch(Polygon(face, facecolor=color, alpha=alpha, zorder=2))
+            axes.add_patch(Polygon(face, fill=False, edgecolor=color, linewidth=0.9, zorder=2))
 
     def draw_kernel(self, axes: Axes, share: float) -> list[Point]:
         """What a kernel sees at one place, on the right side; the two corners of its far edge."""
@@ -147,8 +147,8 @@ def _connect(
         right, back = source.x + source.length / 2, source.height
         starts = [(right + back * SLANT[0], source.y + back * SLANT[1] / 2)]
     for start in starts:
-        colour, width = (svg.ACCENT, 1.3) if crosses else (svg.QUIET, 0.8)
-        axes.plot((start[0], x), (start[1], y), color=colour, lw=width, zorder=1 + 3 * crosses)
+        color, width = (svg.ACCENT, 1.3) if crosses else (svg.QUIET, 0.8)
+        axes.plot((start[0], x), (start[1], y), color=color, lw=width, zorder=1 + 3 * crosses)
 
 
 def _label(axes: Axes, box: _Box, shape: Shape) -> None:
@@ -158,14 +158,14 @@ def _label(axes: Axes, box: _Box, shape: Shape) -> None:
 
 
 def _words(layer: Layer) -> list[tuple[str, str]]:
-    """What is to say of a layer, in lines, each with its colour."""
+    """What is to say of a layer, in lines, each with its color."""
     lines = [(layer.name, svg.INK), (f"{layer.parameters:,}", svg.INK), ("parameters", svg.INK)]
     if layer.received:
         lines += [("sees all towers", svg.ACCENT), (f"{layer.received:,} cross", svg.ACCENT)]
     for text in filter(None, (layer.kernel, *layer.then)):
         lines.append((text, svg.QUIET))
-        if text == "normalise" and layer.normalised:
-            lines.append((f"{math.prod(layer.normalised):,} cross", svg.ACCENT))
+        if text == "normalize" and layer.normalized:
+            lines.append((f"{math.prod(layer.normalized):,} cross", svg.ACCENT))
     if layer.hands_on != layer.makes:
         lines.append(("→ " + " × ".join(f"{n:,}" for n in layer.hands_on), svg.QUIET))
     return lines
@@ -175,9 +175,9 @@ def _write(axes: Axes, sheet: _Sheet, number: int, layer: Layer) -> None:
     lines = _words(layer)
     x, y = sheet.place(number, 0)
     top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.standing else sheet.words
-    for line, (text, colour) in enumerate(lines):
+    for line, (text, color) in enumerate(lines):
         at = (4 if sheet.standing else x + 6, top - LINE * line)
         style: dict[str, Any] = {"ha": "left" if sheet.standing else "center", "size": SIZE}
         if line == 0:
             style |= {"size": 13.5, "weight": "bold"}
-        axes.text(*at, text, color=colour, **style)
+        axes.text(*at, text, color=color, **style)

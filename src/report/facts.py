@@ -17,7 +17,7 @@ def facts(run: Run, data: PreparedDataset | None, error: float | None) -> dict[s
 
     Args:
       data: its images; None where they are not there.
-      error: of the centres of the evaluation images, if nothing is known of that step.
+      error: of the centers of the evaluation images, if nothing is known of that step.
     """
     config, step = run.config, run.classifier.step
     result = read_result(run.workdir)

@@ -42,7 +42,7 @@ class Guesses:
 
 
 def guess(run: Run) -> Guesses:
-    """Looks at the centre of every image of the evaluation split."""
+    """Looks at the center of every image of the evaluation split."""
     split = run.data.eval_split
     found = []
     for batch in run.batches(split, np.arange(run.data.num_examples[split]), "evaluate"):
@@ -165,8 +165,8 @@ def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str], room: Room) 
         for column, b in enumerate(chosen):
             if not counts[a, b]:
                 continue
-            share, colour = counts[a, b] / totals[a], svg.series(0) if a == b else svg.ACCENT
-            square = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, alpha=share)
+            share, color = counts[a, b] / totals[a], svg.series(0) if a == b else svg.ACCENT
+            square = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, alpha=share)
             axes.add_patch(square)
             ink = svg.PAPER if share > 0.6 else svg.INK
             text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "size": 9.5}

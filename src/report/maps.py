@@ -51,6 +51,6 @@ def _picture(tower: np.ndarray) -> np.ndarray:
     else:
         strongest = np.sort(np.argsort(-tower.mean(axis=(0, 1)), kind="stable")[:MAPS])
         tiles, columns, gap = np.moveaxis(tower[..., strongest], -1, 0), 8, 4
-    colours = matplotlib.colormaps["magma"](tiles, bytes=True)[..., :3]
+    colors = matplotlib.colormaps["magma"](tiles, bytes=True)[..., :3]
     scale = max(1, round(SIDE / tiles.shape[1])) if tower.ndim == 3 else 6
-    return mosaic(colours, columns, scale, gap)
+    return mosaic(colors, columns, scale, gap)

@@ -38,7 +38,7 @@ class Layer:
     kernel: str  # in words; empty where there is none
     size: int  # of the kernel's side; 0 where there is none
     then: tuple[str, ...]  # what follows
-    normalised: Shape | None  # what is normalised together with the other towers' maps
+    normalized: Shape | None  # what is normalized together with the other towers' maps
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Network:
         """The numbers that a tower sends to each other one for an image."""
         if self.towers == 1:
             return 0
-        normalised = [math.prod(layer.normalised) for layer in self.layers if layer.normalised]
-        return sum(layer.received for layer in self.layers) + sum(normalised)
+        normalized = [math.prod(layer.normalized) for layer in self.layers if layer.normalized]
+        return sum(layer.received for layer in self.layers) + sum(normalized)
 
     @property
-    def normalises_together(self) -> bool:
-        return any(layer.normalised for layer in self.layers)
+    def normalizes_together(self) -> bool:
+        return any(layer.normalized for layer in self.layers)
 
 
 def read(architecture: Architecture, num_classes: int) -> Network:
@@ -100,7 +100,7 @@ def read(architecture: Architecture, num_classes: int) -> Network:
             kernel=_kernel(architecture, name),
             size=architecture.convs[name].size if name in architecture.convs else 0,
             then=_follows(architecture, name),
-            normalised=_normalised(architecture, name),
+            normalized=_normalized(architecture, name),
             **{what: tuple(x.shape[1:]) for what, x in shapes.items()},
         )
         for name, shapes in zip(names, traced, strict=True)
@@ -147,11 +147,11 @@ def _follows(architecture: Architecture, name: str) -> tuple[str, ...]:
             pool = architecture.pools[operation]
             words.append(f"{pool.kind} pool {pool.window}/{pool.stride}")
         elif architecture.norms[operation].on:
-            words.append("normalise")
+            words.append("normalize")
     return tuple(words)
 
 
-def _normalised(architecture: Architecture, name: str) -> Shape | None:
+def _normalized(architecture: Architecture, name: str) -> Shape | None:
     if name not in architecture.convs:
         return None
     spec = architecture.convs[name]

@@ -20,7 +20,7 @@ from src.report import (
     guesses,
     kernels,
     maps,
-    neighbours,
+    neighbors,
     network,
     svg,
 )
@@ -37,7 +37,7 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
 
     Args:
       checkpoint: "newest" or "best".
-      among: how many training images to look for neighbours among, at most.
+      among: how many training images to look for neighbors among, at most.
 
     Returns:
       Where the page is.
@@ -90,7 +90,7 @@ def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
         "machine": describe_system(),
         "settings": json.dumps(run.config.to_dict(), indent=2, ensure_ascii=False),
         "runs": [
-            {"name": name, "colour": number % svg.SERIES, "dash": svg.dash(number)}
+            {"name": name, "color": number % svg.SERIES, "dash": svg.dash(number)}
             for number, name in enumerate(_names(workdirs))
         ],
         "curves": curves.draw([read_metrics(workdir) for workdir in workdirs]),
@@ -111,7 +111,7 @@ def _pictures(run: Run, among: int) -> dict[str, Any]:
         "examples": guesses.examples(run),
         "matrix": guesses.matrix(run, found),
         "mistakes": guesses.mistakes(run, found),
-        "neighbours": neighbours.show(run, among),
+        "neighbors": neighbors.show(run, among),
         "maps": maps.show(run),
         "augmentation": augmentation.show(run),
     }

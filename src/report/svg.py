@@ -1,4 +1,4 @@
-"""Figures of matplotlib as SVG in the page, in the page's own colours and font."""
+"""Figures of matplotlib as SVG in the page, in the page's own colors and font."""
 
 import hashlib
 import io
@@ -10,10 +10,10 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-SERIES = 6  # colours to tell runs or towers apart
+SERIES = 6  # colors to tell runs or towers apart
 DASHES = ("solid", "dashed", "dotted")  # where there are more; what CSS calls them too
 
-# matplotlib draws with colours of which each stands for one that the page sets, light or dark.
+# matplotlib draws with colors of which each stands for one that the page sets, light or dark.
 INK, QUIET, LINE, ACCENT, PAPER = "#010203", "#020304", "#030405", "#040506", "#050607"
 _VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", ACCENT: "accent", PAPER: "paper"}
 _VARIABLES |= {f"#0607{i:02x}": f"series-{i}" for i in range(SERIES)}
@@ -38,12 +38,12 @@ STYLE: Any = {  # matplotlib's types want each key's name
 
 
 def series(number: int) -> str:
-    """The colour of a run or a tower."""
+    """The color of a run or a tower."""
     return f"#0607{number % SERIES:02x}"
 
 
 def dash(number: int) -> str:
-    """The line of a run, which tells apart those of one colour."""
+    """The line of a run, which tells apart those of one color."""
     return DASHES[number // SERIES % len(DASHES)]
 
 
@@ -69,8 +69,8 @@ def inline(drawn: Figure, says: str, widest: float | None = None) -> Markup:
     body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", body, flags=re.S)
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # counted anew in each figure
     body = re.sub(r"font(-family)?: [^;\"]*?(, sans-serif)", "font-family: inherit", body)
-    for colour, variable in _VARIABLES.items():
-        body = body.replace(colour, f"var(--{variable})")
+    for color, variable in _VARIABLES.items():
+        body = body.replace(color, f"var(--{variable})")
     width = f"max-width: {widest:.0f}px" if widest else ""
     opening = Markup('<svg role="img" aria-label="{}" style="{}"').format(says, width)
     size = r'<svg [^>]*?viewBox="([^"]*)"[^>]*>'

@@ -140,9 +140,9 @@ class MetricLogger:
         self._timed += 1
         self._bar.update()
         if step % self._every == 0 or step == self._total:
-            self._summarise(step, rate)
+            self._summarize(step, rate)
 
-    def _summarise(self, step: int, rate: float) -> None:
+    def _summarize(self, step: int, rate: float) -> None:
         now = time.perf_counter()
         speed = self._timed * self._global_batch / (now - self._since)
         mean = {name: float(np.mean([v[name] for v in self._read])) for name in self._read[0]}

@@ -1,4 +1,4 @@
-"""The compiled part of training: initialisation, loss, gradient, update."""
+"""The compiled part of training: initialization, loss, gradient, update."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,12 +41,12 @@ def make_train_step(
     ) -> Metrics:
         rows = lax.axis_index(DATA_AXIS) * len(batch["label"]) + jnp.arange(len(batch["label"]))
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, rows)
-        colour_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        color_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         images = augment.subtract_mean(
             batch["image"], statistics.mean, batch["offset"], batch["flip"], config.augment.mean
         )
-        images = augment.colour_noise(
-            images, colour_keys, statistics.deviations, statistics.directions, config.augment.colour
+        images = augment.color_noise(
+            images, color_keys, statistics.deviations, statistics.directions, config.augment.color
         )
         model = nnx.merge(graph, params)
         log_p = log_softmax(model.logits(images, dropout_keys))

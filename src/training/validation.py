@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from ml_collections import ConfigDict
 
-from src.data.augment import COLOUR_FORMS, MEAN_FORMS
+from src.data.augment import COLOR_FORMS, MEAN_FORMS
 from src.data.crops import VIEWS
 from src.errors import UserError
 from src.models.architecture import Architecture
@@ -19,7 +19,7 @@ def validate_config(config: ConfigDict) -> None:
     for field, value, known in [
         ("dtype", config.dtype, ("float32", "bfloat16")),
         ("views", config.views, VIEWS),
-        ("augment.colour", config.augment.colour, tuple(COLOUR_FORMS)),
+        ("augment.color", config.augment.color, tuple(COLOR_FORMS)),
         ("augment.mean", config.augment.mean, tuple(MEAN_FORMS)),
     ]:
         if value not in known:

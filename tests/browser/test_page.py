@@ -24,7 +24,7 @@ from tests.support import tiny
 from tests.support.commands import ROOT, run
 from tests.support.runs import trained
 
-SECTIONS = ("curves", "network", "kernels", "examples", "neighbours", "maps", "confusion")
+SECTIONS = ("curves", "network", "kernels", "examples", "neighbors", "maps", "confusion")
 SECTIONS += ("augmentation", "settings")
 
 
@@ -52,7 +52,7 @@ def test_the_page_has_the_runs_numbers(written, workdir: Path):
     assert "exact, among all 1,437 training images" in text
     parameters = sum(x.size for x in jax.tree.leaves(load(workdir).params))
     assert f"<b>{parameters:,}</b><span>parameters" in text
-    named = {colour for colour in svg._VARIABLES if colour in text}
+    named = {color for color in svg._VARIABLES if color in text}
     assert not named
     assert "network after 24 steps, the newest checkpoint" in text
     assert "<h1>AlexNet (paper), varied · digits</h1>" in text
@@ -161,8 +161,8 @@ def assert_presentable(found: dict[str, Any], width: int, sections: tuple[str, .
     assert len(found["ids"]) == len(set(found["ids"]))
 
 
-def brightness(colour: str) -> float:
-    return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
+def brightness(color: str) -> float:
+    return sum(map(int, re.findall(r"\d+", color)[:3])) / (3 * 255)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -34,7 +34,7 @@ EXPERIMENTS = sorted(
 
 CROPS = {"augment.shift", "augment.mirror"}
 DIFFERENCES = {  # of each variant from the first
-    "augmentation": [{"augment.mirror"}, {"augment.shift"}, CROPS, CROPS | {"augment.colour"}],
+    "augmentation": [{"augment.mirror"}, {"augment.shift"}, CROPS, CROPS | {"augment.color"}],
     "dropout": [{"model.dropout"}],
     "ensemble": [],
     "lrn": [{"model.norms.lrn.on"}],

@@ -42,12 +42,12 @@ def two_towers() -> ConfigDict:
 def one_tower() -> ConfigDict:
     config = tiny.get_config()
     config.model.towers = 1
-    config.augment.mean = "centre"
+    config.augment.mean = "center"
     return config
 
 
 def for_cifar() -> ConfigDict:
-    """Nine views, response normalisation, layers whose places have kernels of their own."""
+    """Nine views, response normalization, layers whose places have kernels of their own."""
     config = cifar.get_config("conv-local-11pct", "digits")
     for name in config.model.convs:
         config.model.convs[name].maps = 8
@@ -296,7 +296,7 @@ def test_the_card_tells_of_all_that_a_network_was_trained_on() -> None:
     first = {"dataset": "imagenet2012", "weights_from": IMPORTED, "origin": None}
     second = {"dataset": "folder:/home/me/flowers", "weights_from": None, "origin": first}
     text = render(init_from="/home/me/runs/flowers", origin=second)
-    for part in ("CC BY 4.0", "in a folder, flowers. Licence: not", "ImageNet's terms of access"):
+    for part in ("CC BY 4.0", "in a folder, flowers. License: not", "ImageNet's terms of access"):
         assert part in text
     assert "from the weights of a network for the images in a folder, flowers, which began" in text
     assert "torchvision's AlexNet, `alexnet.pth` (SHA-256 7be5)" in text
@@ -320,5 +320,5 @@ def test_the_card_tells_of_an_imported_network_what_is_known() -> None:
         ("mnist", "catalog/mnist"),
     ],
 )
-def test_licences(dataset: str, part: str) -> None:
+def test_licenses(dataset: str, part: str) -> None:
     assert part in license_of(dataset)

@@ -51,8 +51,8 @@ def chm145() -> ConfigDict:
     fields = miniature.config()
     fields.model = _fields(miniature.shrunk(CHM145, image_size=67, init="he", input_scale=1 / 64))
     fields.optimizer.decay_biases = False
-    fields.augment.mean = "centre"
-    fields.augment.colour = "deviations"
+    fields.augment.mean = "center"
+    fields.augment.color = "deviations"
     return fields
 
 

@@ -20,5 +20,5 @@ def get_config(dataset: str = "digits") -> ConfigDict:
     config.checkpoint_every = "4 steps"
     config.log_every = 1
     config.schedule.name = "plateau"
-    config.augment.colour = "deviations"
+    config.augment.color = "deviations"
     return config

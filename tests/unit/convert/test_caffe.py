@@ -54,8 +54,8 @@ def caffes(layers: Layers, images: np.ndarray, pools_first: bool) -> np.ndarray:
         return norm(pool(x)) if pools_first else pool(norm(x))
 
     start, crop = (others.SIZE - others.CROP) // 2, others.CROP
-    centre = images[:, start : start + crop, start : start + crop]
-    bgr = centre[..., ::-1].transpose(0, 3, 1, 2)
+    center = images[:, start : start + crop, start : start + crop]
+    bgr = center[..., ::-1].transpose(0, 3, 1, 2)
     x = bgr - np.array([104.00698793, 116.66876762, 122.67891434])[:, None, None]
     x = pool_and_norm(conv(x, "conv1", stride=4))
     x = pool_and_norm(conv(x, "conv2", pad=2, groups=2))
@@ -135,7 +135,7 @@ def test_a_fully_convolutional_network_is_told_by_its_shape(tmp_path: Path) -> N
         import_weights(CONFIG, path, tmp_path / "run", others.NAMES)
 
 
-def test_a_network_without_normalisation_is_neither(tmp_path: Path) -> None:
+def test_a_network_without_normalization_is_neither(tmp_path: Path) -> None:
     layers = (others.new_layer(n, *map(others.new_blob, pair)) for n, pair in LAYERS.items())
     (tmp_path / "net.caffemodel").write_bytes(b"".join(layers))
     with pytest.raises(UserError, match="norm1 and pool1 of Caffe's AlexNet and CaffeNet are"):
@@ -158,7 +158,7 @@ def test_caffes_mean_image(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(kept, BGR[::-1].transpose(1, 2, 0))
 
 
-def test_a_mean_colour(tmp_path: Path) -> None:
+def test_a_mean_color(tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", [104, 117, 123])
     made = read_mean(tmp_path / "mean.npy", 2)
     assert made.shape == (2, 2, 3)

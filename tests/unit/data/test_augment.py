@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from src.data.augment import colour_noise, subtract_mean, view
+from src.data.augment import color_noise, subtract_mean, view
 from src.data.crops import draw_crops, evaluation_views
 
 RANDOM = np.random.default_rng(0)
-# The deviations and directions of ImageNet's colours (cuda-convnet2).
+# The deviations and directions of ImageNet's colors (cuda-convnet2).
 DEVIATIONS = np.array([121.780061, 37.093889, 19.720833], np.float32)
 DIRECTIONS = np.array(
     [
@@ -57,7 +57,7 @@ def test_no_mirroring_changes_nothing_else():
     np.testing.assert_array_equal(offsets, draw()[0])
 
 
-def test_without_shifts_all_crops_are_the_centre():
+def test_without_shifts_all_crops_are_the_center():
     offsets, flips = draw(shift=False, slack=9)
     assert (offsets == 4).all()
     np.testing.assert_array_equal(flips, draw(slack=9)[1])
@@ -98,14 +98,14 @@ def test_aligned_mean(batch):
 
 def test_central_mean(batch):
     _, mean, crops, offsets, flips = batch
-    result = jax.jit(subtract_mean, static_argnums=4)(crops, mean, offsets, flips, "centre")
+    result = jax.jit(subtract_mean, static_argnums=4)(crops, mean, offsets, flips, "center")
     assert result.dtype == jnp.float32
     np.testing.assert_allclose(result, crops - mean[2:10, 2:10], atol=1e-4)
 
 
 def noise(form: str, images: np.ndarray, seed: int = 0) -> np.ndarray:
     keys = jax.random.split(jax.random.key(seed), len(images))
-    changed = jax.jit(colour_noise, static_argnums=4)(images, keys, DEVIATIONS, DIRECTIONS, form)
+    changed = jax.jit(color_noise, static_argnums=4)(images, keys, DEVIATIONS, DIRECTIONS, form)
     return np.asarray(changed)
 
 
@@ -116,7 +116,7 @@ def noise(form: str, images: np.ndarray, seed: int = 0) -> np.ndarray:
         ("eigenvalues", 1, 255 * 0.1 * (DEVIATIONS / 255) ** 2),
     ],
 )
-def test_colour_noise(form, divided_by, scales):
+def test_color_noise(form, divided_by, scales):
     covariance = DIRECTIONS * scales**2 @ DIRECTIONS.T
     images = np.tile(RANDOM.uniform(-100, 100, (2, 2, 3)).astype(np.float32), (50_000, 1, 1, 1))
     added = noise(form, images) * divided_by - images
@@ -128,45 +128,45 @@ def test_colour_noise(form, divided_by, scales):
     )
 
 
-def test_the_sizes_of_colour_noise_are_those_of_the_literature():
+def test_the_sizes_of_color_noise_are_those_of_the_literature():
     images = np.zeros((50_000, 1, 1, 3), np.float32)
     for form, deviation in (("deviations", 12.178 / 1.1), ("eigenvalues", 25.5 * 0.2281)):
         first_component = noise(form, images)[:, 0, 0] @ DIRECTIONS[:, 0]
         np.testing.assert_allclose(first_component.std(), deviation, rtol=0.02)
 
 
-def test_colour_noise_is_of_the_image_and_not_of_the_batch():
+def test_color_noise_is_of_the_image_and_not_of_the_batch():
     images = np.zeros((6, 1, 1, 3), np.float32)
     keys = jax.random.split(jax.random.key(0), 6)
-    whole = colour_noise(images, keys, DEVIATIONS, DIRECTIONS, "deviations")
-    part = colour_noise(images[4:], keys[4:], DEVIATIONS, DIRECTIONS, "deviations")
+    whole = color_noise(images, keys, DEVIATIONS, DIRECTIONS, "deviations")
+    part = color_noise(images[4:], keys[4:], DEVIATIONS, DIRECTIONS, "deviations")
     np.testing.assert_allclose(whole[4:], part, rtol=1e-5)
     assert len(np.unique(np.asarray(whole)[:, 0, 0, 0])) == 6
 
 
-def test_no_colour_noise():
+def test_no_color_noise():
     images = RANDOM.uniform(0, 255, (2, 4, 4, 3)).astype(np.float32)
     np.testing.assert_array_equal(noise("none", images), images)
 
 
-def test_the_centre_is_one_view(batch):
+def test_the_center_is_one_view(batch):
     whole, mean, *_ = batch
-    for form in ("aligned", "centre"):
+    for form in ("aligned", "center"):
         result = views(jnp.array(whole), jnp.array(mean), crop=8, count=1, form=form)
         np.testing.assert_allclose(result, (whole - mean)[:, None, 2:10, 2:10], atol=1e-4)
 
 
-@pytest.mark.parametrize("form", ["aligned", "centre"])
+@pytest.mark.parametrize("form", ["aligned", "center"])
 def test_ten_views(batch, form):
     whole, mean, *_ = batch
     result = views(jnp.array(whole), jnp.array(mean), crop=8, count=10, form=form)
-    corners_and_centre = [(0, 0), (0, 4), (2, 2), (4, 0), (4, 4)]
+    corners_and_center = [(0, 0), (0, 4), (2, 2), (4, 0), (4, 4)]
     expected = [
         [
             crop_of(image.astype(np.float32), place, flip, 8)
             - (crop_of(mean, place, flip, 8) if form == "aligned" else mean[2:10, 2:10])
             for flip in (False, True)
-            for place in corners_and_centre
+            for place in corners_and_center
         ]
         for image in whole
     ]
@@ -176,10 +176,10 @@ def test_ten_views(batch, form):
 
 def test_training_and_evaluation_subtract_the_same_mean(batch):
     whole, mean, *_ = batch
-    centre = np.full((5, 2), 2, np.int32)
-    for form in ("aligned", "centre"):
+    center = np.full((5, 2), 2, np.int32)
+    for form in ("aligned", "center"):
         trained = subtract_mean(
-            jnp.array(whole[:, 2:10, 2:10]), jnp.array(mean), centre, np.zeros(5, bool), form
+            jnp.array(whole[:, 2:10, 2:10]), jnp.array(mean), center, np.zeros(5, bool), form
         )
         evaluated = views(jnp.array(whole), jnp.array(mean), crop=8, count=1, form=form)
         np.testing.assert_array_equal(trained, evaluated[:, 0])

@@ -39,17 +39,17 @@ def test_a_path_bytes_an_open_file_and_an_array_give_the_same(tmp_path):
 
 
 def test_grey():
-    grey = RANDOM.integers(0, 256, (5, 7), dtype=np.uint8)
-    expected = np.stack([grey] * 3, axis=-1)
-    np.testing.assert_array_equal(pixels(encoded(Image.fromarray(grey))), expected)
-    np.testing.assert_array_equal(pixels(grey), expected)
+    gray = RANDOM.integers(0, 256, (5, 7), dtype=np.uint8)
+    expected = np.stack([gray] * 3, axis=-1)
+    np.testing.assert_array_equal(pixels(encoded(Image.fromarray(gray))), expected)
+    np.testing.assert_array_equal(pixels(gray), expected)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
-def test_16_bit_grey_is_scaled_and_not_clipped(kind):
-    grey = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+def test_16_bit_gray_is_scaled_and_not_clipped(kind):
+    gray = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     np.testing.assert_array_equal(
-        pixels(encoded(Image.fromarray(grey), kind))[..., 0], np.arange(256).reshape(16, 16)
+        pixels(encoded(Image.fromarray(gray), kind))[..., 0], np.arange(256).reshape(16, 16)
     )
 
 
@@ -75,8 +75,8 @@ def test_what_is_transparent_becomes_white():
     half_black = Image.new("RGBA", (1, 1), (0, 0, 0, 128))
     assert pixels(encoded(half_black)).tolist() == [[[127] * 3]]
 
-    grey = Image.new("LA", (1, 1), (0, 0))
-    assert pixels(encoded(grey)).tolist() == [[[255] * 3]]
+    gray = Image.new("LA", (1, 1), (0, 0))
+    assert pixels(encoded(gray)).tolist() == [[[255] * 3]]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_enlarging_is_cubic():
     ramp = np.tile(np.arange(0, 160, 10, dtype=np.uint8)[None, :, None], (16, 1, 3))
     large = images.resize(Image.fromarray(ramp), 64)
     assert large.shape == (64, 64, 3)
-    expected = (np.arange(64) + 0.5) / 4 * 10 - 5  # nearest neighbours would be off by 3.75
+    expected = (np.arange(64) + 0.5) / 4 * 10 - 5  # nearest neighbors would be off by 3.75
     np.testing.assert_allclose(large[32, 8:56, 0], expected[8:56], atol=1)
     # It overshoots at an edge, which a linear one does not.
     edge = np.tile(np.repeat(np.array([50, 200], np.uint8), 8)[None, :, None], (16, 1, 3))

@@ -108,7 +108,7 @@ def test_statistics(folder, root):
     assert deviations[0] > deviations[1] > deviations[2] > 0
 
 
-def test_statistics_of_grey_images(root):
+def test_statistics_of_gray_images(root):
     statistics = prepare_dataset("digits", 8, root).statistics
     np.testing.assert_allclose(np.abs(statistics.directions[:, 0]), 3**-0.5, atol=1e-5)
     np.testing.assert_allclose(statistics.deviations[1:], 0, atol=1e-2)

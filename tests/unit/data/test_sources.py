@@ -12,9 +12,9 @@ from src.data.sources.source import Split
 from src.errors import UserError
 
 
-def add_image(path: Path, grey: int = 0, size: int = 4) -> None:
+def add_image(path: Path, gray: int = 0, size: int = 4) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (size, size), grey).save(path)
+    Image.new("L", (size, size), gray).save(path)
 
 
 @pytest.fixture
@@ -154,9 +154,9 @@ def test_splits_that_are_not_there(folder, dataset, field):
         find_source(name, **{field: "nonsense"})
 
 
-def png(grey: int) -> bytes:
+def png(gray: int) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (4, 4), (grey, grey, grey)).save(file, "PNG")
+    Image.new("RGB", (4, 4), (gray, gray, gray)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -168,8 +168,8 @@ def write_tfds(
     supervised: tuple[str, str] | None = None,
     **more_features: tfds.features.FeatureConnector,
 ) -> str:
-    """Puts a data set where TFDS looks for it; image i of a split has the grey value i."""
-    folder = root / "greys" / "1.0.0"
+    """Puts a data set where TFDS looks for it; image i of a split has the gray value i."""
+    folder = root / "grays" / "1.0.0"
     folder.mkdir(parents=True)
     features = {
         "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
@@ -178,7 +178,7 @@ def write_tfds(
         **more_features,
     }
     identity = tfds.core.DatasetIdentity(
-        name="greys", version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name="none"
+        name="grays", version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name="none"
     )
     info = tfds.core.DatasetInfo(
         builder=identity,
@@ -201,8 +201,8 @@ def write_tfds(
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_tfds(tmp_path, file_format):
     root = write_tfds(tmp_path, {"train": 10, "test": 3, "validation": 4}, file_format=file_format)
-    found = find_source("greys", tfds_dir=root)
-    assert found.identity.startswith("greys/1.0.0")
+    found = find_source("grays", tfds_dir=root)
+    assert found.identity.startswith("grays/1.0.0")
     originals = found.load()
     assert originals.class_names == ["even", "odd"]
     assert originals.evaluation.name == "validation"
@@ -216,36 +216,36 @@ def test_tfds(tmp_path, file_format):
 def test_slices_of_a_tfds_split(tmp_path):
     root = write_tfds(tmp_path, {"train": 10})
     splits = {"train_split": "train[:70%]", "eval_split": "train[70%:]"}
-    found = find_source("greys", tfds_dir=root, **splits)
+    found = find_source("grays", tfds_dir=root, **splits)
     originals = found.load()
     assert (originals.train.name, originals.train.num_examples) == ("train", 7)
     assert (originals.evaluation.name, originals.evaluation.num_examples) == ("validation", 3)
     names = {name for name, _ in contents(originals.train) + contents(originals.evaluation)}
     assert len(names) == 10
-    assert found.identity != find_source("greys", tfds_dir=root).identity
+    assert found.identity != find_source("grays", tfds_dir=root).identity
 
 
 def test_a_tfds_set_without_a_split_to_evaluate_on(tmp_path):
     root = write_tfds(tmp_path, {"train": 10})
     with pytest.raises(UserError, match=r"config\.data\.eval_split=''.*train\[90%:\]"):
-        find_source("greys", tfds_dir=root).load()
+        find_source("grays", tfds_dir=root).load()
     with pytest.raises(UserError, match=r"config\.data\.eval_split='tset'.*train"):
-        find_source("greys", tfds_dir=root, eval_split="tset").load()
+        find_source("grays", tfds_dir=root, eval_split="tset").load()
     with pytest.raises(UserError, match=r"config\.data\.train_split='train\[:'.*train"):
-        find_source("greys", tfds_dir=root, eval_split="train", train_split="train[:").load()
+        find_source("grays", tfds_dir=root, eval_split="train", train_split="train[:").load()
 
 
 def test_which_of_two_labels_of_a_tfds_set(tmp_path):
     second = {"other": tfds.features.ClassLabel(names=["a", "b", "c"])}
     root = write_tfds(tmp_path / "1", {"train": 4, "test": 4}, **second)
     with pytest.raises(
-        UserError, match=r"config\.data\.dataset='greys.*ClassLabel.*'label', 'other'"
+        UserError, match=r"config\.data\.dataset='grays.*ClassLabel.*'label', 'other'"
     ):
-        find_source("greys", tfds_dir=root).load()
+        find_source("grays", tfds_dir=root).load()
     root = write_tfds(
         tmp_path / "2", {"train": 4, "test": 4}, supervised=("image", "other"), **second
     )
-    assert find_source("greys", tfds_dir=root).load().class_names == ["a", "b", "c"]
+    assert find_source("grays", tfds_dir=root).load().class_names == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

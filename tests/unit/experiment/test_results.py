@@ -208,26 +208,26 @@ def test_without_a_reference_each_is_compared_with_what_was_published(tmp_path: 
     assert "better 30.00%, 15.80 points more than the published 14.2%, not within one point" in said
     assert "the average of its 1 networks 25.00%, 5.00 points less than one by itself (" in said
     drawn = drawing(found, tmp_path)
-    assert "error on test by the centre view, %" in drawn
+    assert "error on test by the center view, %" in drawn
     assert "(dashed: in training, over an epoch)" in drawn
     assert "the average of 1" in drawn
 
 
 def test_variants_are_compared_each_with_its_own(tmp_path: Path) -> None:
     recipe = tiny.get_config("none")
-    variants = {"none": recipe, "crops": recipe, "crops, colour": recipe, "other": recipe}
+    variants = {"none": recipe, "crops": recipe, "crops, color": recipe, "other": recipe}
     config = comparison(
-        "Colours help",
+        "Colors help",
         variants,
         seeds=(0,),
-        reference={"crops": "none", "crops, colour": "crops"},
+        reference={"crops": "none", "crops, color": "crops"},
     )
     errors = zip(variants, (0.4, 0.3, 0.28, 0.5), strict=True)
     found = collected(tmp_path, config, {name: [([0.5], error)] for name, error in errors})
     said = sentences(found)
     assert "Measured: crops has 10.00 points less than none," in said
     assert (
-        "; crops, colour has 2.00 points less than crops, 28.00% against 30.00% "
+        "; crops, color has 2.00 points less than crops, 28.00% against 30.00% "
         "(in training 50.00% against 50.00%);"
     ) in said
     assert "; other 50.00% (" in said

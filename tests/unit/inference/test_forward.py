@@ -67,7 +67,7 @@ def compute(
 
 
 def by_hand(views: int, form: str) -> list[np.ndarray]:
-    """The views of all images, each minus the mean image's part under it, or minus its centre."""
+    """The views of all images, each minus the mean image's part under it, or minus its center."""
     mean = miniature.statistics().mean
     crops = []
     for (row, column), flip in VIEWS[views]:
@@ -97,7 +97,7 @@ def logits_by_hand(views: int, form: str) -> np.ndarray:
     [
         (1, (1, 1), "aligned"),
         (1, (2, 2), "aligned"),
-        (10, (1, 1), "centre"),
+        (10, (1, 1), "center"),
         (10, (2, 2), "aligned"),
         (10, (4, 1), "aligned"),
     ],
@@ -116,7 +116,7 @@ def test_the_examples_tell_probabilities_averaged_from_logits_averaged_and_view_
     logits = logits_by_hand(10, "aligned")
     averages = np.mean([softmax(view) for view in logits], axis=0)
     assert np.abs(averages - softmax(logits.mean(axis=0))).max() > 1e-3
-    for views in (logits_by_hand(10, "centre"), logits_by_hand(1, "aligned")):
+    for views in (logits_by_hand(10, "center"), logits_by_hand(1, "aligned")):
         assert np.abs(averages - np.mean([softmax(view) for view in views], axis=0)).max() > 1e-3
     assert all(np.abs(a - b).max() > 1e-2 for a, b in itertools.pairwise(logits))
 
@@ -130,8 +130,8 @@ def test_features_are_the_towers_maps_or_units_side_by_side(layer, expected, sha
     features = call(make_features, shape, recipe(), layer=layer)
     assert features.shape == (len(IMAGES), *expected)
     assert features.dtype == np.float32
-    (centre,) = by_hand(1, "aligned")
-    towers = nnx.jit(lambda model, images: model.activations(images)[layer])(model(), centre)
+    (center,) = by_hand(1, "aligned")
+    towers = nnx.jit(lambda model, images: model.activations(images)[layer])(model(), center)
     together = np.concatenate(towers, axis=-1)
     np.testing.assert_allclose(features, together, rtol=1e-4, atol=1e-5 * np.abs(together).max())
     assert np.abs(features).max() > 0

@@ -19,7 +19,7 @@ def by_numpy(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 1000])
-def test_neighbours_are_those_of_numpy_whatever_the_chunks(rows, monkeypatch):
+def test_neighbors_are_those_of_numpy_whatever_the_chunks(rows, monkeypatch):
     index = RANDOM.normal(size=(300, 12)).astype(np.float32)
     queries = np.concatenate([index[[17, 299]], RANDOM.normal(size=(5, 12)).astype(np.float32)])
     monkeypatch.setattr(nearest, "CHUNK_BYTES", rows * 4 * 12)
@@ -44,7 +44,7 @@ def test_distances_of_images_are_exact_however_bright_they_are():
     assert found.distances[:, 0].tolist() == [1, 1, 1]
 
 
-def test_neighbours_are_exact_however_far_away_they_are():
+def test_neighbors_are_exact_however_far_away_they_are():
     index = (10 + 0.01 * RANDOM.normal(size=(2000, 512))).astype(np.float32)
     queries = (10 + 0.01 * RANDOM.normal(size=(5, 512))).astype(np.float32)
     distances, indices = find_nearest(queries, index, 6)
@@ -53,7 +53,7 @@ def test_neighbours_are_exact_however_far_away_they_are():
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-4)
 
 
-def test_more_neighbours_than_vectors_are_none():
+def test_more_neighbors_than_vectors_are_none():
     found = NearestNeighbors(np.zeros((1, 2)), 3)
     found.add(np.array([[3.0, 4.0]]))
     assert found.indices.tolist() == [[0, -1, -1]]

@@ -207,7 +207,7 @@ def test_initial_weights_and_biases_of_the_paper(preset, sigmas):
 
 
 @pytest.mark.parametrize("preset", [PAPER, TORCHVISION])
-def test_he_initialisation_takes_what_a_tower_sees_into_account(preset):
+def test_he_initialization_takes_what_a_tower_sees_into_account(preset):
     model = initial(100, miniature.shrunk(replace(preset, init="he")))
     for name in SEQUENCE:
         kernel = getattr(model, name).kernel[...]

@@ -50,14 +50,14 @@ def test_shapes_of_what_the_layers_hand_on(name: str, sides: list[int], maps: li
     assert shapes[-1] == (2, 10)
 
 
-def test_the_18pct_network_is_the_19pct_one_normalised_over_places() -> None:
-    """Its first normalisation, with cuda-convnet's 1 + scale / size² · Σ, against a loop."""
+def test_the_18pct_network_is_the_19pct_one_normalized_over_places() -> None:
+    """Its first normalization, with cuda-convnet's 1 + scale / size² · Σ, against a loop."""
     images = np.random.default_rng(0).uniform(-128, 128, (1, 32, 32, 3)).astype(np.float32)
-    plain, normalised = network("19pct"), network("18pct")
-    for model in (plain, normalised):
-        model.conv1.kernel[...] *= 1000  # so that normalisation shows
+    plain, normalized = network("19pct"), network("18pct")
+    for model in (plain, normalized):
+        model.conv1.kernel[...] *= 1000  # so that normalization shows
     (before,) = plain.activations(images)["conv1"]
-    (after,) = normalised.activations(images)["conv1"]
+    (after,) = normalized.activations(images)["conv1"]
     x = np.pad(before, [(0, 0), (1, 1), (1, 1), (0, 0)])
     for place, part in naive_windows(x, 3, 1):
         expected = before[place] / (1 + 5e-5 / 9 * (part.astype(np.float64) ** 2).sum()) ** 0.75

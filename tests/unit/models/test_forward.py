@@ -98,7 +98,7 @@ def numpy_torchvision(p, x):
 
 
 def numpy_caffe(p, x, pool_and_norm):
-    """Its normalisation does not know of groups."""
+    """Its normalization does not know of groups."""
 
     def both(h, name, *geometry):
         return [relu(conv(part, p[name], t, *geometry)) for t, part in enumerate(h)]

@@ -44,8 +44,8 @@ def lrn(x: jax.typing.ArrayLike, norm: NormSpec) -> jax.Array:
     ],
 )
 def test_response_norm_of_48_equal_maps_has_the_published_value(norm, value, place, expected):
-    normalised = lrn(np.full((1, 1, 1, 48), value, np.float32), norm)
-    np.testing.assert_allclose(normalised[0, 0, 0, place], expected, rtol=2e-6)
+    normalized = lrn(np.full((1, 1, 1, 48), value, np.float32), norm)
+    np.testing.assert_allclose(normalized[0, 0, 0, place], expected, rtol=2e-6)
 
 
 def naive_norm(x: np.ndarray, window, k, alpha, beta) -> np.ndarray:
@@ -104,10 +104,10 @@ def test_gradient_of_response_norm_is_the_numerical_one(norm):
 
 def test_response_norm_of_bfloat16_is_computed_in_float32():
     x = jnp.asarray(100 * normal(1, 2, 2, 48), jnp.bfloat16)
-    normalised = lrn(x, PAPER.norms["lrn"])
-    assert normalised.dtype == jnp.bfloat16
+    normalized = lrn(x, PAPER.norms["lrn"])
+    assert normalized.dtype == jnp.bfloat16
     wide = lrn(x.astype(jnp.float32), PAPER.norms["lrn"]).astype(jnp.bfloat16)
-    np.testing.assert_array_equal(normalised, wide)
+    np.testing.assert_array_equal(normalized, wide)
 
 
 def naive_windows(x: np.ndarray, window: int, stride: int) -> Iterator[tuple]:
@@ -321,18 +321,18 @@ def test_exchange_gives_each_tower_the_maps_of_all_in_order(shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 4)])
-def test_normalisation_over_all_towers_does_not_depend_on_the_mesh(shape):
+def test_normalization_over_all_towers_does_not_depend_on_the_mesh(shape):
     towers = 4
     x = 30 * normal(towers, 2, 3, 3, 4)
 
-    def normalised(x: jax.Array) -> jax.Array:
+    def normalized(x: jax.Array) -> jax.Array:
         of_all, *_ = layers.exchange(list(x), towers)
         of_all = layers.response_norm(of_all, (1, 1, 1, 5), 1.0, 1e-3, 0.75)
         return jnp.stack(layers.own_maps(of_all, len(x), towers))
 
     by_tower = jax.P(layers.TOWER_AXIS)
     on_mesh = jax.shard_map(
-        normalised, mesh=miniature.mesh(*shape), in_specs=by_tower, out_specs=by_tower
+        normalized, mesh=miniature.mesh(*shape), in_specs=by_tower, out_specs=by_tower
     )
     together = np.concatenate(list(x), axis=-1)
     alone = functools.partial(

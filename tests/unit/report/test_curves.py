@@ -42,7 +42,7 @@ def test_a_single_line_is_marked():
     assert [drawn.count("<use") for drawn in one] > [drawn.count("<use") for drawn in more]
 
 
-def test_runs_of_one_colour_have_other_dashes():
+def test_runs_of_one_color_have_other_dashes():
     told = {(svg.series(number), svg.dash(number)) for number in range(18)}
     assert len(told) == 18
 

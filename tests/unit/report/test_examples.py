@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from src.report import augmentation, guesses, maps, neighbours
+from src.report import augmentation, guesses, maps, neighbors
 from src.report.pictures import photo
 from src.report.run import Examples, Run
 
@@ -74,8 +74,8 @@ def test_bars_are_of_the_likeliest_classes_and_the_true_one_is_marked(run: Run) 
         ]
 
 
-def test_neighbours_are_the_nearest_of_all_training_images(run: Run) -> None:
-    shown = neighbours.show(run, among=10**6)
+def test_neighbors_are_the_nearest_of_all_training_images(run: Run) -> None:
+    shown = neighbors.show(run, among=10**6)
     test, train = whole(run, "test"), whole(run, "train")
     queries = {photo(pixels): i for i, pixels in enumerate(test.pixels)}
     rows = [queries[row["image"]] for row in shown["rows"]]
@@ -88,7 +88,7 @@ def test_neighbours_are_the_nearest_of_all_training_images(run: Run) -> None:
         for i, row in zip(rows, shown["rows"], strict=True):
             difference = of_train.astype(float) - of_test[i].astype(float)
             distances = (difference.reshape(len(difference), -1) ** 2).sum(axis=1)
-            nearest = np.argsort(distances, kind="stable")[: neighbours.NEAREST]
+            nearest = np.argsort(distances, kind="stable")[: neighbors.NEAREST]
             assert [one["image"] for one in row[kind]] == [photo(train.pixels[k]) for k in nearest]
             assert [one["label"] for one in row[kind]] == [
                 run.class_names[train.labels[k]] for k in nearest
@@ -114,23 +114,23 @@ def test_crops_are_parts_of_the_image_where_it_says(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("form", "divisor"), [("deviations", 1.1), ("eigenvalues", 1)])
-def test_the_colours_that_are_added_are_told(
+def test_the_colors_that_are_added_are_told(
     workdir: Path, form: str, divisor: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(workdir)
-    run.config.augment.colour = form
+    run.config.augment.color = form
     bright = run.draw("train", 1)._replace(pixels=np.full((1, *[run.data.size] * 2, 3), 200, "u1"))
     monkeypatch.setattr(run, "draw", lambda split, count: bright)
     shown = augmentation.show(run)
     start = (shown["size"] - shown["crop"]) // 2
     mean = run.data.statistics.mean[start : start + shown["crop"], start : start + shown["crop"]]
-    for one in shown["colours"]:
+    for one in shown["colors"]:
         words = one["words"].replace("−", "-")
-        colour = [int(number) for number in re.findall("[+-][0-9]+", words)]
-        expected = np.clip((200 - mean) / divisor + mean + colour, 0, 255)
+        color = [int(number) for number in re.findall("[+-][0-9]+", words)]
+        expected = np.clip((200 - mean) / divisor + mean + color, 0, 255)
         off = (pixels_of(one["image"]) - expected).mean(axis=(0, 1))
         np.testing.assert_allclose(off, 0, atol=2)
-    assert len({one["words"] for one in shown["colours"]}) > 1
+    assert len({one["words"] for one in shown["colors"]}) > 1
 
 
 def test_the_second_picture_of_a_layer_is_of_the_second_tower(workdir: Path) -> None:
@@ -151,6 +151,6 @@ def test_the_second_picture_of_a_layer_is_of_the_second_tower(workdir: Path) -> 
 
 
 def test_what_a_page_tells_of_features_is_of_fc7(run: Run) -> None:
-    shown: dict[str, Any] = neighbours.show(run, among=50)
+    shown: dict[str, Any] = neighbors.show(run, among=50)
     assert (shown["layer"], shown["among"], shown["total"]) == ("fc7", 50, 1437)
-    assert shown["of"] == neighbours.QUERIES * neighbours.NEAREST
+    assert shown["of"] == neighbors.QUERIES * neighbors.NEAREST

@@ -7,20 +7,20 @@ from src.report import kernels
 RANDOM = np.random.default_rng(0)
 
 
-def test_colourfulness_of_known_kernels():
-    grey, red = np.ones((11, 11, 3)), np.array([1.0, 0, 0]) * np.ones((11, 11, 1))
+def test_colorfulness_of_known_kernels():
+    gray, red = np.ones((11, 11, 3)), np.array([1.0, 0, 0]) * np.ones((11, 11, 1))
     opponent = np.array([1.0, -1, 0]) * RANDOM.normal(size=(11, 11, 1))
-    together = np.stack([grey, red, opponent, np.zeros((11, 11, 3))], axis=-1)
-    np.testing.assert_allclose(kernels.colourfulness(together), [0, 2 / 3, 1, 0], atol=1e-12)
+    together = np.stack([gray, red, opponent, np.zeros((11, 11, 3))], axis=-1)
+    np.testing.assert_allclose(kernels.colorfulness(together), [0, 2 / 3, 1, 0], atol=1e-12)
 
 
-def test_colourfulness_is_the_energy_of_the_projection():
+def test_colorfulness_is_the_energy_of_the_projection():
     weights = RANDOM.normal(size=(5, 5, 3, 2000)) * np.array([1, 2, 3]).reshape(3, 1)
     project = np.eye(3) - np.full((3, 3), 1 / 3)
     orthogonal = np.einsum("cd,hwdm->hwcm", project, weights)
     expected = (orthogonal**2).sum((0, 1, 2)) / (weights**2).sum((0, 1, 2))
-    np.testing.assert_allclose(kernels.colourfulness(weights), expected)
-    independent = kernels.colourfulness(RANDOM.normal(size=(5, 5, 3, 2000)))
+    np.testing.assert_allclose(kernels.colorfulness(weights), expected)
+    independent = kernels.colorfulness(RANDOM.normal(size=(5, 5, 3, 2000)))
     assert independent.mean() == pytest.approx(kernels.RANDOM_KERNEL, abs=0.01)
 
 

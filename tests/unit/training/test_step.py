@@ -41,8 +41,8 @@ def recipe(variant: str = "random") -> ConfigDict:
         fields.seed = int(variant == "reseeded")
         return fields
     fields = miniature.config(dropout=0.0)
-    fields.augment.colour = "deviations" if variant == "noise" else "none"
-    fields.augment.mean = "centre" if variant == "centre" else "aligned"
+    fields.augment.color = "deviations" if variant == "noise" else "none"
+    fields.augment.mean = "center" if variant == "center" else "aligned"
     fields.optimizer.weight_decay = WEIGHT_DECAY
     return fields
 
@@ -185,7 +185,7 @@ def test_what_is_random_changes_with_the_step_and_the_seed():
     assert first_loss("plain", step=1) == first_loss("plain")
 
 
-def test_colour_noise_changes_with_the_step():
+def test_color_noise_changes_with_the_step():
     losses = [first_loss("plain"), first_loss("noise"), first_loss("noise", step=1)]
     assert np.diff(sorted(losses)).min() > 1e-3
 
@@ -218,12 +218,12 @@ def test_the_state_given_is_consumed_and_its_memory_used_again():
 
 
 def numpy_crops(batch: dict[str, np.ndarray], form: str) -> np.ndarray:
-    """The images minus the mean image's part under each crop, mirrored with it, or its centre."""
+    """The images minus the mean image's part under each crop, mirrored with it, or its center."""
     mean = miniature.statistics().mean
     images = batch["image"].astype(np.float32)
     crop = images.shape[1]
     for image, (row, column), flip in zip(images, batch["offset"], batch["flip"], strict=True):
-        if form == "centre":
+        if form == "center":
             row = column = (len(mean) - crop) // 2
         part = mean[row : row + crop, column : column + crop]
         image -= part[:, ::-1] if flip and form == "aligned" else part
@@ -237,7 +237,7 @@ def initial_network() -> AlexNet:
 
 
 @pytest.mark.parametrize(
-    ("form", "shape"), [("plain", (1, 1)), ("plain", (1, 2)), ("plain", (2, 2)), ("centre", (4, 2))]
+    ("form", "shape"), [("plain", (1, 1)), ("plain", (1, 2)), ("plain", (2, 2)), ("center", (4, 2))]
 )
 def test_the_loss_is_the_mean_cross_entropy_over_the_global_batch(form, shape):
     batch = miniature.batch(recipe())

@@ -26,7 +26,7 @@ def show(run: Run, among: int) -> dict[str, Any]:
     nearest = min(NEAREST, len(index))
     by_features = NearestNeighbors(run.classifier.features(queries.pixels, layer), nearest)
     by_pixels = NearestNeighbors(queries.pixels, nearest)
-    for batch in run.batches(run.data.train_split, index, "nearest neighbours"):
+    for batch in run.batches(run.data.train_split, index, "nearest neighbors"):
         by_features.add(run.classifier.features(batch.pixels, layer))
         by_pixels.add(batch.pixels)
 
