@@ -39,7 +39,7 @@ def main() -> dict[str, Any]:
     state = create_state(config, classes, mesh)
     train_step = make_train_step(config, classes, mesh)
     statistics = replicate(mesh, data.statistics)
-    schedule = Cosine(config.schedule.rate, flags.steps)
+    schedule = Cosine(config.schedule.learning_rate, flags.steps)
     batches = train_batches(
         data,
         global_batch=config.batch_size,
@@ -62,7 +62,9 @@ def main() -> dict[str, Any]:
         loop_waited += (waited := time.perf_counter() - asked)
         device_waited += waited * (pending is None or pending["loss"].is_ready())
         batch = to_devices(mesh, batch, config.batch_size)
-        state, metrics = train_step(state, batch, statistics, np.float32(schedule.rate(step)))
+        state, metrics = train_step(
+            state, batch, statistics, np.float32(schedule.learning_rate(step))
+        )
         jax.device_get(pending)
         pending = metrics
     jax.block_until_ready((state, metrics))

@@ -21,7 +21,7 @@ from src.data import augment
 from src.models import layers
 from src.models.alexnet import AlexNet
 from src.models.presets import PAPER
-from src.training.optimizer import momentum
+from src.training.optimizer import momentum_sgd
 
 
 class GroupedConv(layers.Conv):
@@ -67,7 +67,7 @@ def main() -> dict[str, Any]:
     """Trains on one batch, again and again."""
     flags = training.parse()
     config = alexnet.paper("imagenet2012")
-    optimizer = momentum(config.schedule.rate, **config.optimizer)
+    optimizer = momentum_sgd(config.schedule.learning_rate, **config.optimizer)
     graph, params = nnx.split(GroupedAlexNet(rngs=nnx.Rngs(config.seed)))
     params = nnx.to_pure_dict(params)
     velocity = optimizer.init(params)

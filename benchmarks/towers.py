@@ -30,7 +30,7 @@ def main() -> dict[str, Any]:
     state = create_state(config, training.CLASSES, mesh)
     train_step = make_train_step(config, training.CLASSES, mesh)
     batch, statistics = training.random_batch(flags.batch), replicate(mesh, random_statistics())
-    rate = np.float32(config.schedule.rate)
+    rate = np.float32(config.schedule.learning_rate)
 
     def step() -> None:
         nonlocal state

@@ -65,19 +65,19 @@ def paper(dataset: str) -> ConfigDict:
     config.model = ConfigDict(dataclasses.asdict(PAPER))
 
     config.optimizer = ConfigDict()
-    config.optimizer.decay = 0.9  # momentum
+    config.optimizer.momentum = 0.9  # momentum
     config.optimizer.weight_decay = 0.0005
     config.optimizer.weight_decays = ConfigDict()  # of single layers, by name, where it differs
     config.optimizer.decay_biases = True
-    config.optimizer.bias_rate = 1.0  # the biases' rate, in units of the weights'
-    config.optimizer.frozen = ""  # layers that stay as they are, by patterns: "conv*,fc6"
+    config.optimizer.bias_lr_multiplier = 1.0  # the biases' rate, in units of the weights'
+    config.optimizer.frozen_layers = ""  # layers that stay as they are, by patterns: "conv*,fc6"
 
     config.schedule = ConfigDict()
     config.schedule.name = "plateau"  # or "steps", "constant", "cosine"
-    config.schedule.rate = 0.01
-    config.schedule.divide_by = 10.0  # plateau, steps: what the rate is divided by
+    config.schedule.learning_rate = 0.01
+    config.schedule.factor = 10.0  # plateau, steps: what the rate is divided by
     config.schedule.patience = 3  # plateau: evaluations in a row without a new best
-    config.schedule.drops = 3  # plateau: how often at most
+    config.schedule.max_drops = 3  # plateau: how often at most
     config.schedule.boundaries = ()  # steps: when, such as ("30 epochs", "60 epochs")
 
     config.processes = ConfigDict()

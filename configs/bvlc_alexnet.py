@@ -33,7 +33,7 @@ def caffe(network: Architecture, dataset: str) -> ConfigDict:
     config.model = ConfigDict(dataclasses.asdict(network))
     config.augment.color = "none"
     config.optimizer.decay_biases = False
-    config.optimizer.bias_rate = 2.0
+    config.optimizer.bias_lr_multiplier = 2.0
     config.schedule.name = "steps"
     config.schedule.boundaries = tuple(f"{steps} steps" for steps in range(100000, 450000, 100000))
     return config

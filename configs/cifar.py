@@ -83,11 +83,11 @@ def get_config(network: str = "19pct", dataset: str = "cifar10") -> ConfigDict:
     config.optimizer.weight_decay = recipe.weight_decay
     config.optimizer.weight_decays = ConfigDict(recipe.weight_decays)
     config.optimizer.decay_biases = False
-    config.optimizer.bias_rate = 2.0
+    config.optimizer.bias_lr_multiplier = 2.0
 
     *drops, end = recipe.epochs
     config.duration = f"{end} epochs"
     config.schedule.name = "steps"
-    config.schedule.rate = 0.001
+    config.schedule.learning_rate = 0.001
     config.schedule.boundaries = tuple(f"{epochs} epochs" for epochs in drops)
     return config

@@ -35,7 +35,7 @@ def get_config(dataset: str = "digits") -> ConfigDict:
     config.checkpoint_every = "4 epochs"
     config.data.size = 73
     config.schedule.name = "cosine"
-    config.schedule.rate = 0.02
+    config.schedule.learning_rate = 0.02
 
     small = replace(
         PAPER,
@@ -49,7 +49,7 @@ def get_config(dataset: str = "digits") -> ConfigDict:
 
     if dataset == "digits":
         config.duration = "15 epochs"
-        config.schedule.rate = 0.01
+        config.schedule.learning_rate = 0.01
         config.views = 1
         config.augment.mirror = False
         config.augment.color = "none"

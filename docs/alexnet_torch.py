@@ -46,7 +46,7 @@ class AlexNet(nn.Module):
             spec = self.net["convs"][name]
             sees_all = number == 0 or name in self.net["exchange_before"]
             x = self.convolve(name, spec, x, groups=1 if sees_all else self.towers)
-            for operation in spec["then"]:
+            for operation in spec["followed_by"]:
                 x = self.apply_operation(operation, x)
         x = x.flatten(1)
         names = in_order(self.net["dense"])

@@ -11,11 +11,11 @@ from typing import Any
 
 from absl import flags
 
-from src.cli.app import run
-from src.cli.flags import define_checkpoint, define_views, new_flags
-from src.inference.ensemble import evaluate_ensemble
-from src.inference.evaluation import describe_result
-from src.runs.results import write_evaluation
+from .cli.app import run
+from .cli.flags import define_checkpoint, define_views, new_flags
+from .inference.ensemble import evaluate_ensemble
+from .inference.evaluation import describe_result
+from .runs.results import write_evaluation
 
 FLAGS = new_flags()
 WORKDIR = flags.DEFINE_list(

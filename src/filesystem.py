@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from src.errors import UserError
+from .errors import UserError
 
 
 def build_once(directory: Path, fill: Callable[[Path], None]) -> None:

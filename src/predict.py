@@ -16,13 +16,13 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from src.cli.app import run_on_arguments
-from src.cli.flags import define_checkpoint, define_views, define_workdirs, new_flags
-from src.data.image_files import find_images, printable
-from src.errors import UserError
-from src.filesystem import atomic_write, check_writable
-from src.inference.classifier import MAX_BATCH, FileResult, load
-from src.inference.ensemble import predict_ensemble
+from .cli.app import run_on_arguments
+from .cli.flags import define_checkpoint, define_views, define_workdirs, new_flags
+from .data.image_files import find_images, printable
+from .errors import UserError
+from .filesystem import atomic_write, check_writable
+from .inference.classifier import MAX_BATCH, FileResult, load
+from .inference.ensemble import predict_ensemble
 
 FLAGS = new_flags()
 WORKDIR = define_workdirs(FLAGS, "The run whose network is asked; or several.")
@@ -67,15 +67,15 @@ def main(arguments: Sequence[str]) -> int:
         of_files = predict_ensemble(members, originals, VIEWS.value)
 
     names, outputs = [], []
-    for image, of_file in zip(images, _with_progress(of_files, len(images)), strict=True):
-        if of_file.output is None:
-            tqdm.write(f"error: {printable(image.name)}: {of_file.error}", file=sys.stderr)
+    for image, result in zip(images, _with_progress(of_files, len(images)), strict=True):
+        if result.output is None:
+            tqdm.write(f"error: {printable(image.name)}: {result.error}", file=sys.stderr)
             continue
         names.append(image.name)
         if SAVE_FEATURES.value is not None:
-            outputs.append(of_file.output)
+            outputs.append(result.output)
         else:
-            show(image.name, of_file.output, first.class_names)
+            show(image.name, result.output, first.class_names)
     if SAVE_FEATURES.value is not None and outputs:
         save(Path(SAVE_FEATURES.value), names, np.stack(outputs))
     return 0 if len(names) == len(images) else 1

@@ -5,10 +5,10 @@ python -m src.prepare --config=configs/alexnet.py[:DATASET] [--config.FIELD=VALU
 
 from ml_collections import config_flags
 
-from src.cli.app import run
-from src.cli.flags import new_flags
-from src.data.preparation import prepare_dataset
-from src.training.validation import validate_config
+from .cli.app import run
+from .cli.flags import new_flags
+from .data.preparation import prepare_dataset
+from .training.validation import validate_config
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(

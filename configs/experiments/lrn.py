@@ -22,7 +22,7 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
     return comparison(
         "Response normalization lowers the test error on CIFAR-10 from 13% to 11% (section 3.3)",
         {
-            "without": changed(normalized, {"model.norms.lrn.on": False}),
+            "without": changed(normalized, {"model.norms.lrn.enabled": False}),
             "normalized": normalized,
         },
         reference="without",

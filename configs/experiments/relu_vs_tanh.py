@@ -35,7 +35,7 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
         },
         reference="relu",
         seeds=(0,),
-        until_training_error=0.25,
+        target_training_error=0.25,
         published={"relu": 6.0, "tanh": 36.0},
         rates={
             "relu": (0.0005, 0.001, 0.002, 0.004, 0.008),

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import jax
 from absl import flags, logging
 
-from src.distributed.devices import avoid_compiler_plugin
-from src.errors import DivergedError, JoinError, LostProcessError, UserError
+from ..distributed.devices import avoid_compiler_plugin
+from ..errors import DivergedError, JoinError, LostProcessError, UserError
 
 
 def run(main: Callable[[], int | None], values: flags.FlagValues, doc: str | None) -> NoReturn:

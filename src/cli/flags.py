@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from src.data.crops import VIEWS
+from ..data.crops import VIEWS
 
 
 def new_flags() -> flags.FlagValues:

@@ -14,12 +14,12 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from src.cli.app import run
-from src.cli.flags import define_checkpoint, new_flags
-from src.convert.exporting import export_weights
-from src.convert.importing import class_names_of, import_weights, read_class_names
-from src.errors import UserError
-from src.training.validation import validate_config
+from ..cli.app import run
+from ..cli.flags import define_checkpoint, new_flags
+from ..errors import UserError
+from ..training.validation import validate_config
+from .exporting import export_weights
+from .importing import class_names_of, import_weights, read_class_names
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(

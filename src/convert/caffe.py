@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from src.errors import UserError
+from ..errors import UserError
 
 # message → field: number, type, and whether there are many
 _DEFINITION: dict[str, dict[str, tuple[int, str, bool]]] = {

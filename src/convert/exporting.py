@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from src.convert.layout import to_groups
-from src.errors import UserError
-from src.filesystem import atomic_write, check_writable
-from src.inference.classifier import load
-from src.models.architecture import Architecture
+from ..errors import UserError
+from ..filesystem import atomic_write, check_writable
+from ..inference.classifier import load
+from ..models.architecture import Architecture
+from .layout import to_groups
 
 
 def export_weights(workdir: Path, path: Path, checkpoint: str) -> None:

@@ -9,19 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from src.convert.layout import to_towers
-from src.convert.networks import check
-from src.convert.weight_files import read, read_mean
-from src.data.sources import find_source
-from src.data.statistics import Statistics
-from src.distributed.mesh import make_mesh
-from src.errors import UserError
-from src.models.architecture import Architecture
-from src.runs.checkpoint import Checkpointer
-from src.runs.preprocessing import Preprocessing
-from src.runs.provenance import write_imported
-from src.runs.workdir import check_workdir
-from src.training.state import Progress, TrainState, abstract_state
+from ..data.sources import find_source
+from ..data.statistics import Statistics
+from ..distributed.mesh import make_mesh
+from ..errors import UserError
+from ..models.architecture import Architecture
+from ..runs.checkpoint import Checkpointer
+from ..runs.preprocessing import Preprocessing
+from ..runs.provenance import write_imported
+from ..runs.workdir import check_workdir
+from ..training.state import Progress, TrainState, abstract_state
+from .layout import to_towers
+from .networks import check
+from .weight_files import read, read_mean
 
 # Standard deviations of ImageNet's colors along their principal components, and these, one a
 # column: what cuda-convnet2 has, for the color noise of whoever trains on.

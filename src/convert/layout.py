@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from src.errors import UserError
-from src.models.architecture import Architecture
+from ..errors import UserError
+from ..models.architecture import Architecture
 
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]
 """Of each layer its weights and biases (out,), by groups."""
@@ -100,7 +100,7 @@ def shapes(architecture: Architecture, num_classes: int) -> dict[str, tuple[int,
         group = seen // architecture.towers if is_grouped else seen
         found[name] = (spec.maps, group, spec.size, spec.size)
         seen = spec.maps
-    *_, (_, side) = architecture.sides().values()
+    *_, (_, side) = architecture.spatial_sizes().values()
     seen *= side**2
     for name, dense in architecture.dense.items():
         found[name] = (dense.units or num_classes, seen)
@@ -112,7 +112,7 @@ def _reorder(
     weights: np.ndarray, architecture: Architecture, order: tuple[int, ...], is_ours: bool = False
 ) -> np.ndarray:
     """Between inputs by (tower, map, height, width) and by (tower, height, width, map)."""
-    *_, (_, side) = architecture.sides().values()
+    *_, (_, side) = architecture.spatial_sizes().values()
     shape = (side, side, -1) if is_ours else (-1, side, side)
     split = weights.reshape(len(weights), architecture.towers, *shape)
     return split.transpose(order).reshape(weights.shape)

@@ -9,10 +9,10 @@ from dataclasses import asdict
 
 from ml_collections import ConfigDict
 
-from src.errors import UserError
-from src.models.presets import BVLC, CAFFENET, TORCHVISION
-from src.runs.config import differences
-from src.training.initialization import OF_TRAINING
+from ..errors import UserError
+from ..models.presets import BVLC, CAFFENET, TORCHVISION
+from ..runs.config import differences
+from ..training.initialization import TRAINING_FIELDS
 
 RECIPES = {
     "configs/torchvision.py": TORCHVISION,
@@ -38,5 +38,5 @@ def _differing(model: ConfigDict, recipe: str) -> list[str]:
     return [
         f"{name} is {ours!r}, theirs {theirs!r}"
         for name, ours, theirs in differences(model, ConfigDict(asdict(RECIPES[recipe])))
-        if name.rpartition(".")[-1] not in (*OF_TRAINING, *OF_SHAPES)
+        if name.rpartition(".")[-1] not in (*TRAINING_FIELDS, *OF_SHAPES)
     ]

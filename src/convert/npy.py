@@ -5,7 +5,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from src.convert.pickles import Unpickler
+from .pickles import Unpickler
 
 _NUMBERS = {
     (name, order): np.dtype(order + name) for name in ("f2", "f4", "f8") for order in ("<", ">")

@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 # Python's own, since C's sets aside as much memory as an index in the pickle asks for.

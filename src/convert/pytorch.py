@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from src.convert.pickles import Unpickler
-from src.errors import UserError
+from ..errors import UserError
+from .pickles import Unpickler
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # begins what torch.save wrote before version 1.6
 

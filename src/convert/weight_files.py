@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
-from src.convert.caffe import binaryproto, caffemodel
-from src.convert.layout import Layers
-from src.convert.npy import npy_layers
-from src.convert.pytorch import state_dict
-from src.errors import UserError
-from src.models.presets import TORCHVISION
+from ..errors import UserError
+from ..models.presets import TORCHVISION
+from .caffe import binaryproto, caffemodel
+from .layout import Layers
+from .npy import npy_layers
+from .pytorch import state_dict
 
 NAMES = {
     **{f"features.{i}": f"conv{n}" for n, i in enumerate((0, 3, 6, 8, 10), 1)},

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from src.data.statistics import Array
+from .statistics import Array
 
 
 def _crop(image: Array, offset: Array, flip: Array, crop: int) -> Array:

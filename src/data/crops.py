@@ -5,7 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 
-from src.data.statistics import Array
+from .statistics import Array
 
 
 def draw_crops(

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from src.data.statistics import Statistics
+from .statistics import Statistics
 
 
 class Records:

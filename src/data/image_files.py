@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from src.data.images import Original
-from src.errors import UserError
+from ..errors import UserError
+from .images import RawImage
 
 STANDARD_INPUT = "-"
 
@@ -18,7 +18,7 @@ class NamedImage(NamedTuple):
     """An image as it came, and what to call it."""
 
     name: str
-    original: Original
+    original: RawImage
 
 
 def find_images(arguments: Sequence[str], list_file: str | None = None) -> list[NamedImage]:

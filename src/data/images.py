@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 # `warnings.catch_warnings` is not safe in threads.
 warnings.filterwarnings("ignore", module="PIL")
 
-Original = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray
+RawImage = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray
 """An image as it came: a path, a file's content or the open file, or uint8 (H, W) or (H, W, 3)."""
 
 
@@ -22,7 +22,7 @@ class UnreadableImage(ValueError):
     """What was to be an image is none; the message says why in a few words."""
 
 
-def read(original: Original) -> Image.Image:
+def read(original: RawImage) -> Image.Image:
     """Reads an image of whatever kind as RGB, upright and opaque.
 
     16-bit gray is scaled to 8 bits, transparency is laid on white, EXIF orientation is applied.
@@ -91,7 +91,7 @@ def decode(encoded: bytes, out: np.ndarray | None = None) -> np.ndarray:
     return simplejpeg.decode_jpeg(encoded, buffer=out)
 
 
-def prepare(original: Original, size: int) -> bytes:
+def prepare(original: RawImage, size: int) -> bytes:
     """What the data set keeps of an image, whose decoded pixels the network sees.
 
     Prediction takes a file through this too, so it sees what evaluation sees, to the bit.

@@ -14,9 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from src.data import images
-from src.data.crops import draw_crops
-from src.data.dataset import PreparedDataset
+from . import images
+from .crops import draw_crops
+from .dataset import PreparedDataset
 
 Batch = dict[str, np.ndarray]
 Batches = Generator[Batch, None, None]

@@ -20,13 +20,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from src.data import images
-from src.data.dataset import PreparedDataset
-from src.data.sources import find_source
-from src.data.sources.source import Example, Originals, Split
-from src.data.statistics import PixelSums
-from src.errors import UserError
-from src.filesystem import build_once
+from ..errors import UserError
+from ..filesystem import build_once
+from . import images
+from .dataset import PreparedDataset
+from .sources import find_source
+from .sources.source import Example, Originals, Split
+from .statistics import PixelSums
 
 FORMAT = 2  # raise it when the same source would be prepared into something else than before
 EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 @functools.cache

@@ -7,7 +7,7 @@ PROCESS_ID which one this is.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from src.errors import UserError
+from ..errors import UserError
 
 CONTRACT = ("COORDINATOR_ADDRESS", "NUM_PROCESSES", "PROCESS_ID")
 ENGINES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "LOCAL_PROCESSES")

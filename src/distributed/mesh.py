@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
-from src.errors import UserError
-from src.models.layers import TOWER_AXIS
+from ..errors import UserError
+from ..models.layers import TOWER_AXIS
 
 DATA_AXIS = "data"
 BATCH = jax.P(DATA_AXIS)  # arrays whose leading axis is the example's

@@ -20,10 +20,10 @@ from typing import NoReturn, Self, TypeVar
 
 import jax
 
-from src.distributed.devices import local_gpu_ids
-from src.distributed.environment import ProcessInfo
-from src.distributed.rendezvous import accept_peers, connect, join_leader
-from src.errors import LostProcessError
+from ..errors import LostProcessError
+from .devices import local_gpu_ids
+from .environment import ProcessInfo
+from .rendezvous import accept_peers, connect, join_leader
 
 GRACE = 2  # seconds that a process which fails too has to tell its own story
 

@@ -8,8 +8,8 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from src.distributed.environment import ProcessInfo
-from src.errors import JoinError
+from ..errors import JoinError
+from .environment import ProcessInfo
 
 
 def accept_peers(

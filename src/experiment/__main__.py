@@ -13,14 +13,14 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from src.cli.app import run
-from src.cli.flags import new_flags
-from src.distributed.environment import process_info
-from src.distributed.preemption import exit_on_signal
-from src.distributed.process_group import ProcessGroup
-from src.errors import UserError
-from src.experiment.runner import _slug, run_experiment
-from src.experiment.spec import validate_experiment
+from ..cli.app import run
+from ..cli.flags import new_flags
+from ..distributed.environment import process_info
+from ..distributed.preemption import exit_on_signal
+from ..distributed.process_group import ProcessGroup
+from ..errors import UserError
+from .runner import _slug, run_experiment
+from .spec import validate_experiment
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(

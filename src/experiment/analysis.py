@@ -19,7 +19,9 @@ def _measured(variant: Mapping[str, Any]) -> list[float]:
 
 def _unit(found: Mapping[str, Any]) -> tuple[float, int, str, str]:
     """Of what was measured: its factor, its digits, its unit, and that of differences."""
-    return (1, 1, " epochs", "epochs") if found["until_training_error"] else (100, 2, "%", "points")
+    return (
+        (1, 1, " epochs", "epochs") if found["target_training_error"] else (100, 2, "%", "points")
+    )
 
 
 def _show(found: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
@@ -52,7 +54,7 @@ def _mean(variant: Mapping[str, Any], value: str) -> float:
 
 def results_table(found: Mapping[str, Any]) -> str:
     """A row a variant, in Markdown."""
-    target = found["until_training_error"]
+    target = found["target_training_error"]
     what = f"until {_training(target)}" if target else f"error on {found['split']}"
     columns = ["variant", "published", what, "training error, last epoch"]
     columns += [f"views on {found['split']}", "rate", "seeds", "epochs", "time of a run"]
@@ -62,7 +64,7 @@ def results_table(found: Mapping[str, Any]) -> str:
         row = [name, _published(found, variant), _show(found, variant)]
         row += [_cell(_mean(variant, "training_error"), ".2%"), str(runs[0]["views"])]
         row += [
-            f"{variant['recipe']['schedule.rate']:g}",
+            f"{variant['recipe']['schedule.learning_rate']:g}",
             str(len(runs)),
             f"{max(run['epochs'] for run in runs):.4g}",
         ]
@@ -126,7 +128,7 @@ def _alone(found: Mapping[str, Any], name: str) -> str:
     shown, published = f"{name} {_show(found, variant)}", _published(found, variant)
     if not published:
         return f"{shown};"
-    if found["until_training_error"] or math.inf in _measured(variant):
+    if found["target_training_error"] or math.inf in _measured(variant):
         return f"{shown} (published: {published});"
     difference = _mean(variant, "top1_error") - variant["published"]
     within = "within one point" if abs(difference) <= ONE_POINT else "not within one point"
@@ -140,7 +142,7 @@ def _against(found: Mapping[str, Any], name: str, reference: str) -> str:
     if math.inf in others or math.inf in values:
         return f"{name} against {reference}: {shown};"
     mean, mean_of_other = statistics.mean(values), statistics.mean(others)
-    if found["until_training_error"]:
+    if found["target_training_error"]:
         compared = f"{name} takes {mean / mean_of_other:.1f} times as long as {reference}"
     else:
         compared = f"{name} has {_points(mean - mean_of_other)} than {reference}"
@@ -163,7 +165,10 @@ def _doubt(found: Mapping[str, Any], values: Sequence[float], others: Sequence[f
 
 
 def _edge(name: str, variant: Mapping[str, Any]) -> Iterator[str]:
-    rate, tried = variant["recipe"]["schedule.rate"], [float(rate) for rate in variant["tried"]]
+    rate, tried = (
+        variant["recipe"]["schedule.learning_rate"],
+        [float(rate) for rate in variant["tried"]],
+    )
     for extreme, which, beyond in [(min, "smallest", "smaller"), (max, "largest", "larger")]:
         if tried and rate == extreme(tried):
             yield (

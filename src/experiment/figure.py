@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from src.experiment.analysis import _finished
+from .analysis import _finished
 
 
 def draw_figure(found: Mapping[str, Any], path: Path) -> None:
@@ -18,7 +18,7 @@ def draw_figure(found: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    target = found["until_training_error"]
+    target = found["target_training_error"]
     styles = {"train": "-"} if target else {"evaluation": "-", "train": "--"}
     for index, (name, variant) in enumerate(found["variants"].items()):
         for split, style in styles.items():

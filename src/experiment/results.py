@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from src.runs.config import FREE_TO_CHANGE, flatten, read_config
-from src.runs.metrics_file import read_metrics
-from src.runs.results import read_result
+from ..runs.config import FREE_TO_CHANGE, flatten, read_config
+from ..runs.metrics_file import read_metrics
+from ..runs.results import read_result
 
 DIVERGED = "diverged.txt"  # in the folder of a run that has, what it was told of
 ROUNDING = 1e-6  # of epochs
@@ -47,7 +47,7 @@ def chosen(
     """A variant's recipe, with the learning rate that came out of the search for it, if any."""
     recipe = config.variants[variant].copy_and_resolve_references()
     if variant in tried:
-        recipe.schedule.rate = best(tried[variant])
+        recipe.schedule.learning_rate = best(tried[variant])
     return recipe
 
 
@@ -92,7 +92,7 @@ def collect_results(
     """
     variants = {}
     for name, runs in folders.items():
-        of_runs = [_of_run(folder, config.until_training_error) for folder in runs]
+        of_runs = [_of_run(folder, config.target_training_error) for folder in runs]
         variants[name] = {
             "published": config.published.get(name),
             "recipe": comparable(chosen(config, name, tried)),
@@ -108,7 +108,7 @@ def collect_results(
         "dataset": _dataset(config.variants[config.order[0]]),
         "split": split,
         "reference": config.reference.to_dict(),
-        "until_training_error": config.until_training_error,
+        "target_training_error": config.target_training_error,
         "search": config.search,
         "variants": variants,
     }

@@ -10,21 +10,21 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from src.data.dataset import PreparedDataset
-from src.data.preparation import prepare_dataset
-from src.distributed.mesh import make_mesh
-from src.distributed.process_group import ProcessGroup
-from src.errors import DivergedError
-from src.experiment.analysis import results_table, sentences
-from src.experiment.figure import draw_figure
-from src.experiment.results import DIVERGED, chosen, collect_results, over_an_epoch
-from src.filesystem import atomic_write
-from src.inference.ensemble import evaluate_ensemble
-from src.runs.config import forbidden_changes
-from src.runs.results import read_result
-from src.runs.workdir import check_workdir
-from src.training.loop import steps, train
-from src.training.progress import ProgressBar
+from ..data.dataset import PreparedDataset
+from ..data.preparation import prepare_dataset
+from ..distributed.mesh import make_mesh
+from ..distributed.process_group import ProcessGroup
+from ..errors import DivergedError
+from ..filesystem import atomic_write
+from ..inference.ensemble import evaluate_ensemble
+from ..runs.config import forbidden_changes
+from ..runs.results import read_result
+from ..runs.workdir import check_workdir
+from ..training.loop import steps, train
+from ..training.progress import ProgressBar
+from .analysis import results_table, sentences
+from .figure import draw_figure
+from .results import DIVERGED, chosen, collect_results, over_an_epoch
 
 SEARCH_SEED = 1000  # the rates are not chosen on the runs that are then measured
 
@@ -72,7 +72,7 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> in
         for number, measured in enumerate(runs, len(candidates)):
             if status := _train(measured, group, bar, number, begins):
                 return status
-        bar.go_to(bar.total)
+        bar.advance_to(bar.total)
         folders = {name: [r.folder for r in runs if r.variant == name] for name in config.order}
         averages = _averages(folders, group, bar) if config.average else {}
 
@@ -107,7 +107,7 @@ def _train(
     of: Run, group: ProcessGroup, bar: ProgressBar, number: int, begins: Sequence[int]
 ) -> int:
     """As `train`, but tells of a run that diverges, and doesn't train it again the next time."""
-    bar.begin(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
+    bar.start_run(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
     memory = of.folder / DIVERGED
     try:
         if group.first_then_others(functools.partial(_is_remembered, memory, of.recipe)):
@@ -136,7 +136,7 @@ def _averages(
     """By variant, the top-1 error of the average of the networks that have not diverged."""
     averages: dict[str, float | None] = dict.fromkeys(folders)
     for name, of_variant in folders.items():
-        bar.begin(f"average of {name}", bar.n)
+        bar.start_run(f"average of {name}", bar.n)
         if finished := group.first_then_others(functools.partial(_finished, of_variant)):
             averages[name] = evaluate_ensemble(finished, before_batch=group.report_progress)[
                 "top1_error"
@@ -152,7 +152,7 @@ def _candidates(config: ConfigDict, workdir: Path) -> Iterator[Run]:
     for variant in config.order:
         for rate in config.rates.get(variant, ()):
             recipe = config.variants[variant].copy_and_resolve_references()
-            recipe.schedule.rate = rate
+            recipe.schedule.learning_rate = rate
             recipe.duration = recipe.evaluate_every = config.search
             recipe.seed = SEARCH_SEED
             what = f"rate {rate:g}"
@@ -165,7 +165,7 @@ def _tried(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
     for variant, _, recipe, folder in candidates:
         is_finished = read_result(folder)
         loss = over_an_epoch(folder, "loss")[-1][1] if is_finished else math.inf
-        tried.setdefault(variant, {})[recipe.schedule.rate] = loss
+        tried.setdefault(variant, {})[recipe.schedule.learning_rate] = loss
     return tried
 
 

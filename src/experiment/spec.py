@@ -7,9 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from src.errors import UserError
-from src.training.periods import parse_duration
-from src.training.validation import validate_config
+from ..errors import UserError
+from ..training.periods import parse_duration
+from ..training.validation import validate_config
 
 
 def validate_experiment(config: ConfigDict) -> None:
@@ -35,9 +35,9 @@ def validate_experiment(config: ConfigDict) -> None:
         if reference not in config.variants or reference == name:
             raise UserError(f"config.reference.{name}: {reference!r} is no other variant")
     parse_duration("config.search", config.search, Fraction(1))
-    if not 0 <= config.until_training_error < 1:
+    if not 0 <= config.target_training_error < 1:
         raise UserError(
-            f"config.until_training_error: {config.until_training_error} is no fraction of errors"
+            f"config.target_training_error: {config.target_training_error} is no fraction of errors"
         )
     for recipe in config.variants.values():
         validate_config(recipe)
@@ -50,7 +50,7 @@ def comparison(
     seeds: tuple[int, ...],
     reference: str | Mapping[str, str] = "",
     published: Mapping[str, float] | None = None,
-    until_training_error: float = 0.0,
+    target_training_error: float = 0.0,
     rates: Mapping[str, tuple[float, ...]] | None = None,
     search: str = "2 epochs",
     average: bool = False,
@@ -64,7 +64,7 @@ def comparison(
       reference: the variant that the others are compared with; or for each, by name, that which it
         is compared with; empty for none.
       published: what variants were published to reach, by name: a fraction of errors, or epochs.
-      until_training_error: if not 0, what is measured are the epochs until the training error,
+      target_training_error: if not 0, what is measured are the epochs until the training error,
         over the last whole epoch, is this; else the test error in the end.
       rates: learning rates to choose from for a variant, by name, by the training loss that they
         come to.
@@ -84,7 +84,7 @@ def comparison(
         reference = {name: reference for name in variants if reference not in ("", name)}
     config.reference = ConfigDict(dict(reference))
     config.published = ConfigDict(dict(published or {}))
-    config.until_training_error = until_training_error
+    config.target_training_error = target_training_error
     config.rates = ConfigDict(dict(rates or {}))
     config.search = search
     config.average = average

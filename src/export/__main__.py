@@ -12,12 +12,12 @@ from pathlib import Path
 
 from absl import flags
 
-from src.cli.app import run
-from src.cli.flags import define_checkpoint, define_views, new_flags
-from src.errors import UserError
-from src.export.exporting import export_network
-from src.export.formats import FORMATS
-from src.export.model_card import CARD_NAME
+from ..cli.app import run
+from ..cli.flags import define_checkpoint, define_views, new_flags
+from ..errors import UserError
+from .exporting import export_network
+from .formats import FORMATS
+from .model_card import CARD_NAME
 
 FLAGS = new_flags()
 WORKDIR = flags.DEFINE_string(

@@ -10,15 +10,15 @@ import jax
 import jax.export
 import numpy as np
 
-from src.errors import UserError
-from src.export.formats import BATCH, FORMATS
-from src.export.model_card import CARD_NAME, render_card
-from src.inference.classifier import Classifier, load
-from src.inference.forward import make_portable
-from src.models.factory import parameter_counts
-from src.runs.provenance import read_origin, read_provenance
-from src.runs.results import result_at
-from src.runs.system_info import describe_system
+from ..errors import UserError
+from ..inference.classifier import Classifier, load
+from ..inference.forward import make_portable
+from ..models.factory import parameter_counts
+from ..runs.provenance import read_origin, read_provenance
+from ..runs.results import result_at
+from ..runs.system_info import describe_system
+from .formats import BATCH, FORMATS
+from .model_card import CARD_NAME, render_card
 
 
 def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: int | None) -> None:

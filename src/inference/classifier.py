@@ -13,15 +13,15 @@ import psutil
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src.data import images as images_
-from src.distributed.mesh import DATA_AXIS, make_mesh, replicate, to_devices
-from src.errors import UserError
-from src.inference.forward import Forward, make_classify, make_features
-from src.models.architecture import Architecture
-from src.runs.checkpoint import Checkpointer
-from src.runs.config import read_config
-from src.runs.preprocessing import Preprocessing, read_preprocessing
-from src.training.state import abstract_state
+from ..data import images as images_
+from ..distributed.mesh import DATA_AXIS, make_mesh, replicate, to_devices
+from ..errors import UserError
+from ..models.architecture import Architecture
+from ..runs.checkpoint import Checkpointer
+from ..runs.config import read_config
+from ..runs.preprocessing import Preprocessing, read_preprocessing
+from ..training.state import abstract_state
+from .forward import Forward, make_classify, make_features
 
 MAX_BATCH = 64  # images a batch, for each shard of the data
 
@@ -52,7 +52,7 @@ def load(
 class FileResult(NamedTuple):
     """What a network makes of a file."""
 
-    file: images_.Original
+    file: images_.RawImage
     output: np.ndarray | None  # probabilities or features; None where the file can't be read
     error: str = ""  # and why not
 
@@ -100,7 +100,7 @@ class Classifier:
         return np.exp(self._of_images(self.classify(views or self.config.views), images))
 
     def predict_files(
-        self, files: Iterable[images_.Original], views: int | None = None
+        self, files: Iterable[images_.RawImage], views: int | None = None
     ) -> Iterator[FileResult]:
         """The probabilities (classes,) of one image file after the other, in their order.
 
@@ -108,12 +108,12 @@ class Classifier:
         does not stop the others.
 
         Args:
-          files: paths, or what else `images.Original` lists; as many as there are, also endlessly.
+          files: paths, or what else `images.RawImage` lists; as many as there are, also endlessly.
           views: as for images.
         """
-        for of_file in self._of_files(self.classify(views or self.config.views), files):
-            log_p = of_file.output
-            yield of_file if log_p is None else of_file._replace(output=np.exp(log_p))
+        for result in self._of_files(self.classify(views or self.config.views), files):
+            log_p = result.output
+            yield result if log_p is None else result._replace(output=np.exp(log_p))
 
     def features(self, images: np.ndarray, layer: str = "fc7") -> np.ndarray:
         """What a layer makes of the images' centers: float32 (N, units) or (N, H, W, maps).
@@ -128,7 +128,7 @@ class Classifier:
         return self._of_images(self._features_of(layer), images)
 
     def file_features(
-        self, files: Iterable[images_.Original], layer: str = "fc7"
+        self, files: Iterable[images_.RawImage], layer: str = "fc7"
     ) -> Iterator[FileResult]:
         """What a layer makes of one image file after the other, as `predict_files` does it.
 
@@ -173,7 +173,7 @@ class Classifier:
         return np.concatenate(outputs)[: len(images)]
 
     def _of_files(
-        self, forward: Forward, files: Iterable[images_.Original]
+        self, forward: Forward, files: Iterable[images_.RawImage]
     ) -> Iterator[FileResult]:
         remaining = iter(files)
         with ThreadPoolExecutor() as pool:
@@ -195,7 +195,7 @@ class Classifier:
                 reading, computing = ahead, reading
             yield from _finish(computing, output)
 
-    def _read(self, original: images_.Original) -> np.ndarray:
+    def _read(self, original: images_.RawImage) -> np.ndarray:
         """An image as evaluation sees it, to the bit: uint8 (size, size, 3)."""
         size = self.config.data.size
         if isinstance(original, np.ndarray) and original.shape == (size, size, 3):
@@ -215,7 +215,7 @@ class Classifier:
         return forward(self.params, on_devices["image"], self.statistics)
 
 
-Reading = list[tuple[images_.Original, Future[np.ndarray]]]
+Reading = list[tuple[images_.RawImage, Future[np.ndarray]]]
 
 
 def _finish(reading: Reading, output: jax.Array | None) -> Iterator[FileResult]:
@@ -231,6 +231,6 @@ def _finish(reading: Reading, output: jax.Array | None) -> Iterator[FileResult]:
 
 def _bytes_per_image(architecture: Architecture, size: int) -> int:
     """About what a forward pass needs: four times each layer's maps before pooling."""
-    sides = architecture.sides()
+    sides = architecture.spatial_sizes()
     maps = sum(spec.maps * sides[name][0] ** 2 for name, spec in architecture.convs.items())
     return 4 * 4 * maps + 3 * size**2

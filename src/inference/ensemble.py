@@ -9,15 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from src.data.images import Original
-from src.data.loader import eval_batches
-from src.data.preparation import prepare_dataset
-from src.distributed.mesh import DATA_AXIS, local_rows, make_mesh
-from src.errors import UserError
-from src.inference.classifier import Classifier, FileResult, load
-from src.inference.evaluation import Member, evaluate
-from src.runs.config import read_config
-from src.runs.workdir import check_data
+from ..data.images import RawImage
+from ..data.loader import eval_batches
+from ..data.preparation import prepare_dataset
+from ..distributed.mesh import DATA_AXIS, local_rows, make_mesh
+from ..errors import UserError
+from ..runs.config import read_config
+from ..runs.workdir import check_data
+from .classifier import Classifier, FileResult, load
+from .evaluation import Member, evaluate
 
 
 def evaluate_ensemble(
@@ -73,7 +73,7 @@ def evaluate_ensemble(
 
 
 def predict_ensemble(
-    members: Mapping[str, Classifier], originals: Sequence[Original], views: int | None
+    members: Mapping[str, Classifier], originals: Sequence[RawImage], views: int | None
 ) -> Iterator[FileResult]:
     """The mean of the members' probabilities (classes,) of one file after the other.
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from src.data.loader import Batch
-from src.data.statistics import Statistics
-from src.distributed.mesh import replicate, to_devices
-from src.inference.forward import Forward
-from src.models.classification import count_ranked_above, label_log_prob
+from ..data.loader import Batch
+from ..data.statistics import Statistics
+from ..distributed.mesh import replicate, to_devices
+from ..models.classification import count_ranked_above, label_log_prob
+from .forward import Forward
 
 TOTALS = ("loss", "top1_error", "top5_error", "examples")
 

@@ -10,14 +10,14 @@ from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src.data import augment
-from src.data.crops import evaluation_views
-from src.data.statistics import Array, Statistics
-from src.distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
-from src.models.architecture import layer_number
-from src.models.classification import log_softmax
-from src.models.factory import graphdef
-from src.models.layers import TOWER_AXIS
+from ..data import augment
+from ..data.crops import evaluation_views
+from ..data.statistics import Array, Statistics
+from ..distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
+from ..models.architecture import layer_number
+from ..models.classification import log_softmax
+from ..models.factory import graphdef
+from ..models.layers import TOWER_AXIS
 
 Forward = Callable[[Any, jax.Array, Statistics], jax.Array]
 """(params, uint8 images (N, size, size, 3), statistics) → what is computed of each image."""

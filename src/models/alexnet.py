@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from src.models import layers
-from src.models.architecture import Architecture
-from src.models.layers import Towers
-from src.models.presets import PAPER
+from . import layers
+from .architecture import Architecture
+from .layers import Towers
+from .presets import PAPER
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 # From a layer's sigma, and from how many numbers each of its outputs is made of.
@@ -60,7 +60,7 @@ class AlexNet(nnx.Module):
         for name, spec in architecture.convs.items():
             seen *= towers if name in architecture.exchange_before else 1
             made = spec.maps // towers
-            convolved, side = architecture.sides()[name]
+            convolved, side = architecture.spatial_sizes()[name]
             options: dict[str, Any] = {
                 "stride": spec.stride,
                 "padding": spec.padding,
@@ -148,7 +148,7 @@ class AlexNet(nnx.Module):
                 if name in net.exchange_before:
                     h = layers.exchange(h, net.towers)
                 h = getattr(self, name)(h)
-                for operation in spec.then:
+                for operation in spec.followed_by:
                     h = self._apply(operation, h)
             handed_on[name] = h
 
@@ -178,9 +178,9 @@ class AlexNet(nnx.Module):
             pool = net.pools[operation]
             return [POOLS[pool.kind](x, pool.window, pool.stride) for x in xs]
         norm = net.norms[operation]
-        if not norm.on:
+        if not norm.enabled:
             return xs
-        window = (1, norm.n, norm.n, 1) if norm.across == "places" else (1, 1, 1, norm.n)
+        window = (1, norm.n, norm.n, 1) if norm.across == "spatial" else (1, 1, 1, norm.n)
         normalize = functools.partial(
             layers.response_norm, window=window, k=norm.k, alpha=norm.alpha, beta=norm.beta
         )

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 def layer_number(name: str) -> int:
@@ -23,7 +23,7 @@ class ConvSpec:
     padding: tuple[int, int] = (0, 0)  # top and left, bottom and right
     sigma: float = 0.01  # standard deviation of the initial weights, where `init` is "gaussian"
     bias: float = 0.0  # initial value
-    then: tuple[str, ...] = ("activation",)  # "activation", or names in `pools` and `norms`
+    followed_by: tuple[str, ...] = ("activation",)  # "activation", or names in `pools` and `norms`
     local: bool = False  # whether each place has a kernel and biases of its own
 
 
@@ -57,8 +57,10 @@ class NormSpec:
     k: float = 2.0
     alpha: float = 1e-4
     beta: float = 0.75
-    across: str = "maps"  # of the tower, or "places", or "towers": the maps of all
-    on: bool = True
+    across: str = (
+        "maps"  # of the tower; or "spatial": n × n places of one map; or "towers": the maps of all
+    )
+    enabled: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,12 +129,12 @@ class Architecture:
             ("activation", self.activation, ("relu", "tanh")),
             ("init", self.init, ("gaussian", "he", "pytorch")),
             *(
-                (f"convs.{name}.then", operation, ("activation", *self.pools, *self.norms))
+                (f"convs.{name}.followed_by", operation, ("activation", *self.pools, *self.norms))
                 for name, spec in self.convs.items()
-                for operation in spec.then
+                for operation in spec.followed_by
             ),
             *(
-                (f"norms.{name}.across", norm.across, ("maps", "places", "towers"))
+                (f"norms.{name}.across", norm.across, ("maps", "spatial", "towers"))
                 for name, norm in self.norms.items()
             ),
             *(
@@ -153,18 +155,18 @@ class Architecture:
                     f"config.model.pools.{name}: windows of {pool.window} leave out places with a "
                     f"stride of {pool.stride}"
                 )
-        if min(min(sides) for sides in self.sides().values()) < 1:
+        if min(min(sides) for sides in self.spatial_sizes().values()) < 1:
             raise UserError(
                 f"config.model.image_size: {self.image_size} pixels are too few for the layers"
             )
 
-    def sides(self) -> dict[str, tuple[int, int]]:
+    def spatial_sizes(self) -> dict[str, tuple[int, int]]:
         """Height and width of each convolutional layer's maps: convolved, and handed on."""
         sides = {}
         side = self.image_size
         for name, spec in self.convs.items():
             side = convolved = (side + sum(spec.padding) - spec.size) // spec.stride + 1
-            for pool in (self.pools[then] for then in spec.then if then in self.pools):
+            for pool in (self.pools[name] for name in spec.followed_by if name in self.pools):
                 side = math.ceil((side - pool.window) / pool.stride) + 1
             sides[name] = (convolved, side)
         return sides

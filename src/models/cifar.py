@@ -17,14 +17,14 @@ units, are named after their depth here, like the others.
 
 from dataclasses import replace
 
-from src.models.architecture import Architecture, ConvSpec, DenseSpec, NormSpec, PoolSpec
+from .architecture import Architecture, ConvSpec, DenseSpec, NormSpec, PoolSpec
 
 # The first pooling comes before ReLU, as in the files; for maxima the order makes no difference.
 PCT19 = Architecture(
     convs={
-        "conv1": ConvSpec(32, 5, padding=(2, 2), sigma=1e-4, then=("max", "activation")),
-        "conv2": ConvSpec(32, 5, padding=(2, 2), then=("activation", "average")),
-        "conv3": ConvSpec(64, 5, padding=(2, 2), then=("activation", "average")),
+        "conv1": ConvSpec(32, 5, padding=(2, 2), sigma=1e-4, followed_by=("max", "activation")),
+        "conv2": ConvSpec(32, 5, padding=(2, 2), followed_by=("activation", "average")),
+        "conv3": ConvSpec(64, 5, padding=(2, 2), followed_by=("activation", "average")),
     },
     dense={"fc4": DenseSpec()},
     norms={},
@@ -42,17 +42,17 @@ PCT18 = replace(
     PCT19,
     convs={
         **PCT19.convs,
-        "conv1": replace(PCT19.convs["conv1"], then=("max", "activation", "rnorm")),
-        "conv2": replace(PCT19.convs["conv2"], then=("activation", "average", "rnorm")),
+        "conv1": replace(PCT19.convs["conv1"], followed_by=("max", "activation", "rnorm")),
+        "conv2": replace(PCT19.convs["conv2"], followed_by=("activation", "average", "rnorm")),
     },
-    norms={"rnorm": NormSpec(n=3, k=1.0, alpha=5e-5 / 9, across="places")},
+    norms={"rnorm": NormSpec(n=3, k=1.0, alpha=5e-5 / 9, across="spatial")},
 )
 
 CONV_LOCAL_13 = replace(
     PCT19,
     convs={
-        "conv1": ConvSpec(64, 5, padding=(2, 2), sigma=1e-4, then=("activation", "max")),
-        "conv2": ConvSpec(64, 5, padding=(2, 2), then=("activation", "max")),
+        "conv1": ConvSpec(64, 5, padding=(2, 2), sigma=1e-4, followed_by=("activation", "max")),
+        "conv2": ConvSpec(64, 5, padding=(2, 2), followed_by=("activation", "max")),
         "local3": ConvSpec(32, 3, padding=(1, 1), sigma=0.04, local=True),
         "local4": ConvSpec(32, 3, padding=(1, 1), sigma=0.04, local=True),
     },
@@ -65,8 +65,8 @@ CONV_LOCAL_11 = replace(
     CONV_LOCAL_13,
     convs={
         **CONV_LOCAL_13.convs,
-        "conv1": replace(CONV_LOCAL_13.convs["conv1"], then=("activation", "max", "lrn")),
-        "conv2": replace(CONV_LOCAL_13.convs["conv2"], then=("activation", "lrn", "max")),
+        "conv1": replace(CONV_LOCAL_13.convs["conv1"], followed_by=("activation", "max", "lrn")),
+        "conv2": replace(CONV_LOCAL_13.convs["conv2"], followed_by=("activation", "lrn", "max")),
         "local3": replace(CONV_LOCAL_13.convs["local3"], maps=64),
     },
     norms={"lrn": NormSpec(n=9, k=1.0, alpha=0.001 / 9)},

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from src.models.layers import TOWER_AXIS
+from .layers import TOWER_AXIS
 
 
 def log_softmax(logits: jax.Array) -> jax.Array:

@@ -7,8 +7,8 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from src.models.alexnet import AlexNet
-from src.models.architecture import Architecture, layer_number
+from .alexnet import AlexNet
+from .architecture import Architecture, layer_number
 
 
 def build_model(config: ConfigDict, num_classes: int) -> AlexNet:

@@ -15,15 +15,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from src.models.architecture import Architecture, ConvSpec, DenseSpec, NormSpec, PoolSpec
+from .architecture import Architecture, ConvSpec, DenseSpec, NormSpec, PoolSpec
 
 PAPER = Architecture(
     convs={
-        "conv1": ConvSpec(96, 11, stride=4, padding=(0, 3), then=("activation", "lrn", "pool")),
-        "conv2": ConvSpec(256, 5, padding=(2, 2), bias=1.0, then=("activation", "lrn", "pool")),
+        "conv1": ConvSpec(
+            96, 11, stride=4, padding=(0, 3), followed_by=("activation", "lrn", "pool")
+        ),
+        "conv2": ConvSpec(
+            256, 5, padding=(2, 2), bias=1.0, followed_by=("activation", "lrn", "pool")
+        ),
         "conv3": ConvSpec(384, 3, padding=(1, 1)),
         "conv4": ConvSpec(384, 3, padding=(1, 1), bias=1.0),
-        "conv5": ConvSpec(256, 3, padding=(1, 1), bias=1.0, then=("activation", "pool")),
+        "conv5": ConvSpec(256, 3, padding=(1, 1), bias=1.0, followed_by=("activation", "pool")),
     },
     dense={
         "fc6": DenseSpec(4096, bias=1.0),
@@ -43,16 +47,16 @@ CHM145 = replace(
     PAPER,
     convs=_with_convs(
         PAPER,
-        conv1={"then": ("lrn", "pool", "activation")},
-        conv2={"then": ("activation", "lrn", "same_map", "pool")},
+        conv1={"followed_by": ("lrn", "pool", "activation")},
+        conv2={"followed_by": ("activation", "lrn", "same_map", "pool")},
         conv3={"sigma": 0.03},
         conv4={"sigma": 0.03},
-        conv5={"sigma": 0.03, "then": ("pool", "activation")},
+        conv5={"sigma": 0.03, "followed_by": ("pool", "activation")},
     ),
     # The code divides alpha by the size of the window.
     norms={
         "lrn": NormSpec(alpha=1e-4 / 5),
-        "same_map": NormSpec(k=1.0, alpha=0.001 / 25, across="places"),
+        "same_map": NormSpec(k=1.0, alpha=0.001 / 25, across="spatial"),
     },
 )
 
@@ -74,8 +78,8 @@ TORCHVISION = replace(
     exchange_before=("conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"),
     convs=_with_convs(
         PAPER,
-        conv1={"maps": 64, "padding": (2, 2), "then": ("activation", "pool")},
-        conv2={"maps": 192, "bias": 0.0, "then": ("activation", "pool")},
+        conv1={"maps": 64, "padding": (2, 2), "followed_by": ("activation", "pool")},
+        conv2={"maps": 192, "bias": 0.0, "followed_by": ("activation", "pool")},
         conv4={"maps": 256, "bias": 0.0},
         conv5={"bias": 0.0},
     ),
@@ -108,8 +112,8 @@ CAFFENET = replace(
     BVLC,
     convs=_with_convs(
         PAPER,
-        conv1={"padding": (0, 0), "then": ("activation", "pool", "lrn")},
-        conv2={"then": ("activation", "pool", "lrn")},
+        conv1={"padding": (0, 0), "followed_by": ("activation", "pool", "lrn")},
+        conv2={"followed_by": ("activation", "pool", "lrn")},
     ),
     dense={
         "fc6": DenseSpec(4096, sigma=0.005, bias=1.0),

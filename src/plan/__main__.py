@@ -11,14 +11,14 @@ import tensorflow_datasets as tfds
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from src.cli.app import run
-from src.cli.flags import new_flags
-from src.data.sources import find_source
-from src.distributed.mesh import make_mesh
-from src.errors import UserError
-from src.plan import compiler, gpu, report
-from src.plan.plan import compare, make_plan
-from src.training.validation import validate_config
+from ..cli.app import run
+from ..cli.flags import new_flags
+from ..data.sources import find_source
+from ..distributed.mesh import make_mesh
+from ..errors import UserError
+from ..training.validation import validate_config
+from . import compiler, gpu, report
+from .plan import compare, make_plan
 
 FLAGS = new_flags()
 CONFIG = config_flags.DEFINE_config_file(

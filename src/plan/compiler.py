@@ -10,14 +10,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from src.data.statistics import Statistics
-from src.distributed.devices import avoid_compiler_plugin
-from src.distributed.mesh import BATCH, make_mesh
-from src.errors import UserError
-from src.plan import hlo
-from src.plan.gpu import Gpu
-from src.training.state import TrainState, abstract_state
-from src.training.step import Batch, make_train_step
+from ..data.statistics import Statistics
+from ..distributed.devices import avoid_compiler_plugin
+from ..distributed.mesh import BATCH, make_mesh
+from ..errors import UserError
+from ..training.state import TrainState, abstract_state
+from ..training.step import Batch, make_train_step
+from . import hlo
+from .gpu import Gpu
 
 # What launch/run.sh sets on GPUs too.
 TRAINING_OPTIONS: dict[str, bool] = {"xla_gpu_enable_latency_hiding_scheduler": True}

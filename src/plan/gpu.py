@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError
+from ..errors import UserError
 
 FOLDER = Path(__file__).parent / "gpus"
 POSITIVE = (

@@ -9,11 +9,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from src.plan import compiler, roofline
-from src.plan.compiler import Program
-from src.plan.gpu import Gpu
-from src.plan.hlo import Collective
-from src.plan.roofline import IDEAL, Assumptions, Talk
+from . import compiler, roofline
+from .compiler import Program
+from .gpu import Gpu
+from .hlo import Collective
+from .roofline import IDEAL, Assumptions, Talk
 
 IMAGES_PER_CORE = 2_776  # images/s that one core loads: README.md, 5,552 on two of an AMD EPYC
 EPOCHS = 90

@@ -3,10 +3,10 @@
 import textwrap
 from typing import Any
 
-from src.plan.compiler import options
-from src.plan.gpu import Gpu
-from src.plan.plan import EPOCHS, IMAGES_PER_CORE, MODELLED, WORKSPACES, Plan
-from src.plan.roofline import Assumptions
+from .compiler import options
+from .gpu import Gpu
+from .plan import EPOCHS, IMAGES_PER_CORE, MODELLED, WORKSPACES, Plan
+from .roofline import Assumptions
 
 
 def table(rows: list[list[str]], right_from: int = 1) -> list[str]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import jax
 
-from src.plan.compiler import Program
-from src.plan.gpu import Gpu
-from src.plan.hlo import Array, Collective, Instruction
+from .compiler import Program
+from .gpu import Gpu
+from .hlo import Array, Collective, Instruction
 
 FREE = {"parameter", "constant", "bitcast", "get-tuple-element", "tuple", "partition-id"}
 CATEGORIES = ("convolutions", "products", "memory-bound")

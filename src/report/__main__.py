@@ -10,9 +10,9 @@ from pathlib import Path
 
 from absl import flags
 
-from src.cli.app import run
-from src.cli.flags import define_checkpoint, define_workdirs, new_flags
-from src.errors import UserError
+from ..cli.app import run
+from ..cli.flags import define_checkpoint, define_workdirs, new_flags
+from ..errors import UserError
 
 FLAGS = new_flags()
 WORKDIR = define_workdirs(FLAGS, "The run, and others for its curves.")
@@ -39,7 +39,7 @@ def check_extra() -> None:
 
 def main() -> None:
     check_extra()
-    from src.report import page  # which needs them
+    from . import page  # which needs them
 
     workdirs = [Path(name) for name in WORKDIR.value]
     path = page.write(workdirs, checkpoint=CHECKPOINT.value, among=AMONG.value)

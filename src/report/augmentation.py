@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from src.data import augment
-from src.data.crops import draw_crops
-from src.report.pictures import photo
-from src.report.run import Run
+from ..data import augment
+from ..data.crops import draw_crops
+from .pictures import photo
+from .run import Run
 
 SHOWN = 8
 

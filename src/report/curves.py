@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from src.report import svg
+from . import svg
 
 POINTS = 300  # of a curve; more would only make the page larger
 

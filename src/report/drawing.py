@@ -12,8 +12,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 
-from src.report import svg
-from src.report.network import Layer, Network, Shape
+from . import svg
+from .network import Layer, Network, Shape
 
 Point = tuple[float, float]
 
@@ -162,7 +162,7 @@ def _words(layer: Layer) -> list[tuple[str, str]]:
     lines = [(layer.name, svg.INK), (f"{layer.parameters:,}", svg.INK), ("parameters", svg.INK)]
     if layer.received:
         lines += [("sees all towers", svg.ACCENT), (f"{layer.received:,} cross", svg.ACCENT)]
-    for text in filter(None, (layer.kernel, *layer.then)):
+    for text in filter(None, (layer.kernel, *layer.followed_by)):
         lines.append((text, svg.QUIET))
         if text == "normalize" and layer.normalized:
             lines.append((f"{math.prod(layer.normalized):,} cross", svg.ACCENT))

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from src.data.dataset import PreparedDataset
-from src.report import network
-from src.report.run import Run
-from src.runs.provenance import read_provenance
-from src.runs.results import read_result, result_at
+from ..data.dataset import PreparedDataset
+from ..runs.provenance import read_provenance
+from ..runs.results import read_result, result_at
+from . import network
+from .run import Run
 
 MEASURED = ("top1_error", "top5_error", "views", "examples")
 

@@ -9,9 +9,9 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.patches import Rectangle
 
-from src.report import svg
-from src.report.pictures import photo
-from src.report.run import Run
+from . import svg
+from .pictures import photo
+from .run import Run
 
 SHOWN = 8  # examples, and mistakes
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from src.report import svg
-from src.report.pictures import png
+from . import svg
+from .pictures import png
 
 RANDOM_KERNEL = 2 / 3  # the expected colorfulness of independent weights: two of three directions
 

@@ -6,8 +6,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from src.report.pictures import mosaic, photo, png
-from src.report.run import Run
+from .pictures import mosaic, photo, png
+from .run import Run
 
 MAPS = 16  # of each tower, the strongest
 SIDE = 56  # pixels that a map is at least shown with, about
@@ -28,7 +28,7 @@ def show(run: Run) -> dict[str, Any]:
         count = towers[0].shape[-1]
         kind = "maps" if activations.ndim == 3 else "units"
         size = "×".join(map(str, towers[0].shape[:-1]))
-        follows = run.architecture.convs[name].then if name in run.architecture.convs else ()
+        follows = run.architecture.convs[name].followed_by if name in run.architecture.convs else ()
         pooled = any(operation in run.architecture.pools for operation in follows)
         layers.append(
             {"name": name, "images": shown, "active": active, "count": count, "kind": kind}

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from src.inference.nearest import NearestNeighbors
-from src.report.pictures import photo
-from src.report.run import RANDOM, Run
+from ..inference.nearest import NearestNeighbors
+from .pictures import photo
+from .run import RANDOM, Run
 
 QUERIES, NEAREST = 6, 6
 

@@ -8,19 +8,19 @@ import jax.numpy as jnp
 from flax import nnx
 from ml_collections import ConfigDict
 
-from src.models import layers as model_layers
-from src.models.alexnet import AlexNet
-from src.models.architecture import Architecture
-from src.models.cifar import PRESETS as CIFAR
-from src.models.factory import parameter_counts
-from src.models.presets import PRESETS
-from src.runs.config import differences
-from src.training.initialization import OF_TRAINING
+from ..models import layers as model_layers
+from ..models.alexnet import AlexNet
+from ..models.architecture import Architecture
+from ..models.cifar import PRESETS as CIFAR
+from ..models.factory import parameter_counts
+from ..models.presets import PRESETS
+from ..runs.config import differences
+from ..training.initialization import TRAINING_FIELDS
 
 PUBLISHED = {f"AlexNet ({name})": preset for name, preset in PRESETS.items()}
 PUBLISHED |= {f"cuda-convnet's {name}": preset for name, preset in CIFAR.items()}
 # What a network may have of its own without being another: the page says it elsewhere.
-OF_ITS_OWN = (*OF_TRAINING, "image_size", "input_scale")
+OF_ITS_OWN = (*TRAINING_FIELDS, "image_size", "input_scale")
 
 Shape = tuple[int, ...]
 
@@ -37,7 +37,7 @@ class Layer:
     parameters: int  # of all towers
     kernel: str  # in words; empty where there is none
     size: int  # of the kernel's side; 0 where there is none
-    then: tuple[str, ...]  # what follows
+    followed_by: tuple[str, ...]  # what follows
     normalized: Shape | None  # what is normalized together with the other towers' maps
 
 
@@ -99,7 +99,7 @@ def read(architecture: Architecture, num_classes: int) -> Network:
             parameters=counts[name],
             kernel=_kernel(architecture, name),
             size=architecture.convs[name].size if name in architecture.convs else 0,
-            then=_follows(architecture, name),
+            followed_by=_follows(architecture, name),
             normalized=_normalized(architecture, name),
             **{what: tuple(x.shape[1:]) for what, x in shapes.items()},
         )
@@ -140,13 +140,13 @@ def _follows(architecture: Architecture, name: str) -> tuple[str, ...]:
         dropout = (f"dropout {architecture.dropout:g}",) if architecture.dropout else ()
         return _nonlinearity(architecture), *dropout
     words = []
-    for operation in architecture.convs[name].then:
+    for operation in architecture.convs[name].followed_by:
         if operation == "activation":
             words.append(_nonlinearity(architecture))
         elif operation in architecture.pools:
             pool = architecture.pools[operation]
             words.append(f"{pool.kind} pool {pool.window}/{pool.stride}")
-        elif architecture.norms[operation].on:
+        elif architecture.norms[operation].enabled:
             words.append("normalize")
     return tuple(words)
 
@@ -155,14 +155,14 @@ def _normalized(architecture: Architecture, name: str) -> Shape | None:
     if name not in architecture.convs:
         return None
     spec = architecture.convs[name]
-    convolved, pooled = architecture.sides()[name]
+    convolved, pooled = architecture.spatial_sizes()[name]
     side = convolved
-    for operation in spec.then:
+    for operation in spec.followed_by:
         if operation in architecture.pools:
             side = pooled
         elif operation in architecture.norms:
             norm = architecture.norms[operation]
-            if norm.on and norm.across == "towers":
+            if norm.enabled and norm.across == "towers":
                 return side, side, spec.maps // architecture.towers
     return None
 

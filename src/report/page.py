@@ -10,9 +10,12 @@ import jinja2
 import matplotlib
 import numpy as np
 
-from src.errors import UserError
-from src.filesystem import atomic_write
-from src.report import (
+from ..errors import UserError
+from ..filesystem import atomic_write
+from ..runs.config import read_config
+from ..runs.metrics_file import read_metrics
+from ..runs.system_info import describe_system
+from . import (
     augmentation,
     curves,
     drawing,
@@ -24,10 +27,7 @@ from src.report import (
     network,
     svg,
 )
-from src.report.run import Run
-from src.runs.config import read_config
-from src.runs.metrics_file import read_metrics
-from src.runs.system_info import describe_system
+from .run import Run
 
 
 def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 10_000) -> Path:

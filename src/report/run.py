@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.data import images
-from src.data.dataset import PreparedDataset
-from src.data.preparation import prepare_dataset
-from src.inference.classifier import MAX_BATCH, Classifier, load
-from src.models.architecture import Architecture
-from src.runs.workdir import check_data
+from ..data import images
+from ..data.dataset import PreparedDataset
+from ..data.preparation import prepare_dataset
+from ..inference.classifier import MAX_BATCH, Classifier, load
+from ..models.architecture import Architecture
+from ..runs.workdir import check_data
 
 RANDOM = 0  # seeds all choices of examples
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from src.cli.app import run_on_arguments
-from src.cli.flags import define_checkpoint, new_flags
-from src.data.image_files import find_images, printable
-from src.inference.classifier import load
-from src.inference.nearest import find_nearest
-from src.retrieve.index import open_index
+from ..cli.app import run_on_arguments
+from ..cli.flags import define_checkpoint, new_flags
+from ..data.image_files import find_images, printable
+from ..inference.classifier import load
+from ..inference.nearest import find_nearest
+from .index import open_index
 
 FLAGS = new_flags()
 WORKDIR = flags.DEFINE_string(
@@ -48,12 +48,12 @@ def main(arguments: Sequence[str]) -> int:
     index = open_index(workdir, classifier, INDEX.value, LAYER.value)
     of_files = classifier.file_features([query.original for query in queries], LAYER.value)
     readable, features = [], []
-    for query, of_file in zip(queries, of_files, strict=True):
-        if of_file.output is None:
-            print(f"error: {printable(query.name)}: {of_file.error}", file=sys.stderr)
+    for query, result in zip(queries, of_files, strict=True):
+        if result.output is None:
+            print(f"error: {printable(query.name)}: {result.error}", file=sys.stderr)
         else:
             readable.append(query.name)
-            features.append(of_file.output)
+            features.append(result.output)
     if readable:
         count = min(NEAREST.value, len(index.entries))
         found = find_nearest(np.stack(features), index.features, count)

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from src.data.image_files import find_images, printable
-from src.data.images import Original, decode
-from src.data.preparation import prepare_dataset
-from src.errors import UserError
-from src.filesystem import build_once
-from src.inference.classifier import Classifier
-from src.runs.checkpoint import checksum
-from src.runs.workdir import check_data
+from ..data.image_files import find_images, printable
+from ..data.images import RawImage, decode
+from ..data.preparation import prepare_dataset
+from ..errors import UserError
+from ..filesystem import build_once
+from ..inference.classifier import Classifier
+from ..runs.checkpoint import checksum
+from ..runs.workdir import check_data
 
 
 class Index(NamedTuple):
@@ -35,7 +35,7 @@ class Images(NamedTuple):
 
     identity: str  # changes when the images do
     total: int
-    entries: Iterable[tuple[dict[str, str], Original]]  # each beside its image
+    entries: Iterable[tuple[dict[str, str], RawImage]]  # each beside its image
 
 
 def open_index(workdir: Path, classifier: Classifier, where: str, layer: str) -> Index:
@@ -108,13 +108,13 @@ def _fill(directory: Path, classifier: Classifier, images: Images, layer: str, w
     bar = tqdm(of_files, "index", images.total, unit=" images", mininterval=1)
     readable, unreadable, shape = [], [], ()
     with (directory / "features.float32").open("wb") as file:
-        for (entry, _), of_file in zip(entries, bar, strict=True):
-            if of_file.output is None:
-                unreadable.append(f"{printable(entry['file'])} ({of_file.error})")
+        for (entry, _), result in zip(entries, bar, strict=True):
+            if result.output is None:
+                unreadable.append(f"{printable(entry['file'])} ({result.error})")
             else:
                 readable.append(entry)
-                shape = of_file.output.shape
-                file.write(of_file.output.tobytes())
+                shape = result.output.shape
+                file.write(result.output.tobytes())
     left_out = "; ".join(unreadable[:3])
     if not readable:
         raise UserError(

@@ -19,8 +19,8 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
 from tqdm import tqdm
 
-from src.errors import UserError
-from src.training.state import Progress, TrainState
+from ..errors import UserError
+from ..training.state import Progress, TrainState
 
 Restored = TypeVar("Restored")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from src.errors import UserError
+from ..errors import UserError
 
 # What may differ when a run goes on, since the trained network does not depend on it.
 FREE_TO_CHANGE = (

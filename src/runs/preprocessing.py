@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.data.statistics import Statistics
-from src.errors import UserError
-from src.filesystem import atomic_write
+from ..data.statistics import Statistics
+from ..errors import UserError
+from ..filesystem import atomic_write
 
 
 class Preprocessing(NamedTuple):

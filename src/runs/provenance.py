@@ -6,9 +6,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from src.filesystem import write_text
-from src.runs.config import read_config
-from src.runs.preprocessing import Preprocessing, write_preprocessing
+from ..filesystem import write_text
+from .config import read_config
+from .preprocessing import Preprocessing, write_preprocessing
 
 
 def write_imported(

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from src.filesystem import write_text
-from src.runs.metrics_file import read_metrics
+from ..filesystem import write_text
+from .metrics_file import read_metrics
 
 EVALUATIONS = "evaluations"  # a file for each step and number of views
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from src.data.dataset import PreparedDataset
-from src.errors import UserError
-from src.filesystem import write_text
-from src.runs.config import differences, forbidden_changes, read_config
-from src.runs.preprocessing import Preprocessing, read_preprocessing, write_preprocessing
-from src.runs.provenance import origin_from, read_provenance
-from src.runs.results import EVALUATIONS
+from ..data.dataset import PreparedDataset
+from ..errors import UserError
+from ..filesystem import write_text
+from .config import differences, forbidden_changes, read_config
+from .preprocessing import Preprocessing, read_preprocessing, write_preprocessing
+from .provenance import origin_from, read_provenance
+from .results import EVALUATIONS
 
 CLAIM = "claim"  # locked by the process that trains
 

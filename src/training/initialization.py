@@ -5,15 +5,15 @@ from pathlib import Path
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src.errors import UserError
-from src.models.architecture import layer_number
-from src.runs.checkpoint import Checkpointer
-from src.runs.config import differences, read_config
-from src.runs.preprocessing import read_preprocessing
-from src.training.state import TrainState, abstract_state, create_state
+from ..errors import UserError
+from ..models.architecture import layer_number
+from ..runs.checkpoint import Checkpointer
+from ..runs.config import differences, read_config
+from ..runs.preprocessing import read_preprocessing
+from .state import TrainState, abstract_state, create_state
 
 # What may differ, since it tells how a network starts and is trained, not what it computes.
-OF_TRAINING = ("init", "dropout", "sigma", "bias")
+TRAINING_FIELDS = ("init", "dropout", "sigma", "bias")
 
 
 def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> TrainState:
@@ -32,7 +32,7 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
     differing = [
         f"{name} is {theirs!r} there and {ours!r} here"
         for name, theirs, ours in differences(before.model, config.model)
-        if name.rpartition(".")[-1] not in OF_TRAINING
+        if name.rpartition(".")[-1] not in TRAINING_FIELDS
     ]
     if differing:
         raise UserError(

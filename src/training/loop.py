@@ -12,25 +12,25 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src.data.dataset import PreparedDataset
-from src.data.loader import eval_batches, train_batches
-from src.data.preparation import prepare_dataset
-from src.distributed.mesh import local_rows, make_mesh, replicate, to_devices
-from src.distributed.preemption import EXIT_PREEMPTED, Preemption
-from src.distributed.process_group import ProcessGroup
-from src.inference.evaluation import Member, describe_result, evaluate
-from src.inference.forward import make_classify
-from src.runs.checkpoint import Checkpointer
-from src.runs.results import read_result, write_result
-from src.runs.system_info import describe_system
-from src.runs.workdir import check_locked, check_workdir, lock_workdir
-from src.training.initialization import initial_state
-from src.training.metric_logger import MetricLogger
-from src.training.periods import is_due, parse_duration
-from src.training.progress import ProgressBar
-from src.training.schedule import make_schedule
-from src.training.state import Progress, TrainState, abstract_state
-from src.training.step import make_train_step
+from ..data.dataset import PreparedDataset
+from ..data.loader import eval_batches, train_batches
+from ..data.preparation import prepare_dataset
+from ..distributed.mesh import local_rows, make_mesh, replicate, to_devices
+from ..distributed.preemption import EXIT_PREEMPTED, Preemption
+from ..distributed.process_group import ProcessGroup
+from ..inference.evaluation import Member, describe_result, evaluate
+from ..inference.forward import make_classify
+from ..runs.checkpoint import Checkpointer
+from ..runs.results import read_result, write_result
+from ..runs.system_info import describe_system
+from ..runs.workdir import check_locked, check_workdir, lock_workdir
+from .initialization import initial_state
+from .metric_logger import MetricLogger
+from .periods import is_due, parse_duration
+from .progress import ProgressBar
+from .schedule import make_schedule
+from .state import Progress, TrainState, abstract_state
+from .step import make_train_step
 
 
 def train(
@@ -172,7 +172,7 @@ def _train(
                 if is_leaving:
                     break
                 batch = to_devices(mesh, next(batches), batch_size)
-                rate = schedule.rate(step)
+                rate = schedule(step)
                 state, metrics = train_step(state, batch, statistics, np.float32(rate))
                 step += 1
                 log.step(step, rate, metrics)

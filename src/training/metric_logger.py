@@ -16,11 +16,11 @@ import numpy as np
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from src.errors import DivergedError
-from src.filesystem import atomic_write
-from src.runs.metrics_file import complete_lines
-from src.training.progress import ProgressBar
-from src.training.step import Metrics
+from ..errors import DivergedError
+from ..filesystem import atomic_write
+from ..runs.metrics_file import complete_lines
+from .progress import ProgressBar
+from .step import Metrics
 
 
 class MetricLogger:
@@ -72,7 +72,7 @@ class MetricLogger:
         self._file = self._path.open("a")
         self._events = SummaryWriter(str(workdir), purge_step=start + 1, write_to_disk=writes)
         self._bar = bar
-        self._bar.go_to(self._bar.n + start)
+        self._bar.advance_to(self._bar.n + start)
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +123,7 @@ class MetricLogger:
         if not math.isfinite(values["loss"]):
             raise DivergedError(
                 f"step {step}: the loss on {split} is {values['loss']}; a lower learning rate "
-                "(config.schedule.rate) usually helps"
+                "(config.schedule.learning_rate) usually helps"
             )
         self._write(step, split, values)
         self._shown[f"{split} top-1 error"] = f"{values['top1_error']:.1%}"
@@ -164,7 +164,7 @@ class MetricLogger:
                 f"after {step} steps the loss is still {loss:.3f}, like that of a network "
                 f"that knows nothing: ln(classes) = {self._chance:.3f}. Usual causes: initial "
                 "weights too small for the size of the images (config.model.init='he' helps), a "
-                "learning rate too low or too high (config.schedule.rate), labels that don't "
+                "learning rate too low or too high (config.schedule.learning_rate), labels that don't "
                 "belong to the images. The paper's own network stays there for some hundred steps.",
                 file=sys.stderr,
             )

@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 def parse_duration(field: str, duration: str, steps_per_epoch: Fraction) -> Fraction:

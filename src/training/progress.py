@@ -26,14 +26,14 @@ class ProgressBar(tqdm):
             smoothing=0,  # else evaluations and what is compiled would soon be forgotten
         )
 
-    def begin(self, name: str, step: int) -> None:
+    def start_run(self, name: str, step: int) -> None:
         """Shows another name, nothing of what went before it, and so many steps."""
         self.set_description(name, refresh=False)
         self.set_postfix_str("", refresh=False)
         self._skip_to(step)
         self.refresh()
 
-    def go_to(self, step: int) -> None:
+    def advance_to(self, step: int) -> None:
         """Counts the steps up to this one without their time: some were done before, or never."""
         if step != self.n:
             self._skip_to(step)

@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
-from src.errors import UserError
-from src.training.periods import parse_duration
+from ..errors import UserError
+from .periods import parse_duration
 
 
 class Schedule(Protocol):
     """The learning rate, which may depend on how the validation error went."""
 
-    def rate(self, step: int) -> float:
+    def __call__(self, step: int) -> float:
         """The rate of the step that follows `step` steps."""
 
     def observe(self, error: float) -> None:
@@ -44,20 +44,20 @@ class Constant(_Stateless):
 
     base: float
 
-    def rate(self, step: int) -> float:  # noqa: ARG002
+    def __call__(self, step: int) -> float:  # noqa: ARG002
         return self.base
 
 
 @dataclasses.dataclass
 class Steps(_Stateless):
-    """The rate divided by `divide_by` at each boundary, a number of steps."""
+    """The rate divided by `factor` at each boundary, a number of steps."""
 
     base: float
-    divide_by: float
+    factor: float
     boundaries: list[Fraction]
 
-    def rate(self, step: int) -> float:
-        return self.base / self.divide_by ** sum(step >= boundary for boundary in self.boundaries)
+    def __call__(self, step: int) -> float:
+        return self.base / self.factor ** sum(step >= boundary for boundary in self.boundaries)
 
 
 @dataclasses.dataclass
@@ -67,7 +67,7 @@ class Cosine(_Stateless):
     base: float
     total_steps: int
 
-    def rate(self, step: int) -> float:
+    def __call__(self, step: int) -> float:
         return self.base * (1 + math.cos(math.pi * step / self.total_steps)) / 2
 
 
@@ -75,25 +75,25 @@ class Cosine(_Stateless):
 class Plateau:
     """The paper's section 5: the rate divided when the validation error stops improving.
 
-    It is divided by `divide_by` (10) after `patience` validations in a row without a new best, at
-    most `drops` (3) times.
+    It is divided by `factor` (10) after `patience` validations in a row without a new best, at
+    most `max_drops` (3) times.
     """
 
     base: float
-    divide_by: float
+    factor: float
     patience: int
-    drops: int
+    max_drops: int
     best: float = math.inf
     stale: int = 0
     dropped: int = 0
 
-    def rate(self, step: int) -> float:  # noqa: ARG002
-        return self.base / self.divide_by**self.dropped
+    def __call__(self, step: int) -> float:  # noqa: ARG002
+        return self.base / self.factor**self.dropped
 
     def observe(self, error: float) -> None:
         self.stale = 0 if error < self.best else self.stale + 1
         self.best = min(self.best, error)
-        if self.stale >= self.patience and self.dropped < self.drops:
+        if self.stale >= self.patience and self.dropped < self.max_drops:
             self.dropped += 1
             self.stale = 0
 
@@ -116,10 +116,10 @@ def make_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: Fractio
         for boundary in fields.boundaries
     ]
     schedules: dict[str, Schedule] = {
-        "constant": Constant(fields.rate),
-        "steps": Steps(fields.rate, fields.divide_by, boundaries),
-        "cosine": Cosine(fields.rate, total_steps),
-        "plateau": Plateau(fields.rate, fields.divide_by, fields.patience, fields.drops),
+        "constant": Constant(fields.learning_rate),
+        "steps": Steps(fields.learning_rate, fields.factor, boundaries),
+        "cosine": Cosine(fields.learning_rate, total_steps),
+        "plateau": Plateau(fields.learning_rate, fields.factor, fields.patience, fields.max_drops),
     }
     if fields.name not in schedules:
         raise UserError(f"config.schedule.name: {fields.name!r} is none of {', '.join(schedules)}")

@@ -11,9 +11,9 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from src.distributed.mesh import PARAMETERS
-from src.models.factory import build_model
-from src.training.optimizer import momentum
+from ..distributed.mesh import PARAMETERS
+from ..models.factory import build_model
+from .optimizer import momentum_sgd
 
 
 @jax.tree_util.register_dataclass
@@ -44,7 +44,7 @@ def create_state(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainState
 
 def _initial_state(config: ConfigDict, num_classes: int) -> TrainState:
     params = nnx.to_pure_dict(nnx.split(build_model(config, num_classes))[1])
-    velocity = momentum(0.0, **config.optimizer).init(params)
+    velocity = momentum_sgd(0.0, **config.optimizer).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, velocity)
 
 

@@ -11,14 +11,14 @@ from jax import lax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from src.data import augment
-from src.data.statistics import Statistics
-from src.distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
-from src.models.classification import count_ranked_above, label_log_prob, log_softmax
-from src.models.factory import graphdef
-from src.models.layers import TOWER_AXIS
-from src.training.optimizer import is_frozen, momentum
-from src.training.state import TrainState
+from ..data import augment
+from ..data.statistics import Statistics
+from ..distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
+from ..models.classification import count_ranked_above, label_log_prob, log_softmax
+from ..models.factory import graphdef
+from ..models.layers import TOWER_AXIS
+from .optimizer import is_frozen, momentum_sgd
+from .state import TrainState
 
 Batch = dict[str, jax.Array]  # image, label, offset, flip: what src.data.pipeline yields
 Metrics = dict[str, jax.Array]
@@ -82,7 +82,7 @@ def make_train_step(
         def loss(params: Any) -> tuple[jax.Array, Metrics]:
             params = {
                 layer: lax.stop_gradient(of_layer)
-                if is_frozen(layer, config.optimizer.frozen)
+                if is_frozen(layer, config.optimizer.frozen_layers)
                 else of_layer
                 for layer, of_layer in params.items()
             }
@@ -90,7 +90,7 @@ def make_train_step(
             return metrics["loss"], metrics
 
         grads, metrics = jax.grad(loss, has_aux=True)(state.params)
-        optimizer = momentum(rate, **config.optimizer)
+        optimizer = momentum_sgd(rate, **config.optimizer)
         updates, velocity = optimizer.update(grads, state.velocity, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}

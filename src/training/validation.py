@@ -4,13 +4,13 @@ from fractions import Fraction
 
 from ml_collections import ConfigDict
 
-from src.data.augment import COLOR_FORMS, MEAN_FORMS
-from src.data.crops import VIEWS
-from src.errors import UserError
-from src.models.architecture import Architecture
-from src.training.optimizer import is_frozen
-from src.training.periods import parse_duration
-from src.training.schedule import make_schedule
+from ..data.augment import COLOR_FORMS, MEAN_FORMS
+from ..data.crops import VIEWS
+from ..errors import UserError
+from ..models.architecture import Architecture
+from .optimizer import is_frozen
+from .periods import parse_duration
+from .schedule import make_schedule
 
 
 def validate_config(config: ConfigDict) -> None:
@@ -28,18 +28,18 @@ def validate_config(config: ConfigDict) -> None:
         ("batch_size", config.batch_size),
         ("log_every", config.log_every),
         ("augment.images_per_crop", config.augment.images_per_crop),
-        ("schedule.rate", config.schedule.rate),
-        ("schedule.divide_by", config.schedule.divide_by),
+        ("schedule.learning_rate", config.schedule.learning_rate),
+        ("schedule.factor", config.schedule.factor),
         ("schedule.patience", config.schedule.patience),
-        ("optimizer.bias_rate", config.optimizer.bias_rate),
+        ("optimizer.bias_lr_multiplier", config.optimizer.bias_lr_multiplier),
         *((f"processes.{name}", seconds) for name, seconds in config.processes.items()),
     ]:
         if not value > 0:
             raise UserError(f"config.{field}: {value} is not positive")
     for field, value in [
         ("seed", config.seed),
-        ("schedule.drops", config.schedule.drops),
-        ("optimizer.decay", config.optimizer.decay),
+        ("schedule.max_drops", config.schedule.max_drops),
+        ("optimizer.momentum", config.optimizer.momentum),
         ("optimizer.weight_decay", config.optimizer.weight_decay),
         *((f"optimizer.weight_decays.{k}", v) for k, v in config.optimizer.weight_decays.items()),
     ]:
@@ -53,14 +53,14 @@ def validate_config(config: ConfigDict) -> None:
             raise UserError(
                 f"config.optimizer.weight_decays: {layer!r} is none of {', '.join(layers)}"
             )
-    for pattern in filter(None, config.optimizer.frozen.split(",")):
+    for pattern in filter(None, config.optimizer.frozen_layers.split(",")):
         if not any(is_frozen(layer, pattern) for layer in layers):
             raise UserError(
-                f"config.optimizer.frozen: {pattern!r} is like none of {', '.join(layers)}"
+                f"config.optimizer.frozen_layers: {pattern!r} is like none of {', '.join(layers)}"
             )
-    if all(is_frozen(layer, config.optimizer.frozen) for layer in layers):
+    if all(is_frozen(layer, config.optimizer.frozen_layers) for layer in layers):
         raise UserError(
-            f"config.optimizer.frozen: {config.optimizer.frozen!r} leaves nothing to be trained"
+            f"config.optimizer.frozen_layers: {config.optimizer.frozen_layers!r} leaves nothing to be trained"
         )
     for field in ("duration", "evaluate_every", "checkpoint_every"):
         parse_duration(f"config.{field}", config[field], Fraction(1))

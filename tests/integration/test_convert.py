@@ -139,7 +139,7 @@ def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
     config = recipe(bvlc_alexnet)
     config.data.root = str(imported / "prepared")
     config.init_from = str(imported / "run")
-    config.optimizer.frozen = "conv*"
+    config.optimizer.frozen_layers = "conv*"
     config.batch_size = 8
     config.duration = config.evaluate_every = "2 steps"
     config.schedule.boundaries = ()

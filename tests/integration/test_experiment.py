@@ -37,7 +37,7 @@ DIFFERENCES = {  # of each variant from the first
     "augmentation": [{"augment.mirror"}, {"augment.shift"}, CROPS, CROPS | {"augment.color"}],
     "dropout": [{"model.dropout"}],
     "ensemble": [],
-    "lrn": [{"model.norms.lrn.on"}],
+    "lrn": [{"model.norms.lrn.enabled"}],
     "overlapping_pooling": [{"model.pools.max.window", "model.pools.average.window"}],
     "relu_vs_tanh": [{"model.activation", "duration"}],
     "schedule": [{"schedule.name"}],
@@ -196,7 +196,7 @@ def test_networks_are_averaged_by_all_processes_but_for_those_that_diverged(
         f"--workdir={tmp_path}",
         "--config.average=True",
     ]
-    flags += ["--config.seeds=0,1", "--config.variants.tanh.schedule.rate=1e30"]
+    flags += ["--config.seeds=0,1", "--config.variants.tanh.schedule.learning_rate=1e30"]
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "src.experiment", *flags],
@@ -220,7 +220,7 @@ def test_a_run_that_diverges_is_told_of_and_not_trained_again(
         tiny.get_config(),
         {"data.root": str(cache / "prepared"), "mesh.data": "8", "mesh.model": "1"},
     )
-    too_high = changed(recipe, {"schedule.rate": 1e30})
+    too_high = changed(recipe, {"schedule.learning_rate": 1e30})
     recipes = {"plain": too_high, "better": recipe}
     config = comparison("It works", recipes, seeds=(3,), rates={"better": (0.01, 1e30)})
     group = ProcessGroup(process_info({}), **tiny.get_config().processes)
@@ -304,8 +304,11 @@ def test_recipes_and_experiments_are_told_apart(
             "search=foo",
             "config.search: 'foo' is no duration; write it like '90 epochs' or '1000 steps'",
         ),
-        ("until_training_error=1", "config.until_training_error: 1.0 is no fraction of errors"),
-        ("until_training_error=-0.1", "config.until_training_error: -0.1 is no fraction of errors"),
+        ("target_training_error=1", "config.target_training_error: 1.0 is no fraction of errors"),
+        (
+            "target_training_error=-0.1",
+            "config.target_training_error: -0.1 is no fraction of errors",
+        ),
         ("variants.relu.views=5", "config.views: 5 is none of 1, 9, 10"),
     ],
 )

@@ -271,10 +271,10 @@ def test_newest_and_best_checkpoints_are_kept(uninterrupted: Path) -> None:
 
 
 def test_other_settings_are_refused_by_name(cache: Path, uninterrupted: Path) -> None:
-    done = train(uninterrupted, cache, "--config.seed=7", "--config.optimizer.decay=0.5")
+    done = train(uninterrupted, cache, "--config.seed=7", "--config.optimizer.momentum=0.5")
     assert done.returncode == 2
     assert "config.seed was 0 and is 7" in done.stderr
-    assert "config.optimizer.decay was 0.9 and is 0.5" in done.stderr
+    assert "config.optimizer.momentum was 0.9 and is 0.5" in done.stderr
     assert tiny.get_config().batch_size == 32  # and nothing else differs
     assert done.stderr.count("config.") == 2
 
@@ -282,7 +282,7 @@ def test_other_settings_are_refused_by_name(cache: Path, uninterrupted: Path) ->
 def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, cache: Path
 ) -> None:
-    explode = ["--config.schedule.name=steps", "--config.schedule.divide_by=1e-12"]
+    explode = ["--config.schedule.name=steps", "--config.schedule.factor=1e-12"]
     done = train(tmp_path, cache, *explode, "--config.schedule.boundaries=('10 steps',)")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -294,7 +294,9 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(
 
 
 def test_a_run_whose_last_step_is_one_too_far_has_diverged(tmp_path: Path, cache: Path) -> None:
-    done = train(tmp_path, cache, "--config.duration=1 step", "--config.schedule.rate=1e30")
+    done = train(
+        tmp_path, cache, "--config.duration=1 step", "--config.schedule.learning_rate=1e30"
+    )
     assert done.returncode == 1
     assert re.search(r"error: step 1: the loss on test is (nan|inf)", done.stderr)
     assert not (tmp_path / "result.json").exists()

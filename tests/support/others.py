@@ -165,7 +165,7 @@ def old_layer(name: str, *blobs: bytes) -> bytes:
 
 def after_conv1(config: ConfigDict) -> list[str]:
     names = {"activation": "relu1", "lrn": "norm1", "pool": "pool1"}
-    return [names[operation] for operation in config.model.convs.conv1.then]
+    return [names[operation] for operation in config.model.convs.conv1.followed_by]
 
 
 def caffemodel(layers: Layers, config: ConfigDict, form: str = "new") -> bytes:

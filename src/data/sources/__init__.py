@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from src.data.sources.digits import digits_source
-from src.data.sources.folder import folder_source
-from src.data.sources.source import Source
-from src.data.sources.tfds import tfds_source
+from .digits import digits_source
+from .folder import folder_source
+from .source import Source
+from .tfds import tfds_source
 
 
 def find_source(

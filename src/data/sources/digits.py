@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from src.data.sources.source import Example, Originals, Source, Split, choose_split
+from .source import Example, Originals, Source, Split, choose_split
 
 
 def digits_source(train_split: str, eval_split: str) -> Source:

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from src.data.sources.source import Example, Originals, Source, Split, choose_split
-from src.errors import UserError
+from ...errors import UserError
+from .source import Example, Originals, Source, Split, choose_split
 
 FOLDER_LAYOUT = "a folder with train/CLASS/* and val/CLASS/* (or test/CLASS/*)"
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from src.data.images import Original
-from src.errors import UserError
+from ...errors import UserError
+from ..images import RawImage
 
 
 class Example(NamedTuple):
@@ -13,7 +13,7 @@ class Example(NamedTuple):
 
     name: str  # the file's, or whatever else the source tells its images apart by
     label: int
-    image: Original
+    image: RawImage
 
 
 @dataclass(frozen=True)

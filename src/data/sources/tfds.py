@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from src.data.sources.source import Example, Originals, Source, Split
-from src.errors import UserError
+from ...errors import UserError
+from .source import Example, Originals, Source, Split
 
 
 def tfds_source(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source:

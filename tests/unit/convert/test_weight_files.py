@@ -69,11 +69,11 @@ def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("kind", "of_file", "of_recipe", "field", "right"),
+    ("kind", "result", "of_recipe", "field", "right"),
     [
         *((kind, torchvision, alexnet, "norms.lrn", ["torchvision"]) for kind in OF_TORCHVISION),
-        ("caffemodel", bvlc_alexnet, caffenet, "convs.conv1.then", ["bvlc_alexnet"]),
-        ("caffemodel", caffenet, bvlc_alexnet, "convs.conv1.then", ["caffenet"]),
+        ("caffemodel", bvlc_alexnet, caffenet, "convs.conv1.followed_by", ["bvlc_alexnet"]),
+        ("caffemodel", caffenet, bvlc_alexnet, "convs.conv1.followed_by", ["caffenet"]),
         ("caffemodel", bvlc_alexnet, alexnet, "convs.conv1.padding", ["bvlc_alexnet"]),
         ("caffemodel", bvlc_alexnet, chm145, "convs.conv1.padding", ["bvlc_alexnet"]),
         ("caffemodel", bvlc_alexnet, torchvision, "convs.conv1", ["bvlc_alexnet"]),
@@ -82,9 +82,9 @@ def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Pat
     ],
 )
 def test_recipes_of_another_network(
-    kind: str, of_file: Any, of_recipe: Any, field: str, right: list[str], tmp_path: Path
+    kind: str, result: Any, of_recipe: Any, field: str, right: list[str], tmp_path: Path
 ) -> None:
-    _, path = write(kind, of_file, tmp_path)
+    _, path = write(kind, result, tmp_path)
     advice = " or ".join(f"--config=configs/{name}.py" for name in right)
     message = rf"^--config: .*{re.escape(field)}.*; give {re.escape(advice)}$"
     config = others.recipe(of_recipe, "imagenet2012")

@@ -18,7 +18,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     return file.getvalue()
 
 
-def pixels(original: images.Original) -> np.ndarray:
+def pixels(original: images.RawImage) -> np.ndarray:
     image = images.read(original)
     assert image.mode == "RGB"
     return np.asarray(image)

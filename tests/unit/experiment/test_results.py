@@ -82,7 +82,7 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
         "plain": [([0.5, 0.2, 0.1], 0.4), ([0.5, 0.4, 0.25], 0.4)],  # 2 and 3 epochs
         "better": [([0.2, 0.1, 0.1], 0.4), ([0.2, 0.1, 0.1], 0.4)],  # 1
     }
-    config = of_two_variants(until_training_error=0.25, reference="better")
+    config = of_two_variants(target_training_error=0.25, reference="better")
     found = collected(tmp_path, config, runs)
     assert [run["measured"] for run in found["variants"]["plain"]["runs"].values()] == [2, 3]
     assert (
@@ -98,7 +98,7 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
 
 def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.4), ([0.2], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
-    config = of_two_variants(until_training_error=0.25, reference="better")
+    config = of_two_variants(target_training_error=0.25, reference="better")
     found = collected(tmp_path, config, runs)
     said = sentences(found)
     assert (
@@ -142,7 +142,7 @@ def test_a_lucky_line_is_no_training_error_that_was_reached(tmp_path: Path) -> N
     folder = write_run(tmp_path, [0.5], 0.4)
     quarters = [0.9, 0.2, 0.4, 0.3, 0.2, 0.3, 0.2, 0.28, 0.1]
     write_lines(folder, [(98 * i, error) for i, error in enumerate(quarters, 1)], 390.6)
-    found = collected_of_one(folder, until_training_error=0.25)
+    found = collected_of_one(folder, target_training_error=0.25)
     assert found["measured"] == pytest.approx(7 * 98 / 390.6)
     assert found["training_error"] == pytest.approx((0.3 + 0.2 + 0.28 + 0.1) / 4)
 
@@ -150,7 +150,7 @@ def test_a_lucky_line_is_no_training_error_that_was_reached(tmp_path: Path) -> N
 def test_the_first_lines_are_no_whole_epoch(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [0.5], 0.4)
     write_lines(folder, [(25, 0.1), (50, 0.9), (75, 0.5), (100, 0.5)], 100)
-    assert collected_of_one(folder, until_training_error=0.25)["measured"] is None
+    assert collected_of_one(folder, target_training_error=0.25)["measured"] is None
 
 
 def test_steps_weigh_the_same_in_a_training_error_whatever_their_line(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_rate_at_the_edge_of_those_tried_is_pointed_out(
     tried = {"better": dict(zip((0.01, 0.02, 0.04), losses, strict=True))}
     found = collected(tmp_path, of_two_variants(seeds=(0,)), runs, tried)
     of_better = found["variants"]["better"]
-    assert of_better["recipe"]["schedule.rate"] == chosen
+    assert of_better["recipe"]["schedule.learning_rate"] == chosen
     assert of_better["tried"]["0.01"] == losses[0]
     assert of_better["tried"]["0.04"] == (None if math.isinf(losses[2]) else losses[2])
     said = sentences(found)

@@ -143,7 +143,7 @@ def test_which_towers_see_a_change_in_one_tower(layer, tower, changed):
 
 
 ONE_COLUMN = miniature.shrunk(
-    PAPER, exchange_before=tuple(SEQUENCE[1:]), norms={"lrn": NormSpec(on=False)}
+    PAPER, exchange_before=tuple(SEQUENCE[1:]), norms={"lrn": NormSpec(enabled=False)}
 )
 
 
@@ -155,7 +155,7 @@ def test_a_single_column_is_the_same_network_however_many_towers_share_it(towers
         whole, parts = getattr(column, name), getattr(split, name)
         kernel = np.asarray(whole.kernel[0])
         if name == "fc6":
-            places = ONE_COLUMN.sides()["conv5"][1] ** 2
+            places = ONE_COLUMN.spatial_sizes()["conv5"][1] ** 2
             by_tower = kernel.reshape(places, towers, -1, kernel.shape[-1])
             kernel = by_tower.swapaxes(0, 1).reshape(kernel.shape)
         parts.kernel[...] = np.stack(np.split(kernel, towers, axis=-1))
@@ -287,7 +287,7 @@ def test_input_scale_multiplies_the_images():
 def test_tanh_takes_the_place_of_relu_in_every_layer():
     model = miniature.network(
         miniature.shrunk(
-            PAPER, activation="tanh", input_scale=1 / 64, norms={"lrn": NormSpec(on=False)}
+            PAPER, activation="tanh", input_scale=1 / 64, norms={"lrn": NormSpec(enabled=False)}
         )
     )
     images = miniature.images_for(model.architecture)

@@ -91,9 +91,9 @@ def test_recipes_are_those_of_the_files(name: str) -> None:
     assert {layer: (spec.sigma, decays[layer]) for layer, spec in specs.items()} == layers
     assert {spec.bias for spec in specs.values()} == {0}
     assert not optimizer.decay_biases
-    assert config.schedule.rate == 0.001
-    assert config.schedule.rate * optimizer.bias_rate == 0.002
-    assert optimizer.decay == 0.9
+    assert config.schedule.learning_rate == 0.001
+    assert config.schedule.learning_rate * optimizer.bias_lr_multiplier == 0.002
+    assert optimizer.momentum == 0.9
     assert config.batch_size == 128
     found = [(norm.n, norm.k, norm.alpha, norm.beta) for norm in config.model.norms.values()]
     if norm is None:

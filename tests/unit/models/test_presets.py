@@ -35,7 +35,7 @@ def test_layers_come_in_the_order_of_their_numbers():
     ("image_size", "side"), [(224, 6), (227, 6), (219, 6), (64, 1), (68, 2), (99, 2)]
 )
 def test_side_of_the_last_maps(image_size, side):
-    assert replace(PAPER, image_size=image_size).sides()["conv5"][1] == side
+    assert replace(PAPER, image_size=image_size).spatial_sizes()["conv5"][1] == side
 
 
 def with_conv2(**changes) -> dict:
@@ -76,12 +76,12 @@ def with_conv2(**changes) -> dict:
         ({"activation": "gelu"}, "config.model.activation: 'gelu' is none of relu, tanh"),
         ({"init": "xavier"}, "config.model.init: 'xavier' is none of gaussian, he"),
         (
-            with_conv2(then=("activation", "norm")),
-            "config.model.convs.conv2.then: 'norm' is none of activation, pool, lrn",
+            with_conv2(followed_by=("activation", "norm")),
+            "config.model.convs.conv2.followed_by: 'norm' is none of activation, pool, lrn",
         ),
         (
             {"norms": {"lrn": NormSpec(across="channels")}},
-            "config.model.norms.lrn.across: 'channels' is none of maps, places",
+            "config.model.norms.lrn.across: 'channels' is none of maps, spatial",
         ),
         (
             {"norms": {"lrn": NormSpec(n=4)}},

@@ -67,7 +67,7 @@ def test_the_papers_network_is_that_of_its_figure():
         "fc7": 2048,
         "fc8": 2048,
     }
-    dropped = [name for name, layer in layers.items() if "dropout 0.5" in layer.then]
+    dropped = [name for name, layer in layers.items() if "dropout 0.5" in layer.followed_by]
     assert dropped == ["fc6", "fc7"]
     assert layers_of("paper").sent == 30_336
     assert layers_of("one_gpu").sent == 0

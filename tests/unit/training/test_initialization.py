@@ -61,7 +61,7 @@ def three_classes(root: Path) -> str:
 
 def test_frozen_layers_stay_as_they_were_and_the_others_learn(root: Path, before: dict) -> None:
     config = recipe(root, init_from=str(root / "before"))
-    config.optimizer.frozen = "conv*,fc6"
+    config.optimizer.frozen_layers = "conv*,fc6"
     after = run(config, root / "frozen")
     for layer in before:
         is_same = jax.tree.map(np.array_equal, before[layer], after[layer])
@@ -73,7 +73,7 @@ def test_other_classes_get_a_last_layer_of_their_own(
 ) -> None:
     config = recipe(root, init_from=str(root / "before"))
     config.data.dataset = three_classes
-    config.optimizer.frozen = "conv*,fc6,fc7"
+    config.optimizer.frozen_layers = "conv*,fc6,fc7"
     config.seed = 1  # by which all layers would be others
     after = run(config, root / "classes")
     for layer in before.keys() - {"fc8"}:
@@ -143,7 +143,7 @@ def test_another_network_is_refused(root: Path, before: dict) -> None:
 )
 def test_patterns_that_make_no_sense(root: Path, frozen: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        validate_config(recipe(root, **{"optimizer.frozen": frozen}))
+        validate_config(recipe(root, **{"optimizer.frozen_layers": frozen}))
 
 
 def test_the_backward_pass_ends_at_the_last_frozen_layer() -> None:
@@ -151,7 +151,7 @@ def test_the_backward_pass_ends_at_the_last_frozen_layer() -> None:
 
     def count(frozen: str) -> int:
         config = miniature.config()
-        config.optimizer.frozen = frozen
+        config.optimizer.frozen_layers = frozen
         mesh = miniature.mesh(1, 1)
         state = create_state(config, miniature.NUM_CLASSES, mesh)
         batch = to_devices(mesh, miniature.batch(config), config.batch_size)

@@ -136,7 +136,7 @@ def test_a_bar_counts_the_steps_before_an_interruption_on_top_of_those_of_other_
     tmp_path: Path,
 ) -> None:
     with ProgressBar(200, shown=True) as bar:
-        bar.begin("2/2 again", 100)
+        bar.start_run("2/2 again", 100)
         with log_of(tmp_path, start=8, bar=bar, writes=True) as log:
             for step in range(9, 12):
                 log.step(step, 0.01, metrics(1))

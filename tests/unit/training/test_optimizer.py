@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from src.training.optimizer import momentum
+from src.training.optimizer import momentum_sgd
 
 DECAY, WEIGHT_DECAY = 0.9, 0.0005
 RATES = [0.1, 0.1, 0.1, 0.01, 0.01, 0.01]  # which drops in the middle
@@ -27,7 +27,7 @@ def in_numpy(
     rates: list[float],
     decayed: tuple[str, ...],
     weight_decays: dict[str, float] | None = None,
-    bias_rate: float = 1,
+    bias_lr_multiplier: float = 1,
 ) -> list[dict]:
     """The paper's section 5, parameter by parameter; what the parameters are after each step."""
     params, history = tree(0), []
@@ -38,7 +38,7 @@ def in_numpy(
             for name, w in fields.items():
                 v, g = velocity[layer][name], gradients[layer][name]
                 weight_decay = (weight_decays or {}).get(layer, WEIGHT_DECAY)
-                own = rate * (bias_rate if name == "bias" else 1)
+                own = rate * (bias_lr_multiplier if name == "bias" else 1)
                 v = DECAY * v - own * g - (weight_decay * own * w if name in decayed else 0)
                 velocity[layer][name], fields[name] = v, w + v
         history.append(jax.tree.map(np.copy, params))
@@ -56,9 +56,9 @@ def in_optax(transformation, rates: list[float]) -> list[dict]:
 
 
 def paper_momentum(decay_biases: bool, **changes):
-    paper = {"weight_decays": {}, "bias_rate": 1.0, "decay_biases": decay_biases}
-    return lambda rate: momentum(
-        rate, decay=DECAY, weight_decay=WEIGHT_DECAY, **{**paper, **changes}
+    paper = {"weight_decays": {}, "bias_lr_multiplier": 1.0, "decay_biases": decay_biases}
+    return lambda rate: momentum_sgd(
+        rate, momentum=DECAY, weight_decay=WEIGHT_DECAY, **{**paper, **changes}
     )
 
 
@@ -76,7 +76,7 @@ def test_steps_equal_the_papers_rule(decay_biases, decayed):
 
 
 def test_layers_may_have_a_weight_decay_and_biases_a_rate_of_their_own():
-    own = {"weight_decays": {"fc8": 3.0}, "bias_rate": 2.0}
+    own = {"weight_decays": {"fc8": 3.0}, "bias_lr_multiplier": 2.0}
     steps = in_optax(paper_momentum(decay_biases=False, **own), RATES)
     for step, expected in zip(steps, in_numpy(RATES, ("kernel",), **own), strict=True):
         assert largest_difference(step, expected) < 1e-6
@@ -112,14 +112,14 @@ def test_the_state_does_not_depend_on_the_rate():
 
 def test_frozen_layers_have_no_update_whatever_the_decay() -> None:
     params, gradients = tree(0), tree(1)
-    optimizer = momentum(
+    optimizer = momentum_sgd(
         0.1,
-        decay=DECAY,
+        momentum=DECAY,
         weight_decay=WEIGHT_DECAY,
         weight_decays={"conv1": 1.0},
         decay_biases=True,
-        bias_rate=1.0,
-        frozen="conv*",
+        bias_lr_multiplier=1.0,
+        frozen_layers="conv*",
     )
     updates, _ = optimizer.update(gradients, optimizer.init(params), params)
     assert not any(update.any() for update in updates["conv1"].values())

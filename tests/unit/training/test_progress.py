@@ -9,7 +9,7 @@ from src.training.progress import ProgressBar
 def test_steps_that_were_done_before_say_nothing_about_the_speed() -> None:
     with ProgressBar(100, shown=True) as bar:
         bar.mininterval = 0  # as on a terminal
-        bar.go_to(90)
+        bar.advance_to(90)
         time.sleep(0.2)
         for _ in range(2):
             bar.update()
@@ -30,10 +30,10 @@ def test_pauses_are_part_of_the_time_that_is_left() -> None:
 
 def test_nothing_of_a_run_is_shown_under_the_name_of_the_next() -> None:
     with ProgressBar(20, shown=True) as bar:
-        bar.begin("1/2 relu", 0)
+        bar.start_run("1/2 relu", 0)
         bar.update()
         bar.set_postfix({"loss": "1.234"})
-        bar.begin("2/2 tanh", 10)
+        bar.start_run("2/2 tanh", 10)
         shown = str(bar)
     assert shown.startswith("2/2 tanh: ")
     assert "10/20" in shown
@@ -42,13 +42,13 @@ def test_nothing_of_a_run_is_shown_under_the_name_of_the_next() -> None:
 
 def test_a_bar_that_is_not_shown_takes_the_same_calls() -> None:
     with ProgressBar(100, shown=False) as bar:
-        bar.begin("1/2 relu", 90)
+        bar.start_run("1/2 relu", 90)
         bar.update()
-        bar.go_to(bar.total)
+        bar.advance_to(bar.total)
 
 
 def test_the_beginning_of_a_run_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar(20, shown=True) as bar:
-        bar.begin("2/2 tanh", 10)
-        bar.go_to(10)
+        bar.start_run("2/2 tanh", 10)
+        bar.advance_to(10)
         assert capsys.readouterr().err.count(" 10/20 ") == 1

@@ -51,10 +51,10 @@ def test_what_is_due_more_often_than_each_step_is_due_at_each_step():
 def fields(**changes) -> ConfigDict:
     schedule = {
         "name": "constant",
-        "rate": 0.01,
-        "divide_by": 10.0,
+        "learning_rate": 0.01,
+        "factor": 10.0,
         "patience": 2,
-        "drops": 3,
+        "max_drops": 3,
         "boundaries": (),
     }
     return ConfigDict({"schedule": schedule | changes})
@@ -62,19 +62,19 @@ def fields(**changes) -> ConfigDict:
 
 def test_constant():
     schedule = make_schedule(fields(), 1000, EPOCH)
-    assert {schedule.rate(step) for step in (0, 1, 999)} == {0.01}
+    assert {schedule(step) for step in (0, 1, 999)} == {0.01}
 
 
 def test_steps_divide_the_rate_at_the_first_step_after_each_boundary():
     boundaries = ("2 epochs", "100 steps")  # the first is 44.9 steps
     schedule = make_schedule(fields(name="steps", boundaries=boundaries), 200, EPOCH)
-    rates = [schedule.rate(step) for step in range(200)]
+    rates = [schedule(step) for step in range(200)]
     assert rates == pytest.approx([0.01] * 45 + [0.001] * 55 + [0.0001] * 100)
 
 
 def test_cosine_goes_from_the_rate_to_zero():
     schedule = make_schedule(fields(name="cosine"), 1000, EPOCH)
-    rates = [schedule.rate(step) for step in range(1001)]
+    rates = [schedule(step) for step in range(1001)]
     assert rates[0] == 0.01
     assert rates[250] == pytest.approx(0.01 * (1 + math.sqrt(0.5)) / 2)
     assert rates[500] == pytest.approx(0.005)
@@ -85,25 +85,25 @@ def test_cosine_goes_from_the_rate_to_zero():
 @pytest.mark.parametrize("name", ["constant", "steps", "cosine"])
 def test_schedules_that_do_not_look_at_errors_keep_nothing(name):
     schedule = make_schedule(fields(name=name, boundaries=("10 steps",)), 100, EPOCH)
-    rates = [schedule.rate(step) for step in range(100)]
+    rates = [schedule(step) for step in range(100)]
     for _ in range(10):
         schedule.observe(0.5)
     schedule.restore(json.loads(json.dumps(schedule.state())))
     assert schedule.state() == {}
-    assert [schedule.rate(step) for step in range(100)] == rates
+    assert [schedule(step) for step in range(100)] == rates
 
 
 def rates_after(schedule: Plateau, errors: list[float]) -> list[float]:
     rates = []
     for error in errors:
         schedule.observe(error)
-        rates.append(schedule.rate(0))
+        rates.append(schedule(0))
     return rates
 
 
 def test_plateau_drops_after_as_many_validations_without_a_new_best_as_its_patience():
     schedule = make_schedule(fields(name="plateau"), 1000, EPOCH)
-    assert schedule.rate(0) == 0.01
+    assert schedule(0) == 0.01
     # Equalling the best is no improvement; a new best, however small, starts the count again.
     errors = [0.9, 0.95, 0.8, 0.8, 0.79, 0.85, 0.80, 0.82, 0.81]
     dropped = [0, 0, 0, 0, 0, 0, 1, 1, 2]

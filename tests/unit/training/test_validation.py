@@ -52,13 +52,13 @@ OTHERS = {
     "exchange_before": [("conv2", "conv3", "fc6", "fc7", "fc8")],
     "activation": ["tanh"],
     "init": ["he"],
-    "across": ["places", "maps"],
+    "across": ["spatial", "maps"],
     "kind": ["average"],
     "local": [True],
     "stride": [1, 3],
-    "then": [("pool",)],
+    "followed_by": [("pool",)],
     "padding": [(1, 2)],
-    "on": [False],
+    "enabled": [False],
 }
 
 
@@ -117,7 +117,7 @@ def test_presets_survive_the_way_through_a_configuration(preset: Architecture) -
     [
         ("log_every", 0),
         ("checkpoint_every", "often"),
-        ("schedule.rate", -0.1),
+        ("schedule.learning_rate", -0.1),
         ("views", 3),
         ("seed", 2**32),  # JAX would take it for 0
     ],
