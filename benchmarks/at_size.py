@@ -177,7 +177,7 @@ def memory(config: ConfigDict, records: int) -> dict[str, Any]:
 def stop_halfway(config: ConfigDict, records: int) -> dict[str, Any]:
     """Leaves the checkpoint of a run in the middle of epoch 45, whose network is yet untrained."""
     data = prepare_dataset(**config.data)
-    mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
+    mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     state = create_state(config, CLASSES, mesh)
     step = int(MIDDLE * records / config.batch_size)
     steps_per_epoch = Fraction(data.num_examples["train"], config.batch_size)
@@ -204,7 +204,7 @@ def resume(config: ConfigDict, records: int) -> dict[str, Any]:
 
     threading.Thread(target=stop_after_a_step, daemon=True).start()
     started = time.perf_counter()
-    train(config, metrics.parent, ProcessGroup(process_info({}), **config.processes))
+    train(config, metrics.parent, ProcessGroup(process_info({}), config.processes))
     return {"seconds": seconds[0]}
 
 

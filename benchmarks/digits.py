@@ -35,7 +35,7 @@ def main() -> dict[str, Any]:
     config.data.root = str(flags.root)
     data = prepare_dataset(**config.data)
     classes = len(data.class_names)
-    mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
+    mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     state = create_state(config, classes, mesh)
     train_step = make_train_step(config, classes, mesh)
     statistics = replicate(mesh, data.statistics)

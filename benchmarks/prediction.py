@@ -34,7 +34,7 @@ def main() -> dict[str, Any]:
     config = alexnet.paper(f"folder:{flags.photos}")
     config.data.root = str(flags.root)
     config.duration, config.views = "1 step", 1
-    with ProcessGroup(process_info({}), **config.processes) as team:
+    with ProcessGroup(process_info({}), config.processes) as team:
         train(config, workdir, team)
 
     photos = [image.original for image in find_images([str(flags.photos)])]

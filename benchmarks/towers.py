@@ -26,7 +26,7 @@ def main() -> dict[str, Any]:
     config = alexnet.paper("imagenet2012")
     config.batch_size = flags.batch
     config.mesh.model = str(flags.devices)
-    mesh = make_mesh(config.model.towers, flags.batch, **config.mesh)
+    mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=flags.batch)
     state = create_state(config, training.CLASSES, mesh)
     train_step = make_train_step(config, training.CLASSES, mesh)
     batch, statistics = training.random_batch(flags.batch), replicate(mesh, random_statistics())

@@ -38,7 +38,7 @@ def main() -> int:
         raise UserError("--config: an experiment, no recipe; python -m src.experiment runs it")
     exit_on_signal()
     validate_config(CONFIG.value)
-    with ProcessGroup(process_info(os.environ), **CONFIG.value.processes) as group:
+    with ProcessGroup(process_info(os.environ), CONFIG.value.processes) as group:
         return train(CONFIG.value, Path(WORKDIR.value or default_workdir()), group)
 
 

@@ -1,4 +1,4 @@
-"""Devices as a mesh of data shards × towers, and what is laid how upon it."""
+"""The mesh of devices, data shards × towers, and how arrays are laid out on it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
+from ml_collections import ConfigDict
 
 from ..errors import UserError
 from ..models.layers import TOWER_AXIS
@@ -16,46 +17,46 @@ PARAMETERS = jax.P(TOWER_AXIS)  # arrays whose leading axis is the tower's
 
 
 def make_mesh(
-    towers: int,
-    global_batch: int,
+    section: ConfigDict | None,
     *,
-    data: str = "auto",
-    model: str = "auto",
+    towers: int,
+    batch_size: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
-    """Lays all devices out as (data, model).
+    """Arranges all devices as (data, model).
 
     Args:
-      towers: of the network; `model` devices share them.
-      global_batch: images per step; `data` devices share them.
-      data: its size, or "auto": the devices that `model` leaves.
-      model: its size, or "auto": 2 where the number of devices and the number of towers are even,
-        else 1.
-      devices: to lay out; all there are by default.
+      section: `config.mesh`; None stands for "auto" in both fields. `model` devices share the
+        towers; "auto" is 2 if the device count and the tower count are even, else 1. `data` devices
+        share the batch; "auto" is the device count divided by `model`.
+      towers: tower count of the network.
+      batch_size: images per step; None if the caller adapts it to the mesh.
+      devices: the devices to arrange; by default all that there are.
 
     Raises:
-      UserError: the numbers don't divide.
+      UserError: the numbers do not divide.
     """
     devices = jax.devices() if devices is None else devices
     count = len(devices)
-    model_size = _size("model", model, default=2 if count % 2 == towers % 2 == 0 else 1)
+    model_size = _axis_size(section, "model", default=2 if count % 2 == towers % 2 == 0 else 1)
     if towers % model_size:
+        divisors = ", ".join(str(n) for n in range(1, towers + 1) if towers % n == 0)
         raise UserError(
-            f"config.mesh.model: {model_size} devices can't share {towers} towers evenly; "
-            f"take one of {', '.join(str(n) for n in _divisors(towers))}"
+            f"config.mesh.model: {model_size} devices cannot share {towers} towers evenly; "
+            f"choose one of {divisors}"
         )
     if count % model_size:
         raise UserError(f"config.mesh.model: {model_size} does not divide the {count} devices")
-    data_size = _size("data", data, default=count // model_size)
+    data_size = _axis_size(section, "data", default=count // model_size)
     if data_size * model_size != count:
         raise UserError(
             f"config.mesh: data {data_size} × model {model_size} = {data_size * model_size}, "
             f"but there are {count} devices"
         )
-    if global_batch % data_size:
+    if batch_size is not None and batch_size % data_size:
         raise UserError(
-            f"config.batch_size: {data_size} data shards don't divide the global batch of "
-            f"{global_batch}; take a multiple of {data_size}"
+            f"config.batch_size: {data_size} data shards do not divide the global batch of "
+            f"{batch_size}; choose a multiple of {data_size}"
         )
     return jax.make_mesh(
         (data_size, model_size),
@@ -65,30 +66,27 @@ def make_mesh(
     )
 
 
-def _size(field: str, value: str, default: int) -> int:
+def _axis_size(section: ConfigDict | None, field: str, default: int) -> int:
+    value = "auto" if section is None else str(section[field])
     if value == "auto":
         return default
-    if not str(value).isdecimal() or int(value) < 1:
+    if not value.isdecimal() or int(value) < 1:
         raise UserError(f"config.mesh.{field}: {value!r} is neither 'auto' nor a positive number")
     return int(value)
-
-
-def _divisors(n: int) -> list[int]:
-    return [d for d in range(1, n + 1) if n % d == 0]
 
 
 def local_rows(mesh: Mesh, global_batch: int) -> np.ndarray:
     """The rows of the global batch that this process's devices hold, ascending: (rows,) int.
 
-    Processes that hold different towers of one data shard have the same rows.
+    Processes that hold different towers of the same data shard have the same rows.
     """
-    held = NamedSharding(mesh, BATCH).addressable_devices_indices_map((global_batch,))
-    rows = [np.arange(global_batch)[index] for index in held.values() if index is not None]
+    slices = NamedSharding(mesh, BATCH).addressable_devices_indices_map((global_batch,))
+    rows = [np.arange(global_batch)[index] for index in slices.values() if index is not None]
     return np.unique(np.concatenate(rows))
 
 
 def to_devices(mesh: Mesh, batch: Mapping[str, np.ndarray], global_batch: int) -> dict[str, Any]:
-    """This process's rows, as global arrays (global batch, …) laid over the data shards."""
+    """This process's rows, as global arrays (global batch, …) split over the data shards."""
     sharding = NamedSharding(mesh, BATCH)
     return {
         name: jax.make_array_from_process_local_data(
@@ -99,5 +97,20 @@ def to_devices(mesh: Mesh, batch: Mapping[str, np.ndarray], global_batch: int) -
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
-    """Arrays that every process has, on every device."""
+    """Copies arrays that every process has to every device."""
     return jax.device_put(tree, NamedSharding(mesh, jax.P()))
+
+
+def shard_abstract(mesh: Mesh, tree: Any) -> Any:
+    """Gives shapes of parameters their sharding: PARAMETERS, or replicated if they are scalars.
+
+    Args:
+      mesh: from `make_mesh`.
+      tree: of jax.ShapeDtypeStruct; each is a scalar or has the tower as leading axis.
+    """
+
+    def shard(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        spec = PARAMETERS if leaf.ndim else jax.P()
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
+
+    return jax.tree.map(shard, tree)

@@ -1,10 +1,10 @@
-"""SIGTERM and its like, which ask a run to save everything and leave."""
+"""Preemption: SIGTERM and similar signals ask a run to save everything and to end."""
 
 import functools
 import os
 import signal
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 import jax
@@ -12,68 +12,64 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding
 
-EXIT_PREEMPTED = 75
-"""The exit status that means: nothing is lost, start me again (EX_TEMPFAIL of sysexits.h).
+from ..errors import EXIT_PREEMPTED
 
-No signal and no shell makes it: 143 could also be that of a process that SIGTERM ended unsaved.
-"""
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # mpirun hands on only the last
-
-
-SAME_REQUEST = 5  # seconds; a second signal sooner is the first one, come another way
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # mpirun forwards only the last
+SAME_REQUEST = 5  # seconds; a second signal within them is the same request, sent another way
 
 
 def exit_on_signal() -> None:
-    """From now on a signal ends the process, with the status that means: start me again."""
+    """From now on, a signal ends the process with EXIT_PREEMPTED: nothing is lost yet.
+
+    The handler ends the process itself: an exception is lost if the signal arrives while Python
+    runs a callback of JAX's.
+    """
     for number in SIGNALS:
-        # Not by an exception, which would get lost if the signal comes in a callback of JAX's.
         signal.signal(number, lambda *_: os._exit(EXIT_PREEMPTED))
 
 
 class Preemption:
-    """While it is entered, a signal is noted; one more, some seconds later, ends the process.
+    """Notes signals while it is entered; call it to ask whether to stop.
 
-    That one's status is the signal's, since nothing may have been saved.
+    A second signal, SAME_REQUEST seconds or more after the first, ends the process with the
+    signal's own status, because nothing may have been saved.
+
+    Attributes:
+      is_preempted: what the last call answered.
     """
 
     def __init__(self) -> None:
-        self._asked_at: float | None = None
-        self._agreement: jax.Array | None = None
-        self.is_agreed = False
+        self._requested_at: float | None = None
+        self._pending: jax.Array | None = None  # whether any process had a signal, bool ()
+        self.is_preempted = False
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def agreed(self) -> bool:
-        """Whether to stop now, the same in all processes of the run.
+    def __call__(self) -> bool:
+        """Whether to stop now, with the same answer in all processes.
 
-        Each must call it equally often. Where there are several, it answers what was found at the
-        call before, so that nobody waits for the devices.
+        All processes must call it equally often. If there are several, the answer is that of the
+        previous call, so that no process waits for its devices.
         """
-        is_asked = self._asked_at is not None
+        is_requested = self._requested_at is not None
         if jax.process_count() == 1:
-            self.is_agreed = is_asked
-        elif not self.is_agreed:
-            before, self._agreement = self._agreement, _any()(_flags(is_asked))
-            self.is_agreed = before is not None and bool(before)
-        return self.is_agreed
+            self.is_preempted = is_requested
+        elif not self.is_preempted:
+            previous, self._pending = self._pending, _any()(_flags(is_requested))
+            self.is_preempted = previous is not None and bool(previous)
+        return self.is_preempted
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._asked_at is None:
-            self._asked_at = time.monotonic()
-        elif time.monotonic() - self._asked_at > SAME_REQUEST:
-            os._exit(128 + number)
+        if self._requested_at is None:
+            self._requested_at = time.monotonic()
+        elif time.monotonic() - self._requested_at > SAME_REQUEST:
+            os._exit(128 + number)  # the main thread may be blocked in the devices
 
 
 @functools.cache
@@ -83,9 +79,9 @@ def _sharding(spec: jax.P) -> NamedSharding:
 
 
 @functools.cache
-def _flags(is_asked: bool) -> jax.Array:
-    """What this process says, on each of its devices."""
-    flags = np.full(jax.local_device_count(), is_asked)
+def _flags(is_requested: bool) -> jax.Array:
+    """This process's flag, repeated for each of its devices: bool (all devices,)."""
+    flags = np.full(jax.local_device_count(), is_requested)
     return jax.make_array_from_process_local_data(_sharding(jax.P("device")), flags)
 
 

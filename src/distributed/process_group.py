@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 import jax
+from ml_collections import ConfigDict
 
 from ..errors import LostProcessError
 from .devices import local_gpu_ids
@@ -47,13 +48,11 @@ class ProcessGroup:
       LostProcessError: on leaving with an error that is only the consequence.
     """
 
-    def __init__(
-        self, process: ProcessInfo, *, join_within: float, lost_after: float, stuck_after: float
-    ):
+    def __init__(self, process: ProcessInfo, section: ConfigDict):
         self.process = process
-        self._join_within = join_within
-        self._lost_after = lost_after
-        self._stuck_after = stuck_after
+        self._join_within = section.join_within
+        self._lost_after = section.lost_after
+        self._stuck_after = section.stuck_after
         self._watch: _Watch | None = None
         self.token = secrets.token_hex(8)  # the same in all processes, and in no other run
 

@@ -46,7 +46,7 @@ def main() -> int:
     file, _, dataset = config_flags.get_config_filename(FLAGS["config"]).partition(":")
     default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
     first = config.variants[config.order[0]]
-    with ProcessGroup(process_info(os.environ), **first.processes) as group:
+    with ProcessGroup(process_info(os.environ), first.processes) as group:
         return run_experiment(config, Path(WORKDIR.value or default), group)
 
 

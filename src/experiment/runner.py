@@ -89,7 +89,7 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> in
 def _check_folders(runs: Sequence[Run], group: ProcessGroup) -> None:
     """Finds at once what would else stop one of these hours after the first has begun."""
     for _, _, recipe, folder in runs:
-        make_mesh(recipe.model.towers, recipe.batch_size, **recipe.mesh)
+        make_mesh(recipe.mesh, towers=recipe.model.towers, batch_size=recipe.batch_size)
         group.first_then_others(functools.partial(check_workdir, folder, recipe))
 
 

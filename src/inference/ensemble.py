@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ..data.images import RawImage
@@ -45,7 +44,7 @@ def evaluate_ensemble(
     sources = {(c.data.dataset, c.data.train_split, c.data.eval_split) for c in configs}
     if len(sources) > 1:
         raise UserError(f"workdir: trained on different data: {sorted(sources)}; name such of one")
-    mesh = make_mesh(math.gcd(*(c.model.towers for c in configs)), jax.device_count())
+    mesh = make_mesh(None, towers=math.gcd(*(c.model.towers for c in configs)))
     shards = mesh.shape[DATA_AXIS]
     global_batch = -(-configs[0].batch_size // shards) * shards
     rows = local_rows(mesh, global_batch)

@@ -67,8 +67,7 @@ def fit_batch(config: ConfigDict, devices: list[jax.Device]) -> None:
     """
     if "batch_size" in config_flags.get_override_values(FLAGS["config"]):
         return
-    any_batch = len(devices)  # which every possible number of shards divides
-    mesh = make_mesh(config.model.towers, any_batch, **config.mesh, devices=devices)
+    mesh = make_mesh(config.mesh, towers=config.model.towers, devices=devices)
     shards = mesh.shape["data"]
     if config.batch_size % shards:
         print(

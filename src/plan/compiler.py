@@ -124,7 +124,9 @@ def compile_step(
     Raises:
       UserError: the devices can't be laid out as `config.mesh` says.
     """
-    mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh, devices=devices)
+    mesh = make_mesh(
+        config.mesh, towers=config.model.towers, batch_size=config.batch_size, devices=devices
+    )
     state = abstract_state(config, classes, mesh)
     step: Any = make_train_step(config, classes, mesh)
     lowered = step.lower(state, *abstract_inputs(config, mesh))

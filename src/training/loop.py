@@ -16,8 +16,9 @@ from ..data.dataset import PreparedDataset
 from ..data.loader import eval_batches, train_batches
 from ..data.preparation import prepare_dataset
 from ..distributed.mesh import local_rows, make_mesh, replicate, to_devices
-from ..distributed.preemption import EXIT_PREEMPTED, Preemption
+from ..distributed.preemption import Preemption
 from ..distributed.process_group import ProcessGroup
+from ..errors import EXIT_PREEMPTED
 from ..inference.evaluation import Member, describe_result, evaluate
 from ..inference.forward import make_classify
 from ..runs.checkpoint import Checkpointer
@@ -52,7 +53,7 @@ def train(
       DivergedError: the loss is not finite any more. The newest checkpoint is from before, though
         its weights may be spoilt already; those that were evaluated are not.
     """
-    mesh = make_mesh(config.model.towers, config.batch_size, **config.mesh)
+    mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     group.first_then_others(lambda: check_workdir(workdir, config))
     data = group.first_then_others(lambda: prepare_dataset(**config.data))
     claim = lock_workdir if group.is_main_process else check_locked
@@ -108,7 +109,7 @@ def _train(
 
     def is_asked_to_leave() -> bool:
         group.report_progress()
-        return stop.agreed()
+        return stop()
 
     with Preemption() as stop, Checkpointer(workdir / "checkpoints") as checkpoints:
         restored = checkpoints.restore(abstract_state(config, classes, mesh))
@@ -177,7 +178,7 @@ def _train(
                 step += 1
                 log.step(step, rate, metrics)
 
-        scores = None if stop.is_agreed else evaluation(state, config.views)
+        scores = None if stop.is_preempted else evaluation(state, config.views)
     if scores is None:
         say(f"stopped after step {step} of {total}, all saved; the same command goes on")
         return EXIT_PREEMPTED

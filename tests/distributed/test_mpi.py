@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.distributed.preemption import EXIT_PREEMPTED
+from src.errors import EXIT_PREEMPTED
 from tests.support.commands import environment
 from tests.support.launched import SOON, command, started, wait_for_steps
 from tests.support.runs import assert_same_run

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from src.distributed.preemption import EXIT_PREEMPTED
-from src.errors import LostProcessError
+from src.errors import EXIT_PREEMPTED, LostProcessError
 from tests.support.commands import ROOT, environment, free_port, run
 from tests.support.runs import arguments, assert_same_run, steps_done
 
@@ -133,11 +132,14 @@ def test_two_processes_train_a_tower_each_and_one_prepares_the_data(
 
 ROWS = """
 import os
+from configs.alexnet import paper
 from src.distributed.mesh import local_rows, make_mesh
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
-with ProcessGroup(process_info(os.environ), join_within=60, lost_after=60, stuck_after=60):
-    mesh = make_mesh(2, 8, data=os.environ["DATA"], model=os.environ["MODEL"])
+config = paper("digits")
+config.mesh.data, config.mesh.model = os.environ["DATA"], os.environ["MODEL"]
+with ProcessGroup(process_info(os.environ), config.processes):
+    mesh = make_mesh(config.mesh, towers=2, batch_size=8)
     print(*local_rows(mesh, 8))
 """
 

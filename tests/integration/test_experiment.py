@@ -14,9 +14,8 @@ from absl.flags import FlagValues
 from ml_collections import ConfigDict, config_flags
 
 from src.distributed.environment import process_info
-from src.distributed.preemption import EXIT_PREEMPTED
 from src.distributed.process_group import ProcessGroup
-from src.errors import UserError
+from src.errors import EXIT_PREEMPTED, UserError
 from src.experiment.runner import run_experiment
 from src.experiment.spec import changed, comparison, validate_experiment
 from src.inference.ensemble import evaluate_ensemble
@@ -223,7 +222,7 @@ def test_a_run_that_diverges_is_told_of_and_not_trained_again(
     too_high = changed(recipe, {"schedule.learning_rate": 1e30})
     recipes = {"plain": too_high, "better": recipe}
     config = comparison("It works", recipes, seeds=(3,), rates={"better": (0.01, 1e30)})
-    group = ProcessGroup(process_info({}), **tiny.get_config().processes)
+    group = ProcessGroup(process_info({}), tiny.get_config().processes)
 
     def tell() -> tuple[dict[str, Any], str, str]:
         assert run_experiment(config, tmp_path, group, {}) == 0
@@ -257,7 +256,7 @@ def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
     config = comparison("It works", {"plain": recipe, "better": recipe}, seeds=(3,))
     last = write_run(tmp_path / "better/seed3", [0.5], 0.3)
     (last / "config.json").write_text(json.dumps(changed(recipe, {"seed": 4}).to_dict()))
-    group = ProcessGroup(process_info({}), **recipe.processes)
+    group = ProcessGroup(process_info({}), recipe.processes)
     with pytest.raises(UserError, match=r"better/seed3 was made with other settings"):
         run_experiment(config, tmp_path, group, {})
     assert not (tmp_path / "plain/seed3/config.json").exists()

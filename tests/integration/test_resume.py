@@ -15,8 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from src.distributed.preemption import EXIT_PREEMPTED
-from src.errors import UserError
+from src.errors import EXIT_PREEMPTED, UserError
 from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer
 from src.training.state import abstract_state
@@ -171,11 +170,11 @@ def test_a_second_signal_some_seconds_later_ends_the_run_unsaved(
     stop = """
 import os, signal, time
 from src.distributed.preemption import Preemption
-with Preemption() as stop:
+with Preemption() as preempted:
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)  # the same request, come another way
-    assert stop.agreed()
-    stop._asked_at -= 6
+    assert preempted()
+    preempted._requested_at -= 6
     os.kill(os.getpid(), signal.SIGTERM)
 """
     ended = subprocess.run([sys.executable, "-c", stop], cwd=ROOT, check=False, timeout=60)

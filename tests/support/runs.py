@@ -56,7 +56,7 @@ def assert_same_run(one: Path, other: Path, tolerance: float = 0) -> None:
 
 def trained(config: ConfigDict, workdir: Path) -> Path:
     """A run that is trained to its end, in this process."""
-    assert train(config, workdir, ProcessGroup(process_info({}), **config.processes)) == 0
+    assert train(config, workdir, ProcessGroup(process_info({}), config.processes)) == 0
     return workdir
 
 

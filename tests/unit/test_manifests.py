@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from src.distributed.environment import process_info
-from src.distributed.preemption import EXIT_PREEMPTED
-from src.errors import LostProcessError, UserError
+from src.errors import EXIT_PREEMPTED, LostProcessError, UserError
 from tests.support.commands import ROOT
 from tests.support.launched import SOON
 

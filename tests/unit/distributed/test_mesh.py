@@ -3,10 +3,23 @@ import re
 import jax
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from ml_collections import ConfigDict
 
-from src.distributed.mesh import local_rows, make_mesh, replicate, to_devices
+from src.distributed.mesh import (
+    PARAMETERS,
+    local_rows,
+    make_mesh,
+    replicate,
+    shard_abstract,
+    to_devices,
+)
 from src.errors import UserError
 from tests.support import miniature
+
+
+def section(**sizes: str) -> ConfigDict:
+    return ConfigDict({"data": "auto", "model": "auto", **sizes})
 
 
 @pytest.mark.parametrize(
@@ -17,6 +30,7 @@ from tests.support import miniature
         (3, {}, (8, 1)),
         (4, {}, (4, 2)),
         (4, {"model": "4"}, (2, 4)),
+        (4, {"model": 4}, (2, 4)),
         (2, {"model": "1"}, (8, 1)),
         (2, {"data": "4"}, (4, 2)),
         (2, {"data": "4", "model": "2"}, (4, 2)),
@@ -24,10 +38,15 @@ from tests.support import miniature
     ],
 )
 def test_all_eight_devices_are_laid_out_as_data_and_model(towers, sizes, shape):
-    mesh = make_mesh(towers, 64, **sizes)
+    mesh = make_mesh(section(**sizes), towers=towers, batch_size=64)
     assert mesh.axis_names == ("data", "model")
     assert mesh.devices.shape == shape
     assert {device.id for device in mesh.devices.flat} == set(range(8))
+
+
+def test_without_a_section_every_size_is_automatic():
+    assert make_mesh(None, towers=2).devices.shape == (4, 2)
+    assert make_mesh(None, towers=1, devices=jax.devices()[:3]).devices.shape == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +56,7 @@ def test_all_eight_devices_are_laid_out_as_data_and_model(towers, sizes, shape):
             2,
             64,
             {"model": "4"},
-            "config.mesh.model: 4 devices can't share 2 towers evenly; take one of 1, 2",
+            "config.mesh.model: 4 devices cannot share 2 towers evenly; choose one of 1, 2",
         ),
         (3, 64, {"model": "3"}, "config.mesh.model: 3 does not divide the 8 devices"),
         (2, 64, {"data": "2"}, "config.mesh: data 2 × model 2 = 4, but there are 8 devices"),
@@ -49,13 +68,13 @@ def test_all_eight_devices_are_laid_out_as_data_and_model(towers, sizes, shape):
             2,
             30,
             {},
-            "config.batch_size: 4 data shards don't divide the global batch of 30; take a multiple",
+            "config.batch_size: 4 data shards do not divide the global batch of 30; choose a",
         ),
     ],
 )
 def test_numbers_that_do_not_work_out_are_named(towers, batch, sizes, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        make_mesh(towers, batch, **sizes)
+        make_mesh(section(**sizes), towers=towers, batch_size=batch)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (4, 2), (8, 1)])
@@ -85,3 +104,12 @@ def test_replicated_arrays_are_whole_on_every_device():
         for shard in array.addressable_shards:
             np.testing.assert_array_equal(shard.data, expected)
     assert len(jax.devices()) == 8
+
+
+def test_parameters_are_sharded_over_the_towers_and_scalars_replicated():
+    mesh = miniature.mesh(2, 2)
+    tree = {"step": jax.ShapeDtypeStruct((), "int32"), "bias": jax.ShapeDtypeStruct((2, 5), "f4")}
+    sharded = shard_abstract(mesh, tree)
+    assert sharded["step"].sharding == NamedSharding(mesh, jax.P())
+    assert sharded["bias"].sharding == NamedSharding(mesh, PARAMETERS)
+    assert sharded["bias"].shape == (2, 5)

@@ -9,6 +9,7 @@ import time
 from multiprocessing.connection import Connection
 
 import pytest
+from ml_collections import ConfigDict
 
 from src.distributed.devices import local_gpu_ids
 from src.distributed.environment import ProcessInfo, process_info
@@ -18,13 +19,13 @@ from src.errors import JoinError, UserError
 from tests.support.commands import free_port
 
 THREE = {"COORDINATOR_ADDRESS": "host:29400", "NUM_PROCESSES": "4", "PROCESS_ID": "3"}
-PATIENCE = {"join_within": 0.5, "lost_after": 5, "stuck_after": 60}
+PATIENCE = ConfigDict({"join_within": 0.5, "lost_after": 5, "stuck_after": 60})
 
 
 def test_a_process_that_was_told_nothing_is_alone() -> None:
     assert process_info({}).count == 1
     assert process_info({"SLURM_STEP_NUM_TASKS": "1"}).count == 1
-    with ProcessGroup(process_info({}), **PATIENCE) as group:
+    with ProcessGroup(process_info({}), PATIENCE) as group:
         assert group.is_main_process
         assert group.first_then_others(lambda: "done") == "done"
 
@@ -92,7 +93,7 @@ def test_a_coordinator_that_is_not_there_is_named_with_the_wait() -> None:
     coordinator = f"127.0.0.1:{free_port()}"
     with (
         pytest.raises(JoinError, match=rf"process 1 of 2 waited 0.5 s .* {coordinator}: .*refused"),
-        ProcessGroup(ProcessInfo(coordinator, 2, 1), **PATIENCE),
+        ProcessGroup(ProcessInfo(coordinator, 2, 1), PATIENCE),
     ):
         pass
 
@@ -100,7 +101,7 @@ def test_a_coordinator_that_is_not_there_is_named_with_the_wait() -> None:
 def test_a_name_that_does_not_resolve_is_named() -> None:
     with (
         pytest.raises(JoinError, match=r"process 1 of 2 waited .* nowhere\.invalid:1: .*"),
-        ProcessGroup(ProcessInfo("nowhere.invalid:1", 2, 1), **PATIENCE),
+        ProcessGroup(ProcessInfo("nowhere.invalid:1", 2, 1), PATIENCE),
     ):
         pass
 
@@ -110,7 +111,7 @@ def test_a_port_in_use_is_named() -> None:
         port = other.getsockname()[1]
         with (
             pytest.raises(JoinError, match=rf"can't listen on port {port}: .*in use"),
-            ProcessGroup(ProcessInfo(f"127.0.0.1:{port}", 2, 0), **PATIENCE),
+            ProcessGroup(ProcessInfo(f"127.0.0.1:{port}", 2, 0), PATIENCE),
         ):
             pass
 

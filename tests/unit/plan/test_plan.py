@@ -158,7 +158,7 @@ MISTAKES = {
     "--gpu=k80": "--gpu=k80: it is none of a100, b200, h100, h200, p100, v100",
     "--topology=8": "--topology=8: give PARTITIONSxHOSTSxGPUS",
     "--topology=1x0x8": "--topology=1x0x8",
-    "--config.batch_size=100": "config.batch_size: 256 data shards don't divide",
+    "--config.batch_size=100": "config.batch_size: 256 data shards do not divide",
     "--config.mesh.model=3": "config.mesh.model: 3",
     "--config.dtype=float16": "config.dtype: 'float16'",
     "--examples=0": "--examples=0",
