@@ -9,20 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
 from .cli.app import run
-from .cli.flags import define_checkpoint, define_views, new_flags
+from .cli.flags import CommandFlags
 from .inference.ensemble import evaluate_ensemble
 from .inference.evaluation import describe_result
 from .runs.results import write_evaluation
 
-FLAGS = new_flags()
-WORKDIR = flags.DEFINE_list(
-    "workdir", None, "The run, or runs to average.", required=True, flag_values=FLAGS
-)
-VIEWS = define_views(FLAGS)
-CHECKPOINT = define_checkpoint(FLAGS)
+FLAGS = CommandFlags()
+WORKDIR = FLAGS.workdirs("The run, or the runs to average.")
+VIEWS = FLAGS.views()
+CHECKPOINT = FLAGS.checkpoint()
 
 
 def main() -> None:

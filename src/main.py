@@ -12,11 +12,8 @@ if __name__ == "__main__":  # else Ctrl-C might get lost in a callback of what i
 
 from pathlib import Path
 
-from absl import flags
-from ml_collections import config_flags
-
 from .cli.app import run
-from .cli.flags import new_flags
+from .cli.flags import CommandFlags
 from .distributed.environment import process_info
 from .distributed.preemption import exit_on_signal
 from .distributed.process_group import ProcessGroup
@@ -24,13 +21,9 @@ from .errors import UserError
 from .training.loop import train
 from .training.validation import validate_config
 
-FLAGS = new_flags()
-CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/alexnet.py", "The recipe, FILE[:DATASET].", flag_values=FLAGS
-)
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder. Default: runs/<config>-<dataset>.", flag_values=FLAGS
-)
+FLAGS = CommandFlags()
+CONFIG = FLAGS.config("configs/alexnet.py", "The recipe, FILE[:DATASET].")
+WORKDIR = FLAGS.string("workdir", None, "Run directory. Default: runs/<config>-<dataset>.")
 
 
 def main() -> int:
@@ -43,7 +36,7 @@ def main() -> int:
 
 
 def default_workdir() -> str:
-    file, _, argument = config_flags.get_config_filename(FLAGS["config"]).partition(":")
+    file, _, argument = FLAGS.config_file.partition(":")
     dataset = CONFIG.value.data.dataset
     variant = f"-{argument}" if argument not in ("", dataset) else ""
     if dataset.startswith("folder:"):

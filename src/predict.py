@@ -13,42 +13,31 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 from tqdm import tqdm
 
-from .cli.app import run_on_arguments
-from .cli.flags import define_checkpoint, define_views, define_workdirs, new_flags
+from .cli.app import run
+from .cli.flags import CommandFlags
 from .data.image_files import find_images, printable
 from .errors import UserError
 from .filesystem import atomic_write, check_writable
 from .inference.classifier import MAX_BATCH, FileResult, load
 from .inference.ensemble import predict_ensemble
 
-FLAGS = new_flags()
-WORKDIR = define_workdirs(FLAGS, "The run whose network is asked; or several.")
-VIEWS = define_views(FLAGS)
-CHECKPOINT = define_checkpoint(FLAGS)
-TOP = flags.DEFINE_integer("top", 5, "How many classes to show.", lower_bound=1, flag_values=FLAGS)
-JSON = flags.DEFINE_bool("json", False, "Print a JSON object an image.", flag_values=FLAGS)
-FILES_FROM = flags.DEFINE_string(
-    "files_from",
-    None,
-    "A file that names images, one a line; - for standard input.",
-    flag_values=FLAGS,
-)
-SAVE_FEATURES = flags.DEFINE_string(
-    "save_features",
-    None,
-    "Write what a layer makes of the images to this .npz instead.",
-    flag_values=FLAGS,
-)
-LAYER = flags.DEFINE_string("layer", "fc7", "Which layer.", flag_values=FLAGS)
+FLAGS = CommandFlags(takes_arguments=True)
+WORKDIR = FLAGS.workdirs("The run whose network predicts; or several, an ensemble.")
+VIEWS = FLAGS.views()
+CHECKPOINT = FLAGS.checkpoint()
+TOP = FLAGS.integer("top", 5, "How many classes to show.", lower_bound=1)
+JSON = FLAGS.boolean("json", False, "Print one JSON object per image.")
+FILES_FROM = FLAGS.string("files_from", None, "File with one image name per line; - for stdin.")
+SAVE_FEATURES = FLAGS.string("save_features", None, "Write features to this .npz file instead.")
+LAYER = FLAGS.string("layer", "fc7", "The layer of --save_features.")
 
 BAR = 24  # characters of a probability of 1
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """Shows the predictions; 1 if a file could not be read, which does not stop the others."""
     _check_together()
     if SAVE_FEATURES.value is not None:
@@ -57,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         check_writable("save_features", Path(SAVE_FEATURES.value))
         if len(WORKDIR.value) > 1:
             raise UserError(f"--workdir={','.join(WORKDIR.value)}: features are of one network")
-    images = find_images(arguments, FILES_FROM.value)
+    images = find_images(FLAGS.arguments, FILES_FROM.value)
     members = {workdir: load(workdir, checkpoint=CHECKPOINT.value) for workdir in WORKDIR.value}
     first = members[WORKDIR.value[0]]
     originals = [image.original for image in images]
@@ -112,7 +101,7 @@ def _with_progress(of_files: Iterable[FileResult], count: int) -> Iterable[FileR
 def _check_together() -> None:
     saves = SAVE_FEATURES.value is not None
     for name in ("views", "top", "json") if saves else ("layer",):
-        if FLAGS[name].present:
+        if FLAGS.values[name].present:
             raise UserError(f"--{name}: only {'without' if saves else 'with'} --save_features")
 
 
@@ -124,4 +113,4 @@ def _bar(p: float) -> str:
 
 
 if __name__ == "__main__":
-    run_on_arguments(main, FLAGS, __doc__)
+    run(main, FLAGS, __doc__)

@@ -3,17 +3,13 @@
 python -m src.prepare --config=configs/alexnet.py[:DATASET] [--config.FIELD=VALUE]…
 """
 
-from ml_collections import config_flags
-
 from .cli.app import run
-from .cli.flags import new_flags
+from .cli.flags import CommandFlags
 from .data.preparation import prepare_dataset
 from .training.validation import validate_config
 
-FLAGS = new_flags()
-CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/alexnet.py", "The recipe, FILE[:DATASET].", flag_values=FLAGS
-)
+FLAGS = CommandFlags()
+CONFIG = FLAGS.config("configs/alexnet.py", "The recipe, FILE[:DATASET].")
 
 
 def main() -> None:

@@ -1,51 +1,137 @@
-"""Flags that several commands have."""
+"""The flags of a command, declared in one line each."""
+
+import re
+import sys
+from collections.abc import Sequence
+from functools import partialmethod
+from typing import Any
 
 from absl import flags
+from ml_collections import config_flags
 
 from ..data.crops import VIEWS
+from ..errors import UserError
+
+Holder = flags.FlagHolder
+RECIPE_ERRORS = (SyntaxError, TypeError, ValueError)  # of a config file
 
 
-def new_flags() -> flags.FlagValues:
-    """Flags of one command, apart from other commands' of the same name."""
-    values = flags.FlagValues()
-    flags.DEFINE_integer(
-        "cpu_devices",
-        None,
-        "Run on so many CPU devices, which the processes on this host share, to try a mesh.",
-        lower_bound=1,
-        flag_values=values,
-    )
-    flags.DEFINE_bool("help", False, "Show this.", short_name="h", flag_values=values)
-    return values
+class CommandFlags:
+    """The flags of one command, separate from other commands' flags of the same name.
+
+    `LAYER = FLAGS.string("layer", "fc7", "Which layer.")` declares --layer, and `LAYER.value` is
+    its value once the command line is parsed.
+
+    Args:
+      takes_arguments: whether the command takes other arguments than flags.
+
+    Attributes:
+      arguments: those of the parsed command line that are not flags.
+      values: absl's flags by name.
+    """
+
+    def __init__(self, *, takes_arguments: bool = False) -> None:
+        self.arguments: list[str] = []
+        self.values = flags.FlagValues()
+        self._takes_arguments = takes_arguments
+        self._default_config: str | None = None
+        self._argv: list[str] = []
+        self.boolean("help", False, "Show this help.", short_name="h")
+        self.integer(
+            "cpu_devices",
+            None,
+            "Run on this many CPU devices, shared by the processes of this host, to try a mesh.",
+            lower_bound=1,
+        )
+
+    def _define(
+        self, define: Any, name: str, default: Any, description: str, **options: Any
+    ) -> Holder:
+        return define(name, default, description, flag_values=self.values, **options)
+
+    string = partialmethod(_define, flags.DEFINE_string)
+    boolean = partialmethod(_define, flags.DEFINE_bool)
+    integer = partialmethod(_define, flags.DEFINE_integer)
+    number = partialmethod(_define, flags.DEFINE_float)
+
+    def enum(self, name: str, default: str, choices: list[str], description: str) -> Holder:
+        return flags.DEFINE_enum(name, default, choices, description, flag_values=self.values)
+
+    def config(self, default: str | None, description: str, *, required: bool = False) -> Holder:
+        """--config=FILE[:ARGUMENT], whose fields --config.FIELD=VALUE overrides."""
+        # Were it told the default, ml_collections would load it here, even if --config is given.
+        define = config_flags.DEFINE_config_file
+        holder = self._define(define, "config", None, description, sys_argv=self._argv)
+        self._default_config = default
+        self.values["config"].default_as_str = f"'{default}'"
+        if required:
+            flags.mark_flag_as_required("config", self.values)
+        return holder
+
+    @property
+    def config_file(self) -> str:
+        """FILE[:ARGUMENT] of the parsed command line."""
+        return self.values["config"].config_filename
+
+    def workdirs(self, description: str) -> Holder:
+        """--workdir of the commands that take one run or several."""
+        holder = self._define(flags.DEFINE_list, "workdir", None, description, required=True)
+        self._validate(holder, all, "name a run directory, or several separated by commas")
+        return holder
+
+    def checkpoint(self) -> Holder:
+        """--checkpoint of the commands that use a trained network."""
+        return self.enum("checkpoint", "newest", ["newest", "best"], "Which checkpoint to use.")
+
+    def views(self) -> Holder:
+        """--views of the commands that classify."""
+        holder = self.integer("views", None, "Views per image, averaged. Default: config.views.")
+        self._validate(holder, VIEWS.__contains__, f"choose one of {', '.join(map(str, VIEWS))}")
+        return holder
+
+    def _validate(self, holder: Holder, is_valid: Any, message: str) -> None:
+        flags.register_validator(
+            holder,
+            lambda value: value is None or is_valid(value),
+            message=message,
+            flag_values=self.values,
+        )
+
+    def parse(self, argv: Sequence[str]) -> None:
+        """Parses a command line, without the command's name; nothing remains of an earlier one.
+
+        Raises:
+          UserError: a flag, its value or the config file is wrong, or an argument is not a flag.
+        """
+        self.arguments = []
+        self.values.unparse_flags()
+        for name in [name for name in self.values if "." in name]:
+            delattr(self.values, name)  # an override of the earlier config
+        sys.modules.pop("config_config", None)  # the earlier config file, to ml_collections
+        # --save-features is --save_features; what follows the name stays.
+        argv = [
+            re.sub(r"^--\w[^=.]*", lambda m: "--" + m[0][2:].replace("-", "_"), a) for a in argv
+        ]
+        if self._default_config and not any(re.match("--?config(=|$)", a) for a in argv):
+            argv = [f"--config={self._default_config}", *argv]
+        self._argv[:] = ["command", *argv]
+        try:
+            self.arguments = self.values(self._argv)[1:]
+            if "config" in self.values and self.values["config"].present:
+                _ = self.values.config.keys  # raises the error of loading the file
+        except (flags.Error, LookupError, AttributeError, OSError, *RECIPE_ERRORS) as error:
+            if not self.values["help"].value:
+                raise UserError(_one_line(error)) from None
+        if self.arguments and not self._takes_arguments:
+            raise UserError(f"arguments: {self.arguments[0]!r} is not a flag, --NAME=VALUE")
 
 
-def define_workdirs(values: flags.FlagValues, words: str) -> flags.FlagHolder[list[str]]:
-    """--workdir, of the commands that take one run or several."""
-    holder = flags.DEFINE_list("workdir", None, words, required=True, flag_values=values)
-    flags.register_validator(
-        holder,
-        lambda workdirs: workdirs is None or (workdirs and all(workdirs)),
-        message="name a run's folder, or several with a comma between two",
-        flag_values=values,
-    )
-    return holder
-
-
-def define_checkpoint(values: flags.FlagValues) -> flags.FlagHolder[str]:
-    """--checkpoint, of the commands that use a trained network."""
-    return flags.DEFINE_enum(
-        "checkpoint", "newest", ["newest", "best"], "Which to use.", flag_values=values
-    )
-
-
-def define_views(values: flags.FlagValues) -> flags.FlagHolder[int | None]:
-    """--views, of the commands that classify."""
-    words = "Of each image, averaged. Default: the recipe's."
-    holder = flags.DEFINE_integer("views", None, words, flag_values=values)
-    flags.register_validator(
-        holder,
-        lambda views: views is None or views in VIEWS,
-        message=f"it is none of {', '.join(map(str, VIEWS))}",
-        flag_values=values,
-    )
-    return holder
+def _one_line(error: Exception) -> str:
+    """The message of absl or ml_collections, without the traceback that the latter puts into it."""
+    match error:
+        case AttributeError(args=(KeyError(args=(field,)),)) | KeyError(args=(field,)):
+            return f"--config: no field {field}"
+        case flags.Error():
+            message, _, trace = str(error).partition("Traceback (most recent call last):")
+            return f"{message} {trace.strip().splitlines()[-1]}" if trace else message
+    return f"--config: {error}"

@@ -11,38 +11,25 @@ network of a workdir for PyTorch: see docs/alexnet_torch.py.
 
 from pathlib import Path
 
-from absl import flags
-from ml_collections import config_flags
-
 from ..cli.app import run
-from ..cli.flags import define_checkpoint, new_flags
+from ..cli.flags import CommandFlags
 from ..errors import UserError
 from ..training.validation import validate_config
 from .exporting import export_weights
 from .importing import class_names_of, import_weights, read_class_names
 
-FLAGS = new_flags()
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The recipe of the weights' network, FILE[:DATASET].", flag_values=FLAGS
+FLAGS = CommandFlags()
+CONFIG = FLAGS.config(None, "The recipe of the weights' network, FILE[:DATASET].")
+WORKDIR = FLAGS.string("workdir", None, "The run directory to create or to read.", required=True)
+WEIGHTS = FLAGS.string("weights", None, "The file to read.")
+MEAN = FLAGS.string(
+    "mean", None, "Caffe's mean image, .binaryproto or .npy. Default: the mean of its colors."
 )
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "To make, or to take the network from.", required=True, flag_values=FLAGS
+CLASS_NAMES = FLAGS.string(
+    "class_names", None, "File with one class name per line. Default: those of the dataset."
 )
-WEIGHTS = flags.DEFINE_string("weights", None, "The file to read.", flag_values=FLAGS)
-MEAN = flags.DEFINE_string(
-    "mean",
-    None,
-    "Caffe's mean image, .binaryproto or .npy. Default: the mean of its colors.",
-    flag_values=FLAGS,
-)
-CLASS_NAMES = flags.DEFINE_string(
-    "class_names",
-    None,
-    "A file with the classes' names, one a line. Default: those of the recipe's data set.",
-    flag_values=FLAGS,
-)
-TO = flags.DEFINE_string("to", None, "The .safetensors file to write.", flag_values=FLAGS)
-CHECKPOINT = define_checkpoint(FLAGS)
+TO = FLAGS.string("to", None, "The .safetensors file to write.")
+CHECKPOINT = FLAGS.checkpoint()
 
 
 def main() -> None:

@@ -52,6 +52,19 @@ def _without_stderr() -> Iterator[None]:
         os.close(kept)
 
 
+def use_cpu_devices(count: int, environment: Mapping[str, str]) -> None:
+    """Has this process compute on its share of so many CPU devices of the host.
+
+    Raises:
+      UserError: the LOCAL_PROCESSES of the host cannot share them evenly.
+    """
+    processes = int(environment.get("LOCAL_PROCESSES", 1))
+    if count % processes:
+        raise UserError(f"--cpu_devices={count}: {processes} processes cannot share them evenly")
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", count // processes)
+
+
 def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
     """Which of the GPUs that this process sees are its own: None for all.
 
@@ -72,7 +85,7 @@ def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
         return None
     if visible % processes:
         raise UserError(
-            f"LOCAL_PROCESSES={processes}: so many processes can't share {visible} GPUs evenly"
+            f"LOCAL_PROCESSES={processes}: so many processes cannot share {visible} GPUs evenly"
         )
     share = visible // processes
     first = int(environment["LOCAL_PROCESS_ID"]) * share

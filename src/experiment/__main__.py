@@ -10,11 +10,8 @@ import importlib.util
 import os
 from pathlib import Path
 
-from absl import flags
-from ml_collections import config_flags
-
 from ..cli.app import run
-from ..cli.flags import new_flags
+from ..cli.flags import CommandFlags
 from ..distributed.environment import process_info
 from ..distributed.preemption import exit_on_signal
 from ..distributed.process_group import ProcessGroup
@@ -22,16 +19,10 @@ from ..errors import UserError
 from .runner import _slug, run_experiment
 from .spec import validate_experiment
 
-FLAGS = new_flags()
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The experiment, FILE[:DATASET].", flag_values=FLAGS
-)
-flags.mark_flag_as_required("config", FLAGS)
-WORKDIR = flags.DEFINE_string(
-    "workdir",
-    None,
-    "The folder of its runs. Default: runs/<config>[-<dataset>].",
-    flag_values=FLAGS,
+FLAGS = CommandFlags()
+CONFIG = FLAGS.config(None, "The experiment, FILE[:DATASET].", required=True)
+WORKDIR = FLAGS.string(
+    "workdir", None, "Directory for its runs. Default: runs/<config>[-<dataset>]."
 )
 
 
@@ -43,7 +34,7 @@ def main() -> int:
     if "variants" not in config:
         raise UserError("--config: a recipe, no experiment; those are in configs/experiments")
     validate_experiment(config)
-    file, _, dataset = config_flags.get_config_filename(FLAGS["config"]).partition(":")
+    file, _, dataset = FLAGS.config_file.partition(":")
     default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
     first = config.variants[config.order[0]]
     with ProcessGroup(process_info(os.environ), first.processes) as group:

@@ -10,25 +10,19 @@ beside it has the classes' names and where the network comes from, README.md is 
 import importlib.util
 from pathlib import Path
 
-from absl import flags
-
 from ..cli.app import run
-from ..cli.flags import define_checkpoint, define_views, new_flags
+from ..cli.flags import CommandFlags
 from ..errors import UserError
 from .exporting import export_network
 from .formats import FORMATS
 from .model_card import CARD_NAME
 
-FLAGS = new_flags()
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run whose network it is.", required=True, flag_values=FLAGS
-)
-OUT = flags.DEFINE_string(
-    "out", None, "The file, in a folder that is new or empty.", required=True, flag_values=FLAGS
-)
-FORMAT = flags.DEFINE_enum("format", "jax", list(FORMATS), "Of the file.", flag_values=FLAGS)
-VIEWS = define_views(FLAGS)
-CHECKPOINT = define_checkpoint(FLAGS)
+FLAGS = CommandFlags()
+WORKDIR = FLAGS.string("workdir", None, "The run whose network to export.", required=True)
+OUT = FLAGS.string("out", None, "The file, in a new or empty directory.", required=True)
+FORMAT = FLAGS.enum("format", "jax", list(FORMATS), "Format of the file.")
+VIEWS = FLAGS.views()
+CHECKPOINT = FLAGS.checkpoint()
 
 
 def main() -> None:

@@ -8,11 +8,10 @@ import sys
 
 import jax
 import tensorflow_datasets as tfds
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from ..cli.app import run
-from ..cli.flags import new_flags
+from ..cli.flags import CommandFlags
 from ..data.sources import find_source
 from ..distributed.mesh import make_mesh
 from ..errors import UserError
@@ -20,21 +19,15 @@ from ..training.validation import validate_config
 from . import compiler, gpu, report
 from .plan import compare, make_plan
 
-FLAGS = new_flags()
-CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/alexnet.py:imagenet2012", "The recipe, FILE[:DATASET].", flag_values=FLAGS
-)
-TOPOLOGY = flags.DEFINE_string(
-    "topology", "1x1x2", "PARTITIONSxHOSTSxGPUS, the last of one host.", flag_values=FLAGS
-)
-GPU = flags.DEFINE_string("gpu", "h100", "One of src/plan/gpus/.", flag_values=FLAGS)
-COMPARE = flags.DEFINE_bool("compare", False, "Compare the possible meshes.", flag_values=FLAGS)
-NETWORK = flags.DEFINE_float(
-    "network_gbps", None, "Network of a GPU across hosts, Gbit/s.", flag_values=FLAGS
-)
-CLASSES = flags.DEFINE_integer("classes", None, "Of the data set.", flag_values=FLAGS)
-EXAMPLES = flags.DEFINE_integer("examples", None, "Training images.", flag_values=FLAGS)
-JSON = flags.DEFINE_bool("json", False, "Print a JSON object.", flag_values=FLAGS)
+FLAGS = CommandFlags()
+CONFIG = FLAGS.config("configs/alexnet.py:imagenet2012", "The recipe, FILE[:DATASET].")
+TOPOLOGY = FLAGS.string("topology", "1x1x2", "PARTITIONSxHOSTSxGPUS; GPUS is per host.")
+GPU = FLAGS.string("gpu", "h100", "One of src/plan/gpus/.")
+COMPARE = FLAGS.boolean("compare", False, "Compare the possible meshes.")
+NETWORK = FLAGS.number("network_gbps", None, "Network bandwidth per GPU across hosts, Gbit/s.")
+CLASSES = FLAGS.integer("classes", None, "Classes of the dataset.")
+EXAMPLES = FLAGS.integer("examples", None, "Training images of the dataset.")
+JSON = FLAGS.boolean("json", False, "Print a JSON object.")
 
 EXAMPLES_OF = {"imagenet2012": 1_281_167}  # TFDS counts only what it has prepared
 
@@ -55,7 +48,7 @@ def main() -> None:
     if JSON.value:
         print(json.dumps({**plan, "compare": comparison}))
         return
-    print(report.describe(plan, described, config_flags.get_config_filename(FLAGS["config"])))
+    print(report.describe(plan, described, FLAGS.config_file))
     if comparison:
         print("", report.compared(comparison), sep="\n")
 
@@ -65,7 +58,7 @@ def fit_batch(config: ConfigDict, devices: list[jax.Device]) -> None:
 
     A batch that was asked for is left alone: it is refused, as `src.main` would.
     """
-    if "batch_size" in config_flags.get_override_values(FLAGS["config"]):
+    if "batch_size" in FLAGS.values["config"].override_values:
         return
     mesh = make_mesh(config.mesh, towers=config.model.towers, devices=devices)
     shards = mesh.shape["data"]

@@ -8,21 +8,15 @@ The page is DIR/report/index.html, of the first DIR; the others' curves are draw
 import importlib.util
 from pathlib import Path
 
-from absl import flags
-
 from ..cli.app import run
-from ..cli.flags import define_checkpoint, define_workdirs, new_flags
+from ..cli.flags import CommandFlags
 from ..errors import UserError
 
-FLAGS = new_flags()
-WORKDIR = define_workdirs(FLAGS, "The run, and others for its curves.")
-CHECKPOINT = define_checkpoint(FLAGS)
-AMONG = flags.DEFINE_integer(
-    "neighbors_among",
-    10_000,
-    "Training images to look for neighbors among, at most.",
-    lower_bound=1,
-    flag_values=FLAGS,
+FLAGS = CommandFlags()
+WORKDIR = FLAGS.workdirs("The run, and others for its curves.")
+CHECKPOINT = FLAGS.checkpoint()
+AMONG = FLAGS.integer(
+    "neighbors_among", 10_000, "Training images to search for neighbors, at most.", lower_bound=1
 )
 
 EXTRA = ("jinja2", "matplotlib")

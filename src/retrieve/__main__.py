@@ -12,38 +12,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 
-from ..cli.app import run_on_arguments
-from ..cli.flags import define_checkpoint, new_flags
+from ..cli.app import run
+from ..cli.flags import CommandFlags
 from ..data.image_files import find_images, printable
 from ..inference.classifier import load
 from ..inference.nearest import find_nearest
 from .index import open_index
 
-FLAGS = new_flags()
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run whose network is asked.", required=True, flag_values=FLAGS
-)
-INDEX = flags.DEFINE_string(
-    "index", None, "Where to look: a folder, or a split's name.", required=True, flag_values=FLAGS
-)
-CHECKPOINT = define_checkpoint(FLAGS)
-LAYER = flags.DEFINE_string("layer", "fc7", "Whose features.", flag_values=FLAGS)
-NEAREST = flags.DEFINE_integer("nearest", 6, "How many to show.", lower_bound=1, flag_values=FLAGS)
-FILES_FROM = flags.DEFINE_string(
-    "files_from",
-    None,
-    "A file that names queries, one a line; - for standard input.",
-    flag_values=FLAGS,
-)
-JSON = flags.DEFINE_bool("json", False, "Print a JSON object a query.", flag_values=FLAGS)
+FLAGS = CommandFlags(takes_arguments=True)
+WORKDIR = FLAGS.string("workdir", None, "The run whose network to use.", required=True)
+INDEX = FLAGS.string("index", None, "Where to search: a folder, or a split's name.", required=True)
+CHECKPOINT = FLAGS.checkpoint()
+LAYER = FLAGS.string("layer", "fc7", "The layer whose features to compare.")
+NEAREST = FLAGS.integer("nearest", 6, "How many to show.", lower_bound=1)
+FILES_FROM = FLAGS.string("files_from", None, "File with one query name per line; - for stdin.")
+JSON = FLAGS.boolean("json", False, "Print one JSON object per query.")
 
 
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """Shows the nearest images; 1 if a query can't be read, which does not stop the others."""
     workdir = Path(WORKDIR.value)
-    queries = find_images(arguments, FILES_FROM.value)
+    queries = find_images(FLAGS.arguments, FILES_FROM.value)
     classifier = load(workdir, checkpoint=CHECKPOINT.value)
     index = open_index(workdir, classifier, INDEX.value, LAYER.value)
     of_files = classifier.file_features([query.original for query in queries], LAYER.value)
@@ -76,4 +66,4 @@ def show(query: str, distances: np.ndarray, entries: Sequence[dict[str, str]]) -
 
 
 if __name__ == "__main__":
-    run_on_arguments(main, FLAGS, __doc__)
+    run(main, FLAGS, __doc__)

@@ -1,17 +1,22 @@
 """Every mistake on the command line ends with status 2 and one line that names it."""
 
-from concurrent.futures import ThreadPoolExecutor
+import importlib
+import logging
 from pathlib import Path
 
 import pytest
 
+from src import main, predict
+from src.cli.app import run_command
+from src.cli.flags import CommandFlags
 from tests.support.commands import run
 
 MISTAKES = {
-    "--config=configs/nothing.py": "--config: No such file or directory: 'configs/nothing.py'",
-    "--config.nothing=1": "'nothing'",
-    "--config.model.nothing=1": "'nothing'",
-    "--config.nothing.at_all=1": "no field 'nothing'",
+    "--config=configs/nothing.py": "No such file or directory: 'configs/nothing.py'",
+    "--config=README.md": "--config: unterminated string literal",
+    "--config.nothing=1": "--config: no field 'nothing'",
+    "--config.model.nothing=1": "--config: no field 'nothing'",
+    "--config.nothing.at_all=1": "--config: no field 'nothing'",
     "--config.batch_siz=2": 'Did you mean "batch_size"',
     "--config.batch_size=many": "--config.batch_size=many",
     "--config.batch_size=0": "config.batch_size: 0",
@@ -23,77 +28,93 @@ MISTAKES = {
     "--config.data.size=60": "config.data.size: images of 60",
     "--config.model.towers=3": "config.model.towers: 3",
     "--config.model.activation=gelu": "config.model.activation: 'gelu'",
-    "--config.mesh.model=2": "config.mesh.model: 2",
+    "--config.mesh.model=3": "config.mesh.model: 3",
     "--config.mesh.data=two": "config.mesh.data: 'two'",
     "--config=configs/small.py:no_such_set": "config.data.dataset='no_such_set'",
     "--config=configs/small.py:folder:no/such": "config.data.dataset='folder:no/such'",
-    "--config=configs/cifar.py:20pct": "error: --config: '20pct' is none of 80sec",
+    "--config=configs/cifar.py:20pct": "'20pct' is none of 80sec",
     "--nothing": "nothing",
     "nothing": "'nothing'",
 }
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    workdir = tmp_path_factory.mktemp("mistakes")
+@pytest.fixture(autouse=True)
+def keep_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.main.exit_on_signal", lambda: None)
 
-    def outcome(mistake: str) -> tuple[int, str]:
-        done = run(
-            "src.main", "--config=configs/small.py", mistake, f"--workdir={workdir}", cache=workdir
-        )
-        return done.returncode, done.stderr
 
-    with ThreadPoolExecutor(3) as pool:
-        return dict(zip(MISTAKES, pool.map(outcome, MISTAKES), strict=True))
+def call(module: str, *arguments: str) -> int:
+    command = importlib.import_module(module)
+    return run_command(command.main, command.FLAGS, command.__doc__, arguments)
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "Traceback" not in line
+    return line.removeprefix("error: ")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(mistake: str, outcomes: dict[str, tuple[int, str]]) -> None:
-    status, stderr = outcomes[mistake]
-    assert status == 2, stderr
-    (line,) = stderr.splitlines()
-    assert line.startswith("error: ")
-    assert MISTAKES[mistake] in line
-    assert "Traceback" not in line
+def test_a_mistake_is_reported_in_one_line(
+    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("src.main", "--config=configs/small.py", mistake, f"--workdir={tmp_path}") == 2
+    assert MISTAKES[mistake] in error_line(capsys)
 
 
-def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
-    done = run("src.prepare", "--config=configs/experiments/crops.py", cache=tmp_path)
+def test_the_process_of_a_command_ends_with_the_line_and_the_status(tmp_path: Path) -> None:
+    done = run("src.main", "--config=configs/small.py", "--config.seeds=1", cache=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "error: --config: the file is no recipe: it has no get_config\n"
+    assert done.stderr.startswith("error: --config: no field 'seeds'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_config_file_without_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("src.prepare", "--config=configs/experiments/crops.py") == 2
+    assert "has no attribute 'get_config'" in error_line(capsys)
 
 
 @pytest.mark.parametrize(
     ("command", "flag", "first"),
     [
         ("main", "--help", "--config="),
-        ("experiment", "-h", "--config="),
-        ("report", "--help=true", "--workdir="),
+        ("experiment.__main__", "-h", "--config="),
+        ("report.__main__", "--help=true", "--workdir="),
         ("predict", "--h", "--workdir="),
     ],
 )
 def test_help_shows_the_command_and_its_flags(
-    command: str, flag: str, first: str, tmp_path: Path
+    command: str, flag: str, first: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = run(f"src.{command}", flag, cache=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert f"python -m src.{command} {first}" in done.stdout
-    assert "--workdir:" in done.stdout
+    assert call(f"src.{command}", flag) == 0
+    shown = capsys.readouterr().out
+    assert f"python -m src.{command.removesuffix('.__main__')} {first}" in shown
+    assert "--workdir:" in shown
 
 
 @pytest.mark.parametrize(
     ("command", "missing"),
-    [("experiment", "--config"), ("report", "--workdir"), ("retrieve", "--workdir, --index")],
+    [
+        ("experiment", ["--config"]),
+        ("report", ["--workdir"]),
+        ("retrieve", ["--workdir", "--index"]),
+    ],
 )
-def test_a_flag_that_is_missing_is_named(command: str, missing: str, tmp_path: Path) -> None:
-    done = run(f"src.{command}", cache=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == f"error: {missing}: not given\n"
+def test_a_missing_flag_is_named(
+    command: str, missing: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(f"src.{command}.__main__") == 2
+    message = error_line(capsys)
+    for flag in missing:
+        assert f"Flag {flag} must have a value" in message
 
 
-def test_the_default_recipe_says_that_it_takes_the_small_one(tmp_path: Path) -> None:
-    done = run("src.main", "--config.dtype=float16", cache=tmp_path)
-    assert "taking that of configs/small.py" in done.stderr
+def test_the_default_recipe_says_that_it_takes_the_small_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call("src.main", "--config.dtype=float16") == 2
+    assert "taking that of configs/small.py" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -105,7 +126,48 @@ def test_the_default_recipe_says_that_it_takes_the_small_one(tmp_path: Path) -> 
     ],
 )
 def test_the_default_workdir_names_recipe_and_data(config: str, workdir: str) -> None:
-    from src import main
-
-    main.FLAGS(["main", f"--config={config}"])
+    main.FLAGS.parse([f"--config={config}"])
     assert main.default_workdir() == workdir
+
+
+def test_a_command_line_leaves_nothing_to_the_next() -> None:
+    main.FLAGS.parse(["--config=configs/small.py", "--config.seed=5", "--workdir=there"])
+    assert (main.CONFIG.value.seed, main.WORKDIR.value) == (5, "there")
+    main.FLAGS.parse(["--config=configs/small.py"])
+    assert (main.CONFIG.value.seed, main.WORKDIR.value) == (0, None)
+
+
+def test_a_dash_in_a_flags_name_is_an_underscore() -> None:
+    predict.FLAGS.parse(["--workdir=my-run", "--save-features=a-b.npz", "an-image.jpg"])
+    assert predict.SAVE_FEATURES.value == "a-b.npz"
+    assert predict.FLAGS.arguments == ["an-image.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("process", "name", "shown"),
+    [
+        ("0", "src.runs.checkpoint", "one\n"),
+        ("1", "src.runs.checkpoint", ""),
+        ("1", "src.distributed.rendezvous", "one\n"),
+        ("0", "orbax", ""),
+    ],
+)
+def test_what_the_library_logs_is_a_line_of_the_main_process(
+    process: str,
+    name: str,
+    shown: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PROCESS_ID", process)
+    status = run_command(lambda: logging.getLogger(name).info("one"), CommandFlags(), "", [])
+    assert status == 0
+    assert capsys.readouterr().err == shown
+
+
+def test_an_error_that_is_no_mistake_has_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    assert run_command(fail, CommandFlags(), "", []) == 1
+    assert "Traceback" in capsys.readouterr().err

@@ -1,18 +1,16 @@
 """What the engines are told about this project says what the code does."""
 
-import re
-import subprocess
-import sys
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 
+from src import main
 from src.distributed.environment import process_info
 from src.errors import EXIT_PREEMPTED, LostProcessError, UserError
+from src.training.validation import validate_config
 from tests.support.commands import ROOT
-from tests.support.launched import SOON
 
 LAUNCH = ROOT / "launch"
 
@@ -64,33 +62,9 @@ def test_pods_are_started_again_when_they_ask_for_it(manifests: dict[str, dict[s
     assert actions == {**dict.fromkeys(again, "Ignore"), UserError.exit_status: "FailJob"}
 
 
-def parse(arguments: list[str]) -> None:
-    """In a process of its own, since flags are parsed once."""
-    parsed = subprocess.run(
-        [sys.executable, "-c", PARSE, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=SOON,
-    )
-    assert parsed.returncode == 0, parsed.stderr
-
-
-PARSE = """
-from src import main, settings
-from src.cli import _parse
-assert not _parse(main.FLAGS)
-settings.check(main.CONFIG.value)
-"""
-
-
 def test_the_pods_arguments_are_the_commands(manifests: dict[str, dict[str, Any]]) -> None:
     arguments = manifests["Job"]["spec"]["template"]["spec"]["containers"][0]["args"]
-    parse(arguments)
-    with pytest.raises(AssertionError, match="no field"):
-        parse([*arguments, "--config.data.rood=/"])
-
-
-def xla_flags() -> list[str]:
-    [line] = re.findall(r'^export XLA_FLAGS="(.*)"$', (LAUNCH / "run.sh").read_text(), re.MULTILINE)
-    return [flag for flag in line.split() if flag.startswith("--")]
+    main.FLAGS.parse(arguments)
+    validate_config(main.CONFIG.value)
+    with pytest.raises(UserError, match="no field 'rood'"):
+        main.FLAGS.parse([*arguments, "--config.data.rood=/"])
