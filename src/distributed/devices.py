@@ -1,12 +1,11 @@
 """Which devices this process uses."""
 
-import contextlib
 import functools
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,13 @@ from ..errors import UserError
 
 @functools.cache
 def avoid_compiler_plugin() -> None:
-    """Has JAX run on the CPU, quietly, where the extra `plan` is installed and none for GPUs.
+    """Selects the CPU if the extra `plan` is installed, but no plug-in that runs on GPUs.
 
-    By itself JAX tries the plug-in first, and prints a traceback, or that there is no driver.
+    By default, JAX tries the compiler's plug-in first, which prints a traceback or that there is
+    no driver.
     """
-    runs = any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13))
-    if runs or not importlib.util.find_spec("jax_plugins"):
+    can_run = any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13))
+    if can_run or not importlib.util.find_spec("jax_plugins"):
         return
     try:
         plugin: Any = importlib.import_module("jax_plugins.xla_cuda13")
@@ -31,32 +31,25 @@ def avoid_compiler_plugin() -> None:
     initialize = plugin.initialize
 
     def initialize_quietly() -> None:
-        with _without_stderr():
+        sys.stderr.flush()
+        stderr = os.dup(2)  # the plug-in writes to it past Python's sys.stderr
+        try:
+            with open(os.devnull, "w") as null:
+                os.dup2(null.fileno(), 2)
             initialize()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
     plugin.initialize = initialize_quietly
     jax.config.update("jax_platforms", "cpu")
 
 
-@contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Drops what libraries write to the process's standard error, past Python's."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 def use_cpu_devices(count: int, environment: Mapping[str, str]) -> None:
-    """Has this process compute on its share of so many CPU devices of the host.
+    """Selects this process's share of `count` CPU devices, to try a mesh without GPUs.
 
     Raises:
-      UserError: the LOCAL_PROCESSES of the host cannot share them evenly.
+      UserError: the LOCAL_PROCESSES of this host cannot share them evenly.
     """
     processes = int(environment.get("LOCAL_PROCESSES", 1))
     if count % processes:
@@ -66,13 +59,13 @@ def use_cpu_devices(count: int, environment: Mapping[str, str]) -> None:
 
 
 def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
-    """Which of the GPUs that this process sees are its own: None for all.
+    """This process's share of the visible GPUs: their indices, or None for all of them.
 
-    Those of the host are shared by its processes (LOCAL_PROCESSES, of which this is
-    LOCAL_PROCESS_ID), but where an engine shows each process only its own.
+    The LOCAL_PROCESSES of this host, of which this is LOCAL_PROCESS_ID, share its GPUs, unless an
+    engine shows each process only its own.
 
     Raises:
-      UserError: the processes can't share them evenly.
+      UserError: they cannot share them evenly.
     """
     processes = int(environment.get("LOCAL_PROCESSES", 1))
     if processes == 1 or "SLURM_GPUS_PER_TASK" in environment:
@@ -84,9 +77,7 @@ def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
     if visible < processes:
         return None
     if visible % processes:
-        raise UserError(
-            f"LOCAL_PROCESSES={processes}: so many processes cannot share {visible} GPUs evenly"
-        )
+        raise UserError(f"LOCAL_PROCESSES={processes}: they cannot share {visible} GPUs evenly")
     share = visible // processes
     first = int(environment["LOCAL_PROCESS_ID"]) * share
     return list(range(first, first + share))

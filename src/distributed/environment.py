@@ -1,8 +1,4 @@
-"""Which process of how many this is, as `launch/run.sh` has told it in the environment.
-
-COORDINATOR_ADDRESS, HOST:PORT, is where process 0 listens, NUM_PROCESSES how many they are, and
-PROCESS_ID which one this is.
-"""
+"""Which process of a run this is, according to the environment that `launch/run.sh` sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +11,9 @@ ENGINES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "LOCAL_PR
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """What a process was told of itself."""
+    """One process of a run."""
 
-    coordinator: str  # HOST:PORT, where process 0 listens
+    coordinator: str  # HOST:PORT where process 0 listens; "" if there is no other process
     count: int
     index: int
 
@@ -31,30 +27,29 @@ class ProcessInfo:
 
 
 def process_info(environment: Mapping[str, str]) -> ProcessInfo:
-    """Which process of how many this is; of one, where nothing was told.
+    """Reads the variables of CONTRACT; without them, this process is the only one.
 
     Raises:
-      UserError: half of it was told, or it makes no sense, or an engine runs several processes that
-        know nothing of one another.
+      UserError: a variable is missing or invalid, or an engine runs several processes without them.
     """
-    told = {name: environment[name] for name in CONTRACT if environment.get(name)}
-    if not told:
+    given = {name: environment[name] for name in CONTRACT if environment.get(name)}
+    if not given:
         for name in ENGINES:
             if int(environment.get(name) or 1) > 1:
                 raise UserError(
-                    f"{name}={environment[name]}: this process is one of several and was not told "
-                    "where the others are; start it with launch/run.sh"
+                    f"{name}={environment[name]}: this process is one of several and does not "
+                    "know the others' address; start it with launch/run.sh"
                 )
         return ProcessInfo("", 1, 0)
-    if missing := [name for name in CONTRACT if name not in told]:
-        given = " ".join(f"{name}={value}" for name, value in told.items())
-        raise UserError(f"{given}: {' and '.join(missing)} not set; give all three or none")
-    coordinator, count, index = told.values()
+    if missing := [name for name in CONTRACT if name not in given]:
+        values = " ".join(f"{name}={value}" for name, value in given.items())
+        raise UserError(f"{values}: {' and '.join(missing)} not set; set all three or none")
+    coordinator, count, index = given.values()
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise UserError(f"COORDINATOR_ADDRESS={coordinator}: not of the form HOST:PORT")
     if not count.isdecimal() or int(count) < 1:
         raise UserError(f"NUM_PROCESSES={count}: not a positive number")
     if not index.isdecimal() or int(index) >= int(count):
-        raise UserError(f"PROCESS_ID={index}: not one of 0 … {int(count) - 1} (NUM_PROCESSES)")
+        raise UserError(f"PROCESS_ID={index}: not in 0 … {int(count) - 1} (NUM_PROCESSES={count})")
     return ProcessInfo(coordinator, int(count), int(index))

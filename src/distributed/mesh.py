@@ -45,8 +45,6 @@ def make_mesh(
             f"config.mesh.model: {model_size} devices cannot share {towers} towers evenly; "
             f"choose one of {divisors}"
         )
-    if count % model_size:
-        raise UserError(f"config.mesh.model: {model_size} does not divide the {count} devices")
     data_size = _axis_size(section, "data", default=count // model_size)
     if data_size * model_size != count:
         raise UserError(

@@ -101,12 +101,12 @@ def test_a_run_on_two_hosts_notices_that_the_link_is_down_and_goes_on_when_it_is
         began = time.monotonic()
         statuses = [process.wait(SOON) for process in running]
         took = time.monotonic() - began
-    said = [log.read_text() for log in logs]
-    assert statuses == [LostProcessError.exit_status] * 2, said
+    outputs = [log.read_text() for log in logs]
+    assert statuses == [LostProcessError.exit_status] * 2, outputs
     assert took < 3 * LOST_AFTER  # JAX would take more than seven times as long
     for index in range(2):
-        how = f"process {1 - index} was not heard of for {LOST_AFTER} s"
-        assert f"process {index} of 2 stops since {how}" in said[index]
+        how = f"process {1 - index} sent nothing for {LOST_AFTER} s"
+        assert f"process {index} of 2 stops because {how}" in outputs[index]
     assert not (workdir / "result.json").exists()
 
     link("up")

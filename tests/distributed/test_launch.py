@@ -1,4 +1,4 @@
-"""What launch/run.sh makes of what engines say, shown by a command in the place of Python."""
+"""How launch/run.sh translates the variables of engines."""
 
 import os
 import subprocess
@@ -27,17 +27,19 @@ SLURM = {
 
 
 @pytest.fixture
-def shown(tmp_path: Path) -> Path:
-    """Takes the place of Python, and prints what it is told."""
+def printing(tmp_path: Path) -> Path:
+    """A script in the place of Python, which prints the variables and arguments that it gets."""
     script = tmp_path / "python"
-    told = "COORDINATOR_ADDRESS NUM_PROCESSES PROCESS_ID LOCAL_PROCESSES LOCAL_PROCESS_ID"
-    script.write_text(f'#!/bin/bash\nfor name in {told}; do echo "${{!name-}}"; done\necho "$@"\n')
+    names = "COORDINATOR_ADDRESS NUM_PROCESSES PROCESS_ID LOCAL_PROCESSES LOCAL_PROCESS_ID"
+    script.write_text(f'#!/bin/bash\nfor name in {names}; do echo "${{!name-}}"; done\necho "$@"\n')
     script.chmod(0o755)
     return script
 
 
-def launch(python: Path, told: dict[str, str], *, script: Path = ROOT / "launch/run.sh") -> list:
-    environment = {"PATH": os.environ["PATH"], "PYTHON": str(python), **told}
+def launch(
+    python: Path, variables: dict[str, str], *, script: Path = ROOT / "launch/run.sh"
+) -> list:
+    environment = {"PATH": os.environ["PATH"], "PYTHON": str(python), **variables}
     done = subprocess.run(
         [script, "--flag=two words"],
         cwd=python.parent,
@@ -51,7 +53,7 @@ def launch(python: Path, told: dict[str, str], *, script: Path = ROOT / "launch/
 
 
 @pytest.mark.parametrize(
-    ("told", "place"),
+    ("variables", "process"),
     [
         ({}, ["", "", "", "1", "0"]),
         (SLURM, ["n1:2000", "2", "1", "1", "0"]),
@@ -73,14 +75,14 @@ def launch(python: Path, told: dict[str, str], *, script: Path = ROOT / "launch/
     ],
     ids=["alone", "Slurm", "Open MPI", "Open MPI in Slurm", "Kubernetes", "MPICH"],
 )
-def test_the_innermost_engine_says_which_process_this_is(
-    told: dict[str, str], place: list[str], shown: Path
+def test_the_innermost_engine_determines_the_process(
+    variables: dict[str, str], process: list[str], printing: Path
 ) -> None:
-    assert launch(shown, told) == [0, *place, "-m src.main --flag=two words"]
+    assert launch(printing, variables) == [0, *process, "-m src.main --flag=two words"]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "variables",
     [
         {"NUM_PROCESSES": "2"},
         {"COORDINATOR_ADDRESS": "host:2000", "PROCESS_ID": "0"},
@@ -89,13 +91,15 @@ def test_the_innermost_engine_says_which_process_this_is(
         {"LOCAL_PROCESSES": "0"},
         {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2"},
     ],
-    ids=lambda told: " ".join(told),
+    ids=lambda variables: " ".join(variables),
 )
-def test_half_of_a_contract_is_a_mistake(told: dict[str, str], shown: Path) -> None:
-    assert launch(shown, told) == [2]
+def test_an_incomplete_or_invalid_contract_is_a_mistake(
+    variables: dict[str, str], printing: Path
+) -> None:
+    assert launch(printing, variables) == [2]
 
 
-def test_it_may_be_called_by_a_link_from_anywhere(tmp_path: Path, shown: Path) -> None:
+def test_it_may_be_called_by_a_link_from_anywhere(tmp_path: Path, printing: Path) -> None:
     link = tmp_path / "train"
     link.symlink_to(ROOT / "launch/run.sh")
-    assert launch(shown, {}, script=link)[0] == 0
+    assert launch(printing, {}, script=link)[0] == 0

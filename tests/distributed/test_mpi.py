@@ -27,10 +27,10 @@ def test_a_run_under_mpirun_saves_upon_usr1_and_ends_as_that_of_one_process(
         wait_for_steps(workdir, 6)
         process.send_signal(signal.SIGUSR1)
         assert process.wait(SOON) == EXIT_PREEMPTED, log.read_text()
-    said = log.read_text()
-    assert said.count("on Open MPI") == 2
-    assert "process 1 of 2, which meet at" in said
-    assert "stopped after step" in said
+    output = log.read_text()
+    assert output.count("on Open MPI") == 2
+    assert "process 1 of 2, which meet at" in output
+    assert "stopped after step" in output
     assert not (workdir / "result.json").exists()
     with started(run, log, **environment(cache)) as process:
         assert process.wait(SOON) == 0, log.read_text()

@@ -125,8 +125,8 @@ class Cluster:
         return job, Path(str(log).replace("%j", job))
 
     def says(self, job: str, field: str) -> str:
-        for said in self.call("scontrol", "show", "job", "--oneliner", job).split():
-            name, _, value = said.partition("=")
+        for entry in self.call("scontrol", "show", "job", "--oneliner", job).split():
+            name, _, value = entry.partition("=")
             if name == field:
                 return value
         return ""
@@ -173,7 +173,7 @@ def test_a_job_that_loses_a_process_is_started_again(
     wait_for_steps(workdir, 6)
     os.kill(second, signal.SIGKILL)
     wait_for(lambda: "starting again" in log.read_text())
-    assert "process 0 of 2 stops since process 1 has ended" in log.read_text()
+    assert "process 0 of 2 stops because process 1 has ended" in log.read_text()
 
     wait_for(lambda: cluster.says(job, "JobState") == "COMPLETED")
     assert cluster.says(job, "Restarts") == "1"

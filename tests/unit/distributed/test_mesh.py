@@ -58,7 +58,7 @@ def test_without_a_section_every_size_is_automatic():
             {"model": "4"},
             "config.mesh.model: 4 devices cannot share 2 towers evenly; choose one of 1, 2",
         ),
-        (3, 64, {"model": "3"}, "config.mesh.model: 3 does not divide the 8 devices"),
+        (3, 64, {"model": "3"}, "config.mesh: data 2 × model 3 = 6, but there are 8 devices"),
         (2, 64, {"data": "2"}, "config.mesh: data 2 × model 2 = 4, but there are 8 devices"),
         (2, 64, {"data": "16"}, "config.mesh: data 16 × model 2 = 32, but there are 8 devices"),
         (2, 64, {"data": "two"}, "config.mesh.data: 'two' is neither 'auto' nor a positive number"),

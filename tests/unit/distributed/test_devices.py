@@ -1,0 +1,40 @@
+import pytest
+
+from src.distributed.devices import local_gpu_ids, use_cpu_devices
+from src.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpus"),
+    [
+        ({}, None),
+        ({"LOCAL_PROCESSES": "1", "CUDA_VISIBLE_DEVICES": "0,1"}, None),
+        ({"LOCAL_PROCESSES": "2", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, [2, 3]),
+        ({"LOCAL_PROCESSES": "2", "CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}, [1]),
+        ({"LOCAL_PROCESSES": "2", "CUDA_VISIBLE_DEVICES": "5"}, None),  # bound by the engine
+        ({"LOCAL_PROCESSES": "2", "CUDA_VISIBLE_DEVICES": ""}, None),  # on CPUs
+        (
+            {
+                "LOCAL_PROCESSES": "2",
+                "CUDA_VISIBLE_DEVICES": "0,1",
+                "SLURM_GPUS_PER_TASK": "2",
+            },
+            None,
+        ),
+    ],
+)
+def test_processes_share_the_gpus_of_a_host(
+    environment: dict[str, str], gpus: list[int] | None
+) -> None:
+    assert local_gpu_ids({"LOCAL_PROCESS_ID": "1", **environment}) == gpus
+
+
+def test_gpus_that_cannot_be_shared_evenly_are_a_mistake() -> None:
+    environment = {"LOCAL_PROCESSES": "2", "LOCAL_PROCESS_ID": "0", "CUDA_VISIBLE_DEVICES": "0,1,2"}
+    with pytest.raises(UserError, match="LOCAL_PROCESSES=2: they cannot share 3 GPUs"):
+        local_gpu_ids(environment)
+
+
+def test_cpu_devices_that_cannot_be_shared_evenly_are_a_mistake() -> None:
+    with pytest.raises(UserError, match="--cpu_devices=3: 2 processes cannot share them evenly"):
+        use_cpu_devices(3, {"LOCAL_PROCESSES": "2"})

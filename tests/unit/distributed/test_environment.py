@@ -1,0 +1,41 @@
+import pytest
+
+from src.distributed.environment import ProcessInfo, process_info
+from src.errors import UserError
+
+CONTRACT = {"COORDINATOR_ADDRESS": "host:29400", "NUM_PROCESSES": "4", "PROCESS_ID": "3"}
+
+
+@pytest.mark.parametrize("environment", [{}, {"SLURM_STEP_NUM_TASKS": "1"}])
+def test_without_the_contract_a_process_is_alone(environment: dict[str, str]) -> None:
+    assert process_info(environment).count == 1
+
+
+def test_the_contract_says_which_process_this_is() -> None:
+    assert process_info(CONTRACT) == ProcessInfo("host:29400", count=4, index=3)
+    assert process_info(CONTRACT | {"COORDINATOR_ADDRESS": "[::1]:80"}).address == ("::1", 80)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"PROCESS_ID": "3"}, "PROCESS_ID=3: COORDINATOR_ADDRESS and NUM_PROCESSES not set"),
+        (CONTRACT | {"NUM_PROCESSES": ""}, "NUM_PROCESSES not set; set all three or none"),
+        (CONTRACT | {"PROCESS_ID": "4"}, "PROCESS_ID=4: not in 0 … 3"),
+        (CONTRACT | {"PROCESS_ID": "one"}, "PROCESS_ID=one: not in 0 … 3"),
+        (CONTRACT | {"NUM_PROCESSES": "0"}, "NUM_PROCESSES=0: not a positive number"),
+        (CONTRACT | {"COORDINATOR_ADDRESS": "host"}, "not of the form HOST:PORT"),
+        (CONTRACT | {"COORDINATOR_ADDRESS": "host:99999"}, "not of the form HOST:PORT"),
+        ({"LOCAL_PROCESSES": "2"}, "one of several .* start it with launch/run.sh"),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, "one of several .* start it with launch/run.sh"),
+        (
+            {"PMI_SIZE": "", "OMPI_COMM_WORLD_SIZE": "2"},
+            "one of several .* start it with launch/run.sh",
+        ),
+    ],
+)
+def test_an_incomplete_or_invalid_contract_is_a_mistake(
+    environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        process_info(environment)
