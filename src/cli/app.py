@@ -25,7 +25,6 @@ def run(main: Callable[[], int | None], command_flags: CommandFlags, doc: str | 
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    status: int
     try:
         status = run_command(main, command_flags, doc, sys.argv[1:])
     except SystemExit as signaled:
@@ -84,14 +83,16 @@ def _log_to_stderr() -> Iterator[None]:
     handler.addFilter(
         lambda record: os.environ.get("PROCESS_ID", "0") == "0" or ".distributed." in record.name
     )
-    level = package.level
+    level, propagate = package.level, package.propagate
     package.addHandler(handler)
     package.setLevel(logging.INFO)
+    package.propagate = False  # some library gives the root logger a handler too
     try:
         yield
     finally:
         package.removeHandler(handler)
         package.setLevel(level)
+        package.propagate = propagate
 
 
 class _TqdmHandler(logging.Handler):

@@ -13,7 +13,8 @@ from ..data.crops import VIEWS
 from ..errors import UserError
 
 Holder = flags.FlagHolder
-RECIPE_ERRORS = (SyntaxError, TypeError, ValueError)  # of a config file
+# What absl and ml_collections raise for a wrong flag, field, config file or value.
+MISTAKES = (flags.Error, AttributeError, KeyError, OSError, SyntaxError, TypeError, ValueError)
 
 
 class CommandFlags:
@@ -59,10 +60,9 @@ class CommandFlags:
 
     def config(self, default: str | None, description: str, *, required: bool = False) -> Holder:
         """--config=FILE[:ARGUMENT], whose fields --config.FIELD=VALUE overrides."""
-        # Were it told the default, ml_collections would load it here, even if --config is given.
+        self._default_config = default  # ml_collections would load it here, even if not used
         define = config_flags.DEFINE_config_file
         holder = self._define(define, "config", None, description, sys_argv=self._argv)
-        self._default_config = default
         self.values["config"].default_as_str = f"'{default}'"
         if required:
             flags.mark_flag_as_required("config", self.values)
@@ -71,7 +71,7 @@ class CommandFlags:
     @property
     def config_file(self) -> str:
         """FILE[:ARGUMENT] of the parsed command line."""
-        return self.values["config"].config_filename
+        return config_flags.get_config_filename(self.values["config"])
 
     def workdirs(self, description: str) -> Holder:
         """--workdir of the commands that take one run or several."""
@@ -108,10 +108,7 @@ class CommandFlags:
         for name in [name for name in self.values if "." in name]:
             delattr(self.values, name)  # an override of the earlier config
         sys.modules.pop("config_config", None)  # the earlier config file, to ml_collections
-        # --save-features is --save_features; what follows the name stays.
-        argv = [
-            re.sub(r"^--\w[^=.]*", lambda m: "--" + m[0][2:].replace("-", "_"), a) for a in argv
-        ]
+        argv = [re.sub(r"^--\w[^=.]*", _with_underscores, argument) for argument in argv]
         if self._default_config and not any(re.match("--?config(=|$)", a) for a in argv):
             argv = [f"--config={self._default_config}", *argv]
         self._argv[:] = ["command", *argv]
@@ -119,11 +116,16 @@ class CommandFlags:
             self.arguments = self.values(self._argv)[1:]
             if "config" in self.values and self.values["config"].present:
                 _ = self.values.config.keys  # raises the error of loading the file
-        except (flags.Error, LookupError, AttributeError, OSError, *RECIPE_ERRORS) as error:
+        except MISTAKES as error:
             if not self.values["help"].value:
                 raise UserError(_one_line(error)) from None
         if self.arguments and not self._takes_arguments:
             raise UserError(f"arguments: {self.arguments[0]!r} is not a flag, --NAME=VALUE")
+
+
+def _with_underscores(flag: re.Match[str]) -> str:
+    """--save-features is --save_features."""
+    return "--" + flag[0][2:].replace("-", "_")
 
 
 def _one_line(error: Exception) -> str:

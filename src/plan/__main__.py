@@ -8,7 +8,7 @@ import sys
 
 import jax
 import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from ..cli.app import run
 from ..cli.flags import CommandFlags
@@ -58,7 +58,7 @@ def fit_batch(config: ConfigDict, devices: list[jax.Device]) -> None:
 
     A batch that was asked for is left alone: it is refused, as `src.main` would.
     """
-    if "batch_size" in FLAGS.values["config"].override_values:
+    if "batch_size" in config_flags.get_override_values(FLAGS.values["config"]):
         return
     mesh = make_mesh(config.mesh, towers=config.model.towers, devices=devices)
     shards = mesh.shape["data"]

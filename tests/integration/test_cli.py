@@ -160,6 +160,7 @@ def test_what_the_library_logs_is_a_line_of_the_main_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PROCESS_ID", process)
+    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler()])  # as libraries do
     status = run_command(lambda: logging.getLogger(name).info("one"), CommandFlags(), "", [])
     assert status == 0
     assert capsys.readouterr().err == shown
