@@ -1,9 +1,9 @@
-"""Starts several processes on this host in the place of one, and ends as they do.
+"""Runs a command as several processes of this host, which start and end together.
 
 python launch/several.py COUNT COMMAND…
 
-What the environment says of one process (see launch/run.sh) is divided among them. A signal goes to
-all. Once one has failed, the others have some seconds to end by themselves.
+Each process gets its own PROCESS_ID and LOCAL_PROCESS_ID (see launch/run.sh), and every signal that
+comes here. Once one process has failed, the others have SECONDS_TO_END to end by themselves.
 """
 
 import ctypes
@@ -13,24 +13,25 @@ import socket
 import subprocess
 import sys
 
-CONSEQUENCE = 69  # the status of a process that stops because another one was lost
+EXIT_LOST_PROCESS = 69  # of a process that stops because another one was lost; as in src/errors.py
 SECONDS_TO_END = 60
-ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
-def environment_of(place: int, count: int) -> dict[str, str]:
-    processes, first = int(os.environ["NUM_PROCESSES"]), int(os.environ["PROCESS_ID"])
+def environment_of(local_index: int, count: int) -> dict[str, str]:
+    """The environment of one of the `count` processes that replace this one."""
+    processes, index = int(os.environ["NUM_PROCESSES"]), int(os.environ["PROCESS_ID"])
     return {
         **os.environ,
         "NUM_PROCESSES": str(processes * count),
-        "PROCESS_ID": str(first * count + place),
-        "LOCAL_PROCESS_ID": str(int(os.environ["LOCAL_PROCESS_ID"]) + place),
+        "PROCESS_ID": str(index * count + local_index),
+        "LOCAL_PROCESS_ID": str(int(os.environ["LOCAL_PROCESS_ID"]) + local_index),
     }
 
 
 def end_with_parent() -> None:
-    """Has Linux send SIGTERM to the process when its parent dies, be it by SIGKILL."""
+    """Lets Linux send SIGTERM to this process when its parent dies, even by SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -41,6 +42,7 @@ def free_port() -> int:
 
 
 def main() -> int:
+    """Returns the first exit status that is a cause and not a consequence; 0 if all succeed."""
     count, command = int(sys.argv[1]), sys.argv[2:]
     if "NUM_PROCESSES" not in os.environ:
         os.environ |= {
@@ -49,42 +51,42 @@ def main() -> int:
             "PROCESS_ID": "0",
         }
     running: dict[int, subprocess.Popen[bytes]] = {}
-    asked = False
+    is_stopping = False
 
     def signal_all(number: int) -> None:
-        for pid in running:  # not by Popen, which would wait for those that have ended
+        for pid in running:  # Popen.send_signal would reap processes that main() waits for
             os.kill(pid, number)
 
-    def ask_all(*_: object) -> None:
-        nonlocal asked
-        asked = True
+    def stop_all(*_: object) -> None:
+        nonlocal is_stopping
+        is_stopping = True
         signal_all(signal.SIGTERM)
 
-    for number in ASKING:
-        signal.signal(number, ask_all)
+    for number in SIGNALS:
+        signal.signal(number, stop_all)
     signal.signal(signal.SIGALRM, lambda *_: signal_all(signal.SIGKILL))
-    for place in range(count):
+    for local_index in range(count):
         process = subprocess.Popen(
             command,
-            env=environment_of(place, count),
-            process_group=0,  # else Ctrl-C would reach them twice
+            env=environment_of(local_index, count),
+            process_group=0,  # otherwise Ctrl-C would reach each process twice
             preexec_fn=end_with_parent,
         )
         running[process.pid] = process
-    if asked:  # perhaps before the last of them was there
+    if is_stopping:  # the signal may have come before the last process started
         signal_all(signal.SIGTERM)
 
     failure = 0
     while running:
-        pid, waited = os.wait()
-        status = os.waitstatus_to_exitcode(waited)
+        pid, wait_status = os.wait()
+        status = os.waitstatus_to_exitcode(wait_status)
         del running[pid]
         status = 128 - status if status < 0 else status
-        if status and failure in (0, CONSEQUENCE):
+        if status and failure in (0, EXIT_LOST_PROCESS):
             failure = status
         if status:
             signal.alarm(SECONDS_TO_END)
-    for number in ASKING:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     return failure
 

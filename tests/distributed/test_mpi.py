@@ -29,7 +29,7 @@ def test_a_run_under_mpirun_saves_upon_usr1_and_ends_as_that_of_one_process(
         assert process.wait(SOON) == EXIT_PREEMPTED, log.read_text()
     output = log.read_text()
     assert output.count("on Open MPI") == 2
-    assert "process 1 of 2, which meet at" in output
+    assert "process 1 of 2, coordinator" in output
     assert "stopped after step" in output
     assert not (workdir / "result.json").exists()
     with started(run, log, **environment(cache)) as process:

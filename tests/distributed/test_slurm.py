@@ -151,7 +151,7 @@ def test_a_job_saves_before_its_time_is_over_and_goes_on_when_started_again(
     minutes = int((time.monotonic() - began) / 60) + 2
     cluster.call("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
     wait_until_signalled(second)
-    wait_for(lambda: "starting again" in log.read_text())
+    wait_for(lambda: ": restarting" in log.read_text())
     cluster.call("scontrol", "update", f"JobId={job}", "TimeLimit=20")
     assert "stopped after step" in log.read_text()
     assert "status 75 after 0 restarts" in log.read_text()
@@ -172,7 +172,7 @@ def test_a_job_that_loses_a_process_is_started_again(
     second = trainer(workdir, 1)
     wait_for_steps(workdir, 6)
     os.kill(second, signal.SIGKILL)
-    wait_for(lambda: "starting again" in log.read_text())
+    wait_for(lambda: ": restarting" in log.read_text())
     assert "process 0 of 2 stops because process 1 has ended" in log.read_text()
 
     wait_for(lambda: cluster.says(job, "JobState") == "COMPLETED")
@@ -192,4 +192,4 @@ def test_a_cancelled_job_saves_and_does_not_come_back(
     assert not processes("cmdline", f"--workdir={workdir}\0")
     assert cluster.says(job, "Restarts") == "0"
     assert "all saved; the same command goes on" in log.read_text()
-    assert "status 75, job COMPLETING: not starting again" in log.read_text()
+    assert "status 75, job COMPLETING: not restarting" in log.read_text()

@@ -1,4 +1,4 @@
-"""Runs that launch/run.sh starts as several processes, and what is done to them meanwhile."""
+"""Starts runs by launch/run.sh as several processes, and interferes with them."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.commands import ROOT
 from tests.support.runs import arguments, steps_done
 
-SOON = 240  # seconds; how long anything may take on a machine that has other things to do
+SOON = 240  # seconds that anything may take on a busy machine
 LENGTH = 60
 RECIPE = (
     f"--config.duration={LENGTH} steps",
@@ -21,14 +21,14 @@ RECIPE = (
 
 
 def command(workdir: Path, cache: Path, devices: int, *more: str) -> list[str]:
-    """What is launched; `devices` is how many CPU devices the processes of a host share."""
+    """The command line; the processes of a host share `devices` CPU devices."""
     flags = arguments(workdir, cache, *RECIPE, f"--cpu_devices={devices}", *more)
     return ["launch/run.sh", *flags]
 
 
 @contextmanager
 def started(command: list[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command whose output goes to a file; with all that it starts it is gone in the end."""
+    """Runs a command with its output in a file; kills its process group on leaving."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env=variables, stdout=output, stderr=output, process_group=0
@@ -41,28 +41,28 @@ def started(command: list[str], log: Path, **variables: str) -> Iterator[subproc
             process.wait()
 
 
-def wait_for(what: Callable[[], object], within: float = SOON) -> None:
+def wait_for(condition: Callable[[], object], within: float = SOON) -> None:
     deadline = time.monotonic() + within
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.005)
 
 
 def trainer(workdir: Path, index: int) -> int:
-    """Waits for the process of that PROCESS_ID and answers its id."""
-    found: list[int] = []
+    """Waits for the process with that PROCESS_ID, and returns its id."""
+    matches: list[int] = []
 
-    def is_there() -> bool:
-        found.extend(
+    def has_started() -> bool:
+        matches.extend(
             process
             for process in processes("cmdline", f"--workdir={workdir}\0")
             if f"\0PROCESS_ID={index}\0" in "\0" + _read(process, "environ")
             and _read(process, "comm").startswith("python")
         )
-        return bool(found)
+        return bool(matches)
 
-    wait_for(is_there)
-    return found[0]
+    wait_for(has_started)
+    return matches[0]
 
 
 def wait_for_steps(workdir: Path, steps: int) -> None:
@@ -70,10 +70,7 @@ def wait_for_steps(workdir: Path, steps: int) -> None:
 
 
 def hold(process: int) -> None:
-    """Stops a process, and so its run, which then is where it was when Slurm sends a signal.
-
-    Before any signal Slurm sends SIGCONT.
-    """
+    """Stops a process, and so its run, until Slurm sends SIGCONT, as it does before any signal."""
     os.kill(process, signal.SIGSTOP)
     wait_for(lambda: _is_stopped(process))
 
