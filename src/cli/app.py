@@ -59,7 +59,8 @@ def run_command(
         try:
             command_flags.parse(argv)
             if command_flags.values.help:
-                print(doc, command_flags.values.get_help(), sep="\n")
+                shown = command_flags.values.get_help().replace(CommandFlags.__module__, "Flags")
+                print(doc, shown, sep="\n")
                 return 0
             avoid_compiler_plugin()
             if command_flags.values.cpu_devices is not None:

@@ -76,7 +76,8 @@ class CommandFlags:
     def workdirs(self, description: str) -> Holder:
         """--workdir of the commands that take one run or several."""
         holder = self._define(flags.DEFINE_list, "workdir", None, description, required=True)
-        self._validate(holder, all, "name a run directory, or several separated by commas")
+        message = "name a run directory, or several separated by commas"
+        self._validate(holder, lambda names: names and all(names), message)
         return holder
 
     def checkpoint(self) -> Holder:
