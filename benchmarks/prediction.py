@@ -44,7 +44,7 @@ def main() -> dict[str, Any]:
     first_answer = time.perf_counter() - started
 
     classifier = load(workdir)
-    some = np.zeros((classifier.at_once, 256, 256, 3), np.uint8)
+    some = np.zeros((classifier.max_batch, 256, 256, 3), np.uint8)
     images = np.concatenate([some] * max(1, len(photos) // len(some)))
     classifier(some)  # compiles
     started = time.perf_counter()

@@ -2,12 +2,14 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
@@ -82,9 +84,9 @@ def _incomplete(path: Path) -> Path:
     return path.with_name(f"{path.name}.incomplete")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file that is complete or absent, also after a power failure."""
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file that is complete or absent, even after a power failure."""
     with atomic_write(path) as incomplete, incomplete.open("w") as file:
-        file.write(text)
+        file.write(json.dumps(value, indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())  # else a power failure may leave an empty file of that name

@@ -1,4 +1,4 @@
-"""Trains a network, or goes on with one.
+"""Trains a network, or resumes its training.
 
 python -m src.main --config=configs/alexnet.py[:DATASET] [--workdir=DIR] [--config.FIELD=VALUE]…
 """
@@ -7,7 +7,7 @@ import os
 import re
 import signal
 
-if __name__ == "__main__":  # else Ctrl-C might get lost in a callback of what is imported below
+if __name__ == "__main__":  # a callback of what is imported below may lose Ctrl-C otherwise
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from pathlib import Path
@@ -17,8 +17,8 @@ from .cli.flags import CommandFlags
 from .distributed.environment import process_info
 from .distributed.preemption import exit_on_signal
 from .distributed.process_group import ProcessGroup
-from .errors import UserError
-from .training.loop import train
+from .errors import EXIT_PREEMPTED, UserError
+from .training.loop import Status, train
 from .training.validation import validate_config
 
 FLAGS = CommandFlags()
@@ -28,11 +28,15 @@ WORKDIR = FLAGS.string("workdir", None, "Run directory. Default: runs/<config>-<
 
 def main() -> int:
     if "variants" in CONFIG.value:
-        raise UserError("--config: an experiment, no recipe; python -m src.experiment runs it")
+        raise UserError("--config: an experiment, not a recipe; python -m src.experiment runs it")
     exit_on_signal()
     validate_config(CONFIG.value)
+    workdir = Path(WORKDIR.value or default_workdir())
     with ProcessGroup(process_info(os.environ), CONFIG.value.processes) as group:
-        return train(CONFIG.value, Path(WORKDIR.value or default_workdir()), group)
+        trained = train(CONFIG.value, workdir, group)
+        if group.is_main_process:
+            print(trained.message)
+    return EXIT_PREEMPTED if trained.status is Status.PREEMPTED else 0
 
 
 def default_workdir() -> str:

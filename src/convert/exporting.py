@@ -27,7 +27,7 @@ def export_weights(workdir: Path, path: Path, checkpoint: str) -> None:
     check_writable("to", path)
     classifier = load(workdir, checkpoint=checkpoint)
     config = classifier.config
-    architecture = Architecture.from_fields(config.model.to_dict())
+    architecture = Architecture.from_config(config.model)
     layers = to_groups(classifier.params, architecture, len(classifier.class_names))
     tensors = {"mean": np.asarray(classifier.statistics.mean)}
     for name, (weights, biases) in layers.items():

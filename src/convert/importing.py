@@ -15,10 +15,11 @@ from ..distributed.mesh import make_mesh
 from ..errors import UserError
 from ..models.architecture import Architecture
 from ..runs.checkpoint import Checkpointer
-from ..runs.preprocessing import Preprocessing
-from ..runs.provenance import write_imported
+from ..runs.config import write_config
+from ..runs.preprocessing import Preprocessing, write_preprocessing
+from ..runs.provenance import write_provenance
 from ..runs.workdir import check_workdir
-from ..training.state import Progress, TrainState, abstract_state
+from ..training.state import Progress, TrainState, abstract_state, to_checkpoint
 from .layout import to_towers
 from .networks import check
 from .weight_files import read, read_mean
@@ -61,7 +62,7 @@ def import_weights(
     check_workdir(workdir, config)
     weights = read(path)
     check(config.model, weights.recipes)
-    architecture = Architecture.from_fields(config.model.to_dict())
+    architecture = Architecture.from_config(config.model)
     params = to_towers(weights.layers, architecture, len(class_names))
     size = config.data.size
     image = read_mean(mean, size) if mean else weights.mean
@@ -73,16 +74,18 @@ def import_weights(
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    write_imported(workdir, config, Preprocessing("", class_names, statistics), provenance)
-    mesh = make_mesh(config.model.towers, jax.device_count())
+    write_preprocessing(workdir, Preprocessing("", class_names, statistics))
+    write_config(workdir, config)
+    write_provenance(workdir, provenance)
+    mesh = make_mesh(None, towers=config.model.towers)
     like = abstract_state(config, len(class_names), mesh)
     state = TrainState(
         jnp.zeros((), jnp.int32),
         jax.tree.map(lambda array, leaf: jax.device_put(array, leaf.sharding), params, like.params),
         jax.tree.map(lambda leaf: jnp.zeros_like(leaf, device=leaf.sharding), like.velocity),
     )
-    with Checkpointer(workdir / "checkpoints") as checkpoints:
-        checkpoints.save(state, Progress(schedule={}))
+    with Checkpointer(workdir) as checkpointer:
+        checkpointer.save(to_checkpoint(state, Progress(schedule={})))
 
 
 def class_names_of(config: ConfigDict) -> list[str]:

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from ml_collections import ConfigDict
 
 from ..errors import UserError
+from ..models.architecture import TRAINING_FIELDS
 from ..models.presets import BVLC, CAFFENET, TORCHVISION
 from ..runs.config import differences
-from ..training.initialization import TRAINING_FIELDS
 
 RECIPES = {
     "configs/torchvision.py": TORCHVISION,

@@ -1,4 +1,4 @@
-"""Where images are cropped and which are mirrored: drawn on the host in training, fixed in evaluation."""
+"""Where images are cropped and which are mirrored: random in training, fixed in evaluation."""
 
 import itertools
 

@@ -15,7 +15,8 @@ from ..cli.flags import CommandFlags
 from ..distributed.environment import process_info
 from ..distributed.preemption import exit_on_signal
 from ..distributed.process_group import ProcessGroup
-from ..errors import UserError
+from ..errors import EXIT_PREEMPTED, UserError
+from ..training.loop import Status
 from .runner import _slug, run_experiment
 from .spec import validate_experiment
 
@@ -38,7 +39,8 @@ def main() -> int:
     default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
     first = config.variants[config.order[0]]
     with ProcessGroup(process_info(os.environ), first.processes) as group:
-        return run_experiment(config, Path(WORKDIR.value or default), group)
+        status = run_experiment(config, Path(WORKDIR.value or default), group)
+    return EXIT_PREEMPTED if status is Status.PREEMPTED else 0
 
 
 if __name__ == "__main__":

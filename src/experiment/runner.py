@@ -20,7 +20,8 @@ from ..inference.ensemble import evaluate_ensemble
 from ..runs.config import forbidden_changes
 from ..runs.results import read_result
 from ..runs.workdir import check_workdir
-from ..training.loop import steps, train
+from ..training.loop import Status, train
+from ..training.periods import Periods
 from ..training.progress import ProgressBar
 from .analysis import results_table, sentences
 from .figure import draw_figure
@@ -38,7 +39,7 @@ class Run(NamedTuple):
     folder: Path
 
 
-def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> int:
+def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> Status:
     """Trains whatever is not trained yet, one run after the other, and writes the outcome.
 
     Args:
@@ -47,7 +48,7 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> in
       group: the processes, each of which calls this.
 
     Returns:
-      The exit status: 0, or that of `train` when it was asked to stop.
+      Whether it is finished or was preempted, as `train`.
 
     Raises:
       UserError: a variant can't be trained, or a folder has another's run.
@@ -63,15 +64,15 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> in
     begins, total = _begins(config, candidates, data)
     with ProgressBar(total, shown=group.is_main_process) as bar:
         for number, candidate in enumerate(candidates):
-            if status := _train(candidate, group, bar, number, begins):
-                return status
+            if _train(candidate, group, bar, number, begins) is Status.PREEMPTED:
+                return Status.PREEMPTED
         tried = group.first_then_others(
             lambda: _tried(candidates)
         )  # the first has written it all by then
         runs = list(_runs(config, config.order, tried, workdir))
         for number, measured in enumerate(runs, len(candidates)):
-            if status := _train(measured, group, bar, number, begins):
-                return status
+            if _train(measured, group, bar, number, begins) is Status.PREEMPTED:
+                return Status.PREEMPTED
         bar.advance_to(bar.total)
         folders = {name: [r.folder for r in runs if r.variant == name] for name in config.order}
         averages = _averages(folders, group, bar) if config.average else {}
@@ -83,7 +84,7 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> in
         (workdir / "table.md").write_text(said)
         draw_figure(found, workdir / "figure.png")
         print(f"\n{said}\nsee {workdir}")
-    return 0
+    return Status.FINISHED
 
 
 def _check_folders(runs: Sequence[Run], group: ProcessGroup) -> None:
@@ -97,22 +98,29 @@ def _begins(
     config: ConfigDict, candidates: Sequence[Run], data: Mapping[str, PreparedDataset]
 ) -> tuple[list[int], int]:
     """How many steps there are before each run, and in all."""
-    searched = [steps(candidate.recipe, data[candidate.variant]) for candidate in candidates]
-    of_a_seed = [steps(config.variants[name], data[name]) for name in config.order]
+    searched = [_total_steps(candidate.recipe, data[candidate.variant]) for candidate in candidates]
+    of_a_seed = [_total_steps(config.variants[name], data[name]) for name in config.order]
     *begins, total = itertools.accumulate(searched + of_a_seed * len(config.seeds), initial=0)
     return begins, total
 
 
+def _total_steps(recipe: ConfigDict, data: PreparedDataset) -> int:
+    return Periods.from_config(recipe, data.num_examples[data.train_split]).total
+
+
 def _train(
     of: Run, group: ProcessGroup, bar: ProgressBar, number: int, begins: Sequence[int]
-) -> int:
-    """As `train`, but tells of a run that diverges, and doesn't train it again the next time."""
+) -> Status:
+    """As `train`, but reports a run that diverges, and does not train it again the next time."""
     bar.start_run(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
     memory = of.folder / DIVERGED
     try:
         if group.first_then_others(functools.partial(_is_remembered, memory, of.recipe)):
             raise DivergedError(f"{memory.read_text()} ({memory}: remove it to try again)")
-        return train(of.recipe, of.folder, group, bar)
+        trained = train(of.recipe, of.folder, group, bar)
+        if group.is_main_process:
+            bar.write(trained.message)
+        return trained.status
     except DivergedError as error:
         told = f"{of.variant}, {of.what}: {error}"
         if group.is_main_process:
@@ -120,7 +128,7 @@ def _train(
             if not memory.exists():
                 with atomic_write(memory) as incomplete:
                     incomplete.write_text(str(error))
-        return 0
+        return Status.FINISHED
 
 
 def _is_remembered(memory: Path, recipe: ConfigDict) -> bool:

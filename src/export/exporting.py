@@ -39,7 +39,7 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
     views = views or config.views
     about = _about(workdir, classifier, form, views)
     params, statistics = jax.tree.map(np.asarray, (classifier.params, classifier.statistics))
-    network = make_portable(config, len(classifier.class_names), params, statistics, views)
+    network = make_portable(classifier.network, params, statistics, views)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # What is there under its own name is whole.
@@ -86,7 +86,7 @@ def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict
         "views": views,
         "class_names": classifier.class_names,
         "parameters": sum(
-            parameter_counts(classifier.params, len(classifier.class_names)).values()
+            parameter_counts(classifier.architecture, len(classifier.class_names)).values()
         ),
         "step": classifier.step,
         "result": result_at(workdir, classifier.step, views),

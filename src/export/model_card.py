@@ -173,9 +173,10 @@ def _training(about: dict[str, Any]) -> str:
     optimizer, schedule = recipe["optimizer"], recipe["schedule"]
     began = f", from {_beginning(about['origin'])}" if recipe.get("init_from") else ""
     return (
-        f"{step:,} steps of {recipe['batch_size']} images{began}: momentum {optimizer['momentum']}, "
-        f"weight decay {optimizer['weight_decay']}, a learning rate of {schedule['learning_rate']} by the "
-        f"schedule `{schedule['name']}`, seed {recipe['seed']}. All settings are in the JSON file."
+        f"{step:,} steps of {recipe['batch_size']} images{began}: momentum "
+        f"{optimizer['momentum']}, weight decay {optimizer['weight_decay']}, a learning rate of "
+        f"{schedule['learning_rate']} by the schedule `{schedule['name']}`, seed "
+        f"{recipe['seed']}. All settings are in the JSON file."
     )
 
 

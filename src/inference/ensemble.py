@@ -25,7 +25,7 @@ def evaluate_ensemble(
     checkpoint: str = "newest",
     before_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """The average of the networks that were trained in several folders, on their evaluation split.
+    """The average of the networks of several runs, on their evaluation split.
 
     Args:
       workdirs: of runs on the same data; or of a single one.

@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
-from ..data.loader import Batch
+from ..data.dataset import PreparedDataset
+from ..data.loader import Batch, eval_batches
 from ..data.statistics import Statistics
-from ..distributed.mesh import replicate, to_devices
-from ..models.classification import count_ranked_above, label_log_prob
-from .forward import Forward
+from ..distributed.mesh import local_rows, replicate, to_devices
+from ..models.classification import example_metrics
+from ..models.factory import Params
+from .forward import Forward, Network, make_classify
 
 TOTALS = ("loss", "top1_error", "top5_error", "examples")
 
@@ -23,9 +26,9 @@ class Member(NamedTuple):
     """A network of an ensemble, or the only one."""
 
     classify: Forward
-    params: Any
+    params: Params
     statistics: Statistics
-    batches: Callable[[], Iterator[Batch]]  # the images as this network wants them
+    batches: Callable[[], Iterator[Batch]]  # the images as this network was trained on them
 
 
 def evaluate(
@@ -34,27 +37,29 @@ def evaluate(
     global_batch: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, float] | None:
-    """Averages the members' probabilities of every image, each counted once on any mesh.
+    """Averages the members' probabilities of every image; each image counts once on any mesh.
 
     Args:
-      global_batch: images a batch over all processes, as in the members' batches.
-      stop: asked before each batch.
+      members: the networks.
+      mesh: that their parameters are laid out on.
+      global_batch: images per batch over all processes, as in the members' batches.
+      stop: called before each batch.
 
     Returns:
       `loss` (mean cross-entropy in nats), `top1_error` and `top5_error` (fractions), `examples`; or
-      None if `stop` said so.
+      None if `stop` returned true.
     """
-    add = _adder(tuple(member.classify for member in members))
+    add = _make_add(tuple(member.classify for member in members))
     networks = [(member.params, member.statistics) for member in members]
     totals = replicate(mesh, dict.fromkeys(TOTALS, np.float32(0)))
     for batches in zip(*(member.batches() for member in members), strict=True):
         if stop():
             return None
-        before = totals
+        previous = totals
         totals = add(totals, networks, [to_devices(mesh, b, global_batch) for b in batches])
-        # At most two under way: the CPU's devices have few threads, and those that many waiting
-        # batches take are missing for the one that all wait for.
-        jax.block_until_ready(before)
+        # At most two batches are under way: each that waits occupies one of the few threads of the
+        # CPU's devices, which the batch that all wait for may need.
+        jax.block_until_ready(previous)
     values = {name: float(value) for name, value in jax.device_get(totals).items()}
     examples = values.pop("examples")
     means = {name: value / examples for name, value in values.items()}
@@ -62,7 +67,7 @@ def evaluate(
 
 
 @functools.cache
-def _adder(classify: tuple[Forward, ...]) -> Callable[..., dict[str, jax.Array]]:
+def _make_add(classifiers: tuple[Forward, ...]) -> Callable[..., dict[str, jax.Array]]:
     """Compiles (totals, the networks, a batch for each) → totals with the batch's sums.
 
     Each batch thus waits for the one before on every device. If batches could overtake each other,
@@ -71,29 +76,52 @@ def _adder(classify: tuple[Forward, ...]) -> Callable[..., dict[str, jax.Array]]
 
     def add(
         totals: dict[str, jax.Array],
-        networks: list[tuple[Any, Statistics]],
+        networks: list[tuple[Params, Statistics]],
         batches: list[dict[str, jax.Array]],
     ) -> dict[str, jax.Array]:
         log_p = [
-            of_network(params, batch["image"], statistics)
-            for of_network, (params, statistics), batch in zip(
-                classify, networks, batches, strict=True
+            classify(params, batch["image"], statistics)
+            for classify, (params, statistics), batch in zip(
+                classifiers, networks, batches, strict=True
             )
         ]
         labels, mask = batches[0]["label"], batches[0]["mask"]
         mean = jax.nn.logsumexp(jnp.stack(log_p), axis=0) - math.log(len(log_p))
-        classes = jnp.arange(mean.shape[1])
-        label_log_p = label_log_prob(mean, classes, labels)
-        rank = count_ranked_above(mean, label_log_p, classes, labels)
-        sums = {
-            "loss": -(label_log_p * mask).sum(),
-            "top1_error": ((rank >= 1) * mask).sum(),
-            "top5_error": ((rank >= 5) * mask).sum(),
-            "examples": mask.sum(),
-        }
-        return jax.tree.map(jnp.add, totals, sums)
+        metrics = example_metrics(mean, jnp.arange(mean.shape[1]), labels)
+        sums = {name: (values * mask).sum() for name, values in metrics.items()}
+        return jax.tree.map(jnp.add, totals, {**sums, "examples": mask.sum()})
 
     return jax.jit(add)
+
+
+class Evaluator:
+    """Evaluates a network on the evaluation split; call it with the parameters.
+
+    Args:
+      config: the recipe.
+      dataset: its prepared images.
+      mesh: that the parameters are laid out on.
+    """
+
+    def __init__(self, config: ConfigDict, dataset: PreparedDataset, mesh: Mesh):
+        network = Network.from_config(config, len(dataset.class_names))
+        self._classify = functools.cache(functools.partial(make_classify, network, mesh))
+        self._statistics = replicate(mesh, dataset.statistics)
+        self._mesh, self._batch_size = mesh, config.batch_size
+        self._batches = functools.partial(
+            eval_batches,
+            dataset,
+            dataset.eval_split,
+            global_batch=config.batch_size,
+            rows=local_rows(mesh, config.batch_size),
+        )
+
+    def __call__(
+        self, params: Params, views: int, stop: Callable[[], bool]
+    ) -> dict[str, float] | None:
+        """As `evaluate` does."""
+        member = Member(self._classify(views), params, self._statistics, self._batches)
+        return evaluate([member], self._mesh, self._batch_size, stop)
 
 
 def describe_result(result: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""A network without its training: from prepared images to log-probabilities and features."""
+"""A network without its training: from prepared images to probabilities and features."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,47 +15,100 @@ from ..data import augment
 from ..data.crops import evaluation_views
 from ..data.statistics import Array, Statistics
 from ..distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
-from ..models.architecture import layer_number
+from ..models.architecture import Architecture
 from ..models.classification import log_softmax
-from ..models.factory import graphdef
+from ..models.factory import Params, graphdef
 from ..models.layers import TOWER_AXIS
 
-Forward = Callable[[Any, jax.Array, Statistics], jax.Array]
+Forward = Callable[[Params, jax.Array, Statistics], jax.Array]
 """(params, uint8 images (N, size, size, 3), statistics) → what is computed of each image."""
 
 
-def make_classify(config: ConfigDict, num_classes: int, mesh: Mesh, views: int) -> Forward:
-    """Compiles the log-probabilities (N, classes) of images, float32.
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What the forward passes of a run's network depend on, besides its parameters."""
+
+    architecture: Architecture
+    num_classes: int
+    dtype: str  # of the activations
+    size: int  # height and width of the prepared images
+    mean: str  # one of augment.MEAN_FORMS
+
+    @classmethod
+    def from_config(cls, config: ConfigDict, num_classes: int) -> Self:
+        """The network of a recipe."""
+        architecture = Architecture.from_config(config.model)
+        return cls(architecture, num_classes, config.dtype, config.data.size, config.augment.mean)
+
+    @property
+    def margin(self) -> int:
+        """By how many pixels the prepared images are larger than the network's input."""
+        return self.size - self.architecture.image_size
+
+    def graphdef(self) -> nnx.GraphDef:
+        return graphdef(self.architecture, self.num_classes, self.dtype)
+
+    def view(self, images: Array, statistics: Statistics, place: tuple[Array, Array]) -> Array:
+        """One view of images, the mean subtracted: (N, crop, crop, 3); see `evaluation_views`."""
+        crop = self.architecture.image_size
+        return augment.view(images, statistics.mean, *place, crop=crop, form=self.mean)
+
+
+def make_classify(network: Network, mesh: Mesh, views: int) -> Forward:
+    """Compiles the log-probabilities of images, float32 (N, classes).
 
     Args:
+      network: whose.
+      mesh: that the parameters are laid out on.
       views: of each image, whose probabilities are averaged: see `evaluation_views`.
     """
-    graph = graphdef(config, num_classes)
+    graph = network.graphdef()
+    places = evaluation_views(views, network.margin)
 
-    places = evaluation_views(views, config.data.size - config.model.image_size)
-
-    def of_shard(params: Any, images: jax.Array, statistics: Statistics) -> jax.Array:
+    def classify(params: Params, images: jax.Array, statistics: Statistics) -> jax.Array:
         model = nnx.merge(graph, params)
 
-        def of_view(place: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return log_softmax(model.logits(_view(config, images, statistics, place)))
+        def classify_view(place: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return log_softmax(model.logits(network.view(images, statistics, place)))
 
-        log_p = jax.lax.map(of_view, places)  # one by one, to need the memory of one
+        log_p = jax.lax.map(classify_view, places)  # one by one, to need the memory of one
         return jax.nn.logsumexp(log_p, axis=0) - jnp.log(views)
 
-    classify = _over_mesh(of_shard, mesh, jax.P(DATA_AXIS, TOWER_AXIS))
-    return jax.jit(lambda *arguments: classify(*arguments)[:, :num_classes])
+    sharded = _shard(classify, mesh, jax.P(DATA_AXIS, TOWER_AXIS))
+    return jax.jit(lambda *arguments: sharded(*arguments)[:, : network.num_classes])
+
+
+def make_features(network: Network, mesh: Mesh, layer: str) -> Forward:
+    """Compiles a layer's output for the central view, the towers' maps or units side by side.
+
+    Returns:
+      A function to float32 (N, H, W, maps) or (N, units).
+    """
+    graph = network.graphdef()
+    (offset,), (flip,) = evaluation_views(1, network.margin)
+    axes = (None, None) if layer in network.architecture.convs else ()
+
+    def features(params: Params, images: jax.Array, statistics: Statistics) -> jax.Array:
+        crops = network.view(images, statistics, (offset, flip))
+        towers = nnx.merge(graph, params).activations(crops)[layer]
+        return jnp.concatenate(towers, axis=-1).astype(jnp.float32)
+
+    sharded = _shard(features, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS))
+    # Outputs that stand for no class are left out.
+    outputs = network.num_classes if layer == network.architecture.head else None
+    return jax.jit(lambda *arguments: sharded(*arguments)[..., :outputs])
 
 
 def make_portable(
-    config: ConfigDict, num_classes: int, params: Any, statistics: Statistics, views: int
+    network: Network, params: Params, statistics: Statistics, views: int
 ) -> Callable[[jax.Array], jax.Array]:
-    """The network for one device, with all that it needs inside.
+    """The network for one device, with its parameters inside.
 
-    Written with the plainest operations, for it is to be translated for other programs: each view
-    is cut out by a slice, and its part of the mean image is a constant.
+    It uses the plainest operations, for translation to other programs: each view is a slice, and
+    its part of the mean image is a constant.
 
     Args:
+      network: whose.
       params: as NumPy arrays, all towers.
       statistics: as NumPy arrays.
       views: of each image, whose probabilities are averaged.
@@ -63,13 +117,11 @@ def make_portable(
       A function from uint8 images (N, size, size, 3) to probabilities, float32 (N, classes). N may
       be a symbolic dimension.
     """
-    graph = graphdef(config, num_classes)
-    crop = config.model.image_size
-    places = evaluation_views(views, config.data.size - crop)
-    offsets, flips = (np.asarray(numbers) for numbers in places)
+    graph, crop = network.graphdef(), network.architecture.image_size
+    offsets, flips = (np.asarray(x) for x in evaluation_views(views, network.margin))
     black = np.zeros((1, *statistics.mean.shape), np.uint8)
     means = [
-        -np.asarray(_view(config, black, statistics, place))
+        -np.asarray(network.view(black, statistics, place))
         for place in zip(offsets, flips, strict=True)
     ]
 
@@ -79,44 +131,17 @@ def make_portable(
         for (row, column), flip, mean in zip(offsets.tolist(), flips.tolist(), means, strict=True):
             part = images[:, row : row + crop, column : column + crop]
             crops.append((part[:, :, ::-1] if flip else part).astype(jnp.float32) - mean)
-        of_views = jax.lax.map(lambda x: jax.nn.softmax(model.logits(x)), jnp.stack(crops))
-        return of_views.mean(axis=0)[:, :num_classes]
+        by_view = jax.lax.map(lambda x: jax.nn.softmax(model.logits(x)), jnp.stack(crops))
+        return by_view.mean(axis=0)[:, : network.num_classes]
 
     return probabilities
 
 
-def make_features(config: ConfigDict, num_classes: int, mesh: Mesh, layer: str) -> Forward:
-    """Compiles what a layer hands on of the central view, its towers' maps or units side by side.
-
-    Returns:
-      A function to (N, H, W, maps) or (N, units).
-    """
-    graph = graphdef(config, num_classes)
-    (offset,), (flip,) = evaluation_views(1, config.data.size - config.model.image_size)
-    axes = (None, None) if layer in config.model.convs else ()
-
-    def of_shard(params: Any, images: jax.Array, statistics: Statistics) -> jax.Array:
-        crops = _view(config, images, statistics, (offset, flip))
-        towers = nnx.merge(graph, params).activations(crops)[layer]
-        return jnp.concatenate(towers, axis=-1).astype(jnp.float32)
-
-    featurize = _over_mesh(of_shard, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS))
-    is_last = layer == max(config.model.dense, key=layer_number)
-    made = num_classes if is_last else None  # what stands for no class is left out
-    return jax.jit(lambda *arguments: featurize(*arguments)[..., :made])
-
-
-def _view(
-    config: ConfigDict,
-    images: Array,
-    statistics: Statistics,
-    place: tuple[Array, Array],
-) -> Array:
-    size, form = config.model.image_size, config.augment.mean
-    return augment.view(images, statistics.mean, *place, crop=size, form=form)
-
-
-def _over_mesh(of_shard: Forward, mesh: Mesh, out: jax.P) -> Forward:
+def _shard(forward: Forward, mesh: Mesh, out_specs: Any) -> Forward:
     return jax.shard_map(
-        of_shard, mesh=mesh, in_specs=(PARAMETERS, BATCH, jax.P()), out_specs=out, check_vma=True
+        forward,
+        mesh=mesh,
+        in_specs=(PARAMETERS, BATCH, jax.P()),
+        out_specs=out_specs,
+        check_vma=True,
     )

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from . import layers
-from .architecture import Architecture
+from .architecture import Architecture, ConvSpec
 from .layers import Towers
 from .presets import PAPER
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
-# From a layer's sigma, and from how many numbers each of its outputs is made of.
+# From a layer's sigma and its fan-in: how many numbers each of its outputs is computed from.
 INITS: dict[str, Callable[[float, int], nnx.Initializer]] = {
     "gaussian": lambda sigma, _: nnx.initializers.normal(sigma),
     "he": lambda _, fan_in: nnx.initializers.normal(math.sqrt(2 / fan_in)),
@@ -29,14 +29,14 @@ POOLS = {"max": layers.max_pool, "average": layers.average_pool}
 class AlexNet(nnx.Module):
     """The network; its parameters are in the attributes conv1 … conv5, fc6 … fc8.
 
-    Each has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`, (towers,
-    out); `layers.LocalConv` says how it is where each place has its own. The leading axis may be
-    laid over the mesh axis `model`: inside `jax.shard_map` the same code computes the towers that a
-    device holds. fc6 reads tower by tower, each in (height, width, map) order.
+    Each layer has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`,
+    (towers, out); `layers.LocalConv` has its own shapes. The leading axis may be laid over the mesh
+    axis `model`: inside `jax.shard_map` the same code computes the towers that a device holds.
+    fc6 reads tower by tower, each in (height, width, map) order.
 
     Args:
-      num_classes: where the towers don't divide it, the last outputs of the last tower stand for no
-        class.
+      num_classes: where the towers cannot share the classes evenly, the last outputs of the last
+        tower stand for no class.
       architecture: a published network or a variation of it.
       dtype: of the activations; parameters are float32.
       rngs: its stream `params` draws the initial weights.
@@ -53,43 +53,27 @@ class AlexNet(nnx.Module):
         self.num_classes = num_classes
         self.architecture = nnx.static(architecture)
         self.dtype = dtype
-        towers = architecture.towers
+        towers, init = architecture.towers, INITS[architecture.init]
 
-        init = INITS[architecture.init]
-        seen = 3  # maps, then units, that a tower of the next layer sees
+        in_features = 3  # maps, then units, that a tower of the next layer sees
         for name, spec in architecture.convs.items():
-            seen *= towers if name in architecture.exchange_before else 1
-            made = spec.maps // towers
-            convolved, side = architecture.spatial_sizes()[name]
-            options: dict[str, Any] = {
-                "stride": spec.stride,
-                "padding": spec.padding,
-                "init": init(spec.sigma, spec.size**2 * seen),
-                "bias": spec.bias,
-                "rngs": rngs,
-            }
-            conv: nnx.Module
-            if spec.local:
-                shape = (towers, convolved, convolved, spec.size**2 * seen, made)
-                conv = layers.LocalConv(shape, size=spec.size, **options)
-            else:
-                shape = (towers, spec.size, spec.size, seen, made)
-                conv = layers.Conv(shape, **options)
-            setattr(self, name, conv)
-            seen = made
+            in_features *= towers if name in architecture.exchange_before else 1
+            setattr(self, name, self._make_conv(name, spec, in_features, rngs))
+            in_features = spec.maps // towers
 
-        seen *= side**2
+        *_, (_, size) = architecture.spatial_sizes().values()
+        in_features *= size**2
         for name, dense_spec in architecture.dense.items():
-            seen *= towers if name in architecture.exchange_before else 1
-            units = dense_spec.units or towers * math.ceil(num_classes / towers)
+            in_features *= towers if name in architecture.exchange_before else 1
+            out_features = (dense_spec.units or towers * math.ceil(num_classes / towers)) // towers
             dense = layers.Dense(
-                (towers, seen, units // towers),
-                init=init(dense_spec.sigma, seen),
+                (towers, in_features, out_features),
+                init=init(dense_spec.sigma, in_features),
                 bias=dense_spec.bias,
                 rngs=rngs,
             )
             setattr(self, name, dense)
-            seen = units // towers
+            in_features = out_features
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """The class scores of images, without dropout, where one device holds all towers.
@@ -112,21 +96,20 @@ class AlexNet(nnx.Module):
         Returns:
           float32 (N, local classes), the classes that `local_classes` names.
         """
-        *_, last = self.activations(images, dropout_keys).values()
-        scores = jnp.concatenate(last, axis=-1).astype(jnp.float32)
+        outputs = self.activations(images, dropout_keys)[self.architecture.head]
+        scores = jnp.concatenate(outputs, axis=-1).astype(jnp.float32)
         return jnp.where(self.local_classes() < self.num_classes, scores, -jnp.inf)
 
     def local_classes(self) -> jax.Array:
         """Which classes the local towers score: int (local classes,)."""
-        *_, last = self.architecture.dense
-        local, _, outputs = getattr(self, last).kernel.shape
+        local, _, outputs = getattr(self, self.architecture.head).kernel.shape
         first, *_ = layers.tower_indices(local, self.architecture.towers)
         return first * outputs + jnp.arange(local * outputs)
 
     def activations(
         self, images: jax.Array, dropout_keys: jax.Array | None = None
     ) -> dict[str, Towers]:
-        """What each layer hands on, an array per local tower: the paper's Figure 2, left to right.
+        """The output of each layer, an array per local tower: the paper's Figure 2, left to right.
 
         Under `jax.jit` only the layers that the caller uses are computed.
 
@@ -139,8 +122,7 @@ class AlexNet(nnx.Module):
           layer (activation, normalization, pooling, dropout).
         """
         net = self.architecture
-        activate = ACTIVATIONS[net.activation]
-        handed_on: dict[str, Towers] = {}
+        outputs: dict[str, Towers] = {}
         h = [images.astype(self.dtype) * net.input_scale] * self._local_towers()
 
         for name, spec in net.convs.items():
@@ -150,25 +132,42 @@ class AlexNet(nnx.Module):
                 h = getattr(self, name)(h)
                 for operation in spec.followed_by:
                     h = self._apply(operation, h)
-            handed_on[name] = h
+            outputs[name] = h
 
         h = [x.reshape(x.shape[0], -1) for x in h]
-        hidden = list(net.dense)[:-1]
         for index, name in enumerate(net.dense):
             with jax.named_scope(name):
                 if name in net.exchange_before:
                     h = layers.exchange(h, net.towers)
                 h = getattr(self, name)(h)
-                if name in hidden:
-                    h = [activate(x) for x in h]
+                if name != net.head:
+                    h = self._apply("activation", h)
                     if dropout_keys is not None and net.dropout:
                         h = layers.dropout(h, net.dropout, dropout_keys, index, net.towers)
-            handed_on[name] = h
-        return handed_on
+            outputs[name] = h
+        return outputs
+
+    def _make_conv(
+        self, name: str, spec: ConvSpec, in_features: int, rngs: nnx.Rngs
+    ) -> layers.Conv | layers.LocalConv:
+        net = self.architecture
+        out_features = spec.maps // net.towers
+        options: dict[str, Any] = {
+            "stride": spec.stride,
+            "padding": spec.padding,
+            "init": INITS[net.init](spec.sigma, spec.size**2 * in_features),
+            "bias": spec.bias,
+            "rngs": rngs,
+        }
+        if not spec.local:
+            shape = (net.towers, spec.size, spec.size, in_features, out_features)
+            return layers.Conv(shape, **options)
+        side, _ = net.spatial_sizes()[name]
+        shape = (net.towers, side, side, spec.size**2 * in_features, out_features)
+        return layers.LocalConv(shape, **options)
 
     def _local_towers(self) -> int:
-        first = next(iter(self.architecture.convs))
-        return getattr(self, first).kernel.shape[0]
+        return getattr(self, self.architecture.layer_names[0]).kernel.shape[0]
 
     def _apply(self, operation: str, xs: Towers) -> Towers:
         net = self.architecture
@@ -185,6 +184,6 @@ class AlexNet(nnx.Module):
             layers.response_norm, window=window, k=norm.k, alpha=norm.alpha, beta=norm.beta
         )
         if norm.across == "towers":
-            of_all, *_ = layers.exchange(xs, net.towers)
-            return layers.own_maps(normalize(of_all), len(xs), net.towers)
+            all_maps, *_ = layers.exchange(xs, net.towers)
+            return layers.own_maps(normalize(all_maps), len(xs), net.towers)
         return [normalize(x) for x in xs]

@@ -1,40 +1,53 @@
-"""Builds networks, with or without their parameters."""
+"""Networks from their descriptions: whole, or apart as a graph and the shapes of its parameters."""
 
 import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from ml_collections import ConfigDict
 
 from .alexnet import AlexNet
-from .architecture import Architecture, layer_number
+from .architecture import Architecture
+
+Params = dict[str, dict[str, Any]]
+"""{layer: {"kernel": (towers, …), "bias": (towers, out)}}, as arrays or their shapes."""
 
 
-def build_model(config: ConfigDict, num_classes: int) -> AlexNet:
-    """The configured network, drawn from `config.seed`."""
-    architecture = Architecture.from_fields(config.model.to_dict())
-    initial_key, _ = jax.random.split(jax.random.key(config.seed))
-    return AlexNet(num_classes, architecture, dtype=config.dtype, rngs=nnx.Rngs(initial_key))
+def init_params(architecture: Architecture, num_classes: int, key: jax.Array) -> Params:
+    """The initial parameters, a function of the key alone."""
+    model = AlexNet(num_classes, architecture, rngs=nnx.Rngs(key))
+    return nnx.to_pure_dict(nnx.state(model))
 
 
-def graphdef(config: ConfigDict, num_classes: int) -> nnx.GraphDef:
-    """The network without its parameters; `nnx.merge(graph, params)` puts them together."""
-    return nnx.split(nnx.eval_shape(lambda: build_model(config, num_classes)))[0]
+def abstract_params(architecture: Architecture, num_classes: int) -> Params:
+    """The shapes and types of the parameters (`jax.ShapeDtypeStruct`); nothing is computed."""
+    return jax.eval_shape(lambda: init_params(architecture, num_classes, jax.random.key(0)))
 
 
-def parameter_counts(params: Any, num_classes: int) -> dict[str, int]:
-    """How many parameters each layer has, but for those of outputs that stand for no class.
+def graphdef(
+    architecture: Architecture, num_classes: int, dtype: jax.typing.DTypeLike = jnp.float32
+) -> nnx.GraphDef:
+    """The network without its parameters: `nnx.merge(graphdef, params)` is an `AlexNet`.
 
     Args:
-      params: {layer: {"kernel": …, "bias": …}}, of all towers, as arrays or their shapes.
-      num_classes: of the network.
+      architecture: the network.
+      num_classes: units of its last layer.
+      dtype: of the activations.
     """
+    model = nnx.eval_shape(
+        lambda: AlexNet(num_classes, architecture, dtype=dtype, rngs=nnx.Rngs(0))
+    )
+    return nnx.graphdef(model)
+
+
+def parameter_counts(architecture: Architecture, num_classes: int) -> dict[str, int]:
+    """The number of parameters of each layer, without those of outputs that stand for no class."""
+    params = abstract_params(architecture, num_classes)
     counts = {
-        layer: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(of_layer))
-        for layer, of_layer in params.items()
+        layer: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params[layer]))
+        for layer in architecture.layer_names
     }
-    last = max(params, key=layer_number)
-    towers, seen, made = params[last]["kernel"].shape
-    counts[last] -= (towers * made - num_classes) * (seen + 1)
+    towers, in_features, out_features = params[architecture.head]["kernel"].shape
+    counts[architecture.head] -= (towers * out_features - num_classes) * (in_features + 1)
     return counts

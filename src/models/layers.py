@@ -1,8 +1,8 @@
 """The operations of a network whose feature maps are split over towers.
 
-A layer maps a list of activations to a list, an entry for each tower that this device holds: all of
-them on one device, one each when the mesh axis `model` has as many devices as there are towers. The
-kernels' leading axis is the tower's, so a device sees how many towers it holds from their shape.
+A layer maps a list of activations to a list, with an entry for each tower that this device holds:
+all towers on one device, one tower each where the mesh axis `model` has as many devices as there
+are towers. The leading axis of a kernel is the tower, so its length tells how many a device holds.
 """
 
 import functools
@@ -20,9 +20,9 @@ Towers = list[jax.Array]  # activations (N, H, W, maps) or (N, units), one array
 
 
 def exchange(xs: Towers, towers: int) -> Towers:
-    """Gives each tower the maps of all: the only place where the devices talk in the forward pass.
+    """Gives each tower the maps of all towers: the only communication of the forward pass.
 
-    Its transpose, a reduce-scatter, is the only place where they talk in the backward pass.
+    Its transpose, a reduce-scatter, is the only communication between towers of the backward pass.
     """
     x = jnp.concatenate(xs, axis=-1)
     if len(xs) < towers:
@@ -71,17 +71,16 @@ class Conv(nnx.Module):
 
 
 class LocalConv(nnx.Module):
-    """A convolution whose every place has a kernel and biases of its own ("locally connected").
+    """A convolution with its own kernel and biases at each position ("locally connected").
 
-    kernel (towers, H, W, kh · kw · in, out) and bias (towers, H, W, out), where H and W are the
-    height and width of what it makes.
+    Its kernel is (towers, H, W, kh · kw · in, out) and its bias (towers, H, W, out), where H and W
+    are the height and width of its output.
     """
 
     def __init__(
         self,
         shape: tuple[int, int, int, int, int],
         *,
-        size: int,
         stride: int,
         padding: tuple[int, int],
         init: nnx.Initializer,
@@ -90,41 +89,39 @@ class LocalConv(nnx.Module):
     ):
         self.kernel = nnx.Param(_draw(init, rngs, shape))
         self.bias = nnx.Param(jnp.full((*shape[:3], shape[-1]), bias, jnp.float32))
-        self.size = size
         self.stride = stride
         self.padding = padding
 
     def __call__(self, xs: Towers) -> Towers:
         return [
-            jnp.einsum("nhwi,hwio->nhwo", self._surroundings(x), kernel.astype(x.dtype))
+            jnp.einsum("nhwi,hwio->nhwo", self._patches(x), kernel.astype(x.dtype))
             + bias.astype(x.dtype)
             for x, kernel, bias in zip(xs, self.kernel[...], self.bias[...], strict=True)
         ]
 
-    def _surroundings(self, x: jax.Array) -> jax.Array:
-        """What the kernel sees at each place: (N, H, W, kh · kw · in)."""
+    def _patches(self, x: jax.Array) -> jax.Array:
+        """The inputs of the kernel at each position: (N, H, W, kh · kw · in)."""
+        size = math.isqrt(self.kernel.shape[-2] // x.shape[-1])
         x = jnp.pad(x, [(0, 0), self.padding, self.padding, (0, 0)])
-        rows = _strided(x, 1, self.size, self.stride)
+        rows = _strided(x, 1, size, self.stride)
         return jnp.concatenate(
-            [part for row in rows for part in _strided(row, 2, self.size, self.stride)], axis=-1
+            [part for row in rows for part in _strided(row, 2, size, self.stride)], axis=-1
         )
 
 
 def _strided(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array]:
-    """For each place in a window, what all windows along an axis have there."""
+    """For each offset in a window, the elements that all windows along an axis have there."""
     last = (x.shape[axis] - window) // stride * stride
     return [lax.slice_in_dim(x, i, i + last + 1, stride, axis) for i in range(window)]
 
 
 def _draw(init: nnx.Initializer, rngs: nnx.Rngs, shape: tuple[int, ...]) -> jax.Array:
-    # The same numbers as in this shape at once, which XLA takes several times as long to compile.
+    # The same numbers as drawn in this shape, which takes XLA several times as long to compile.
     return init(rngs.params(), (math.prod(shape),)).reshape(shape)
 
 
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
-    if (
-        stride == 1 and x.shape[-1] == 3
-    ):  # XLA on CPUs is four times as fast with a fourth map of zeros
+    if stride == 1 and x.shape[-1] == 3:  # four times as fast on CPUs with a fourth map of zeros
         x = jnp.pad(x, [(0, 0), (0, 0), (0, 0), (0, 1)])
         kernel = jnp.pad(kernel, [(0, 0), (0, 0), (0, 1), (0, 0)])
     return lax.conv_general_dilated(
@@ -156,18 +153,18 @@ class Dense(nnx.Module):
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     """Max pooling of (N, H, W, maps), overlapping where the stride is less than the window.
 
-    As in cuda-convnet, no place is left out: the last window may reach beyond the border.
+    As in cuda-convnet, no position is left out: the last window may reach beyond the border.
 
-    Written as maxima of strided slices because their gradient is a chain of selections, many times
-    faster than the scatter that `reduce_window` turns into.
+    The maxima of strided slices have a chain of selections as their gradient, many times faster
+    than the scatter that the gradient of `reduce_window` is.
     """
     return _pool(x, window, stride, jnp.maximum, -jnp.inf)
 
 
 def average_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """Like `max_pool`, but averages; over as many places as a window has within the borders."""
-    places = _pool(jnp.ones((1, *x.shape[1:3], 1), x.dtype), window, stride, jnp.add, 0)
-    return _pool(x, window, stride, jnp.add, 0) / places
+    """Average pooling like `max_pool`, over the positions of a window within the borders."""
+    counts = _pool(jnp.ones((1, *x.shape[1:3], 1), x.dtype), window, stride, jnp.add, 0)
+    return _pool(x, window, stride, jnp.add, 0) / counts
 
 
 def _pool(
@@ -189,11 +186,11 @@ def _pool(
 def response_norm(
     x: jax.Array, window: tuple[int, int, int, int], k: float, alpha: float, beta: float
 ) -> jax.Array:
-    """x / (k + alpha · Σ x²)^beta, summed over an odd-sided window that is clipped at the borders.
+    """x / (k + alpha · Σ x²)^beta, summed over an odd-sized window that is clipped at the borders.
 
-    Over maps, window (1, 1, 1, n), this is the paper's section 3.3; over places, (1, n, n, 1), the
-    same-map normalization of cuda-convnet. The paper's alpha multiplies the sum; where the authors'
-    code, Caffe and PyTorch divide theirs by the size of the window, it is for the caller to do so.
+    Over maps, window (1, 1, 1, n), this is the paper's section 3.3. Over positions, (1, n, n, 1),
+    it is the same-map normalization of cuda-convnet. As in the paper, alpha multiplies the sum. The
+    authors' code, Caffe and PyTorch divide alpha by the size of the window: callers do so for them.
     """
     wide = x.astype(jnp.float32)
     return (wide * _inverse_power(k + alpha * _window_sum(wide * wide, window), beta)).astype(
@@ -206,8 +203,8 @@ def _response_norm_forward(x, window, k, alpha, beta):  # type: ignore[no-untype
 
 
 def _response_norm_backward(window, k, alpha, beta, x, g):  # type: ignore[no-untyped-def]
-    # Recomputing the denominators saves keeping them; the window is symmetric, so the transpose of
-    # its sum is the same sum.
+    # The denominators are computed again instead of kept. The window is symmetric: its sum is its
+    # own transpose.
     wide, g = x.astype(jnp.float32), g.astype(jnp.float32)
     denominator = k + alpha * _window_sum(wide * wide, window)
     scale = _inverse_power(denominator, beta)
@@ -232,13 +229,15 @@ def _inverse_power(d: jax.Array, beta: float) -> jax.Array:
 def dropout(xs: Towers, rate: float, keys: jax.Array, layer: int, towers: int) -> Towers:
     """Zeroes units with probability `rate` and divides the others by 1 − rate, in training only.
 
-    The paper's section 4.2 multiplies by one half at test instead, which is the same up to the
-    scale of the next layer's weights; this way the network at test is the plain network.
+    The paper's section 4.2 multiplies by one half at test instead.
 
     Args:
-      keys: (N,), a typed key for each example, so that a mask depends on the example and the tower
-        and on no device.
-      layer: tells the masks of one layer from another's.
+      xs: (N, units) a tower.
+      rate: the probability.
+      keys: (N,), a typed key for each example: a mask depends on the example and the tower, and on
+        no device.
+      layer: distinguishes the masks of one layer from those of another.
+      towers: of the whole network.
     """
 
     def mask(key: jax.Array, tower: jax.Array | int, units: int) -> jax.Array:

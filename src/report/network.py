@@ -10,12 +10,11 @@ from ml_collections import ConfigDict
 
 from ..models import layers as model_layers
 from ..models.alexnet import AlexNet
-from ..models.architecture import Architecture
+from ..models.architecture import TRAINING_FIELDS, Architecture
 from ..models.cifar import PRESETS as CIFAR
 from ..models.factory import parameter_counts
 from ..models.presets import PRESETS
 from ..runs.config import differences
-from ..training.initialization import TRAINING_FIELDS
 
 PUBLISHED = {f"AlexNet ({name})": preset for name, preset in PRESETS.items()}
 PUBLISHED |= {f"cuda-convnet's {name}": preset for name, preset in CIFAR.items()}
@@ -91,7 +90,7 @@ def read(architecture: Architecture, num_classes: int) -> Network:
         return found
 
     traced = jax.eval_shape(trace, params, jax.ShapeDtypeStruct((1, *image), jnp.float32))
-    counts = parameter_counts(nnx.to_pure_dict(params), num_classes)
+    counts = parameter_counts(architecture, num_classes)
     layers = [
         Layer(
             name=name,

@@ -43,7 +43,7 @@ class Run:
         self.classifier: Classifier = load(workdir, checkpoint=checkpoint)
         self.config = self.classifier.config
         self.class_names = self.classifier.class_names
-        self.architecture = Architecture.from_fields(self.config.model.to_dict())
+        self.architecture = Architecture.from_config(self.config.model)
 
     @functools.cached_property
     def data(self) -> PreparedDataset:

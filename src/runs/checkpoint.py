@@ -1,14 +1,11 @@
 """Checkpoints of a run: the newest two and the best, written while training goes on."""
 
-import dataclasses
 import logging
 import re
 import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,25 +14,33 @@ import orbax.checkpoint as ocp
 from jax import lax
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, LatestN
-from tqdm import tqdm
 
 from ..errors import UserError
-from ..training.state import Progress, TrainState
+from .config import FORMAT, check_format
 
-Restored = TypeVar("Restored")
-
+logger = logging.getLogger(__name__)
 # Orbax warns of the very thing that is asked of it.
 logging.getLogger("absl").addFilter(lambda it: not re.search("read.only", it.getMessage()))
 
 KEPT_NEWEST = 2  # one to fall back on where the newest is damaged
 
+Restored = TypeVar("Restored")
+
+
+class Checkpoint(NamedTuple):
+    """What was saved at a step."""
+
+    step: int
+    trees: dict[str, Any]  # pytrees of arrays by name
+    progress: dict[str, Any]  # JSON
+
 
 class _DamagedError(Exception):
-    """A checkpoint can't be read, in some process, or is not what was saved."""
+    """A checkpoint cannot be read, in some process, or is not what was saved."""
 
 
 class _KeepStep:
-    """Keeps the checkpoint of one step, the best, from being deleted."""
+    """Preserves the checkpoint of one step, the best."""
 
     def __init__(self) -> None:
         self.step = 0
@@ -45,10 +50,15 @@ class _KeepStep:
 
 
 class Checkpointer:
-    """The checkpoints of one run, in a folder; a context manager that waits for pending writes."""
+    """The checkpoints of a run; a context manager that waits for pending writes at its end.
 
-    def __init__(self, directory: Path, read_only: bool = False):
-        self.directory = directory
+    Args:
+      workdir: the run directory.
+      read_only: whether nothing is to be created, saved or removed.
+    """
+
+    def __init__(self, workdir: Path, read_only: bool = False):
+        self._directory = (workdir / "checkpoints").absolute()
         self._best = _KeepStep()
         options = ocp.CheckpointManagerOptions(
             preservation_policy=AnyPreservationPolicy([LatestN(KEPT_NEWEST), self._best]),
@@ -57,78 +67,78 @@ class Checkpointer:
             save_interval_steps=0 if read_only else 1,
             cleanup_tmp_directories=not read_only,
         )
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
-        # Each process reads by itself: Orbax would have them wait for one that found damage.
+        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        # Each process reads alone: Orbax would have all wait for one that found damage.
         alone = ocp.options.MultiprocessingOptions(
             primary_host=None, active_processes={jax.process_index()}
         )
         self._reader = ocp.CheckpointManager(
-            directory.absolute(),
+            self._directory,
             options=ocp.CheckpointManagerOptions(read_only=True, multiprocessing_options=alone),
         )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._manager.close()
         self._reader.close()
 
-    def save(self, state: TrainState, progress: Progress) -> None:
-        """Copies the state and writes it in the background, independently of the mesh it is on."""
-        self._best.step = progress.best_step
+    def save(self, checkpoint: Checkpoint, best_step: int = 0) -> None:
+        """Copies the arrays and writes them in the background, independently of their mesh.
+
+        Args:
+          checkpoint: its step must be later than that of any other.
+          best_step: the step whose checkpoint is kept besides the newest.
+        """
+        self._best.step = best_step
+        step, trees, progress = checkpoint
+        items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+        checksums = {name: int(checksum(tree)) for name, tree in trees.items()}
+        metadata = {**progress, "checksums": checksums, "format": FORMAT}
         self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                velocity=ocp.args.StandardSave(state.velocity),
-                progress=ocp.args.JsonSave(
-                    {**dataclasses.asdict(progress), "fingerprints": _fingerprints(state)}
-                ),
-            ),
+            step, args=ocp.args.Composite(**items, progress=ocp.args.JsonSave(metadata))
         )
 
-    def restore(self, like: TrainState) -> tuple[TrainState, Progress] | None:
-        """The newest undamaged state, laid out like the abstract one, and its progress.
+    def restore(self, like: Mapping[str, Any]) -> Checkpoint | None:
+        """The newest undamaged checkpoint, or None if there is no checkpoint.
 
-        Newer ones, which are damaged, are named on stderr and set aside in the folder `damaged`
-        beside the others. None if there is no checkpoint.
+        Newer ones, which are damaged, move to the directory `damaged` beside `checkpoints`.
+
+        Args:
+          like: the pytrees by name, of `jax.ShapeDtypeStruct` with shardings.
 
         Raises:
           UserError: there are checkpoints, but none can be restored.
         """
         if not self._manager.all_steps():
             return None
-        (state, progress), damaged = self._first_undamaged(lambda step: self._restore(step, like))
+        checkpoint, damaged = self._first_undamaged(lambda step: self._restore(step, like))
         if jax.process_index() == 0:
             for step in damaged:
-                aside = self.directory.parent / "damaged" / str(step)
+                aside = self._directory.parent / "damaged" / str(step)
                 shutil.rmtree(aside, ignore_errors=True)
                 aside.parent.mkdir(exist_ok=True)
-                (self.directory / str(step)).rename(aside)
+                (self._directory / str(step)).rename(aside)
         multihost_utils.sync_global_devices("damaged checkpoints are set aside")
         self._manager.reload()
-        return state, progress
+        return checkpoint
 
-    def restore_params(self, like: Any, which: str) -> tuple[Any, int]:
+    def restore_params(self, like: Any, which: str = "newest") -> tuple[Any, int]:
         """The parameters alone of the "newest" undamaged checkpoint, or of the "best"; its step.
 
         Raises:
           UserError: there is none.
         """
         if not self._manager.all_steps():
-            raise UserError(f"workdir: no checkpoint in {self.directory}; train first")
+            raise UserError(f"workdir: no checkpoint in {self._directory}; train first")
+        trees = {"params": like}
         if which == "best":
-            progress, _ = self._first_undamaged(self._progress)
-            if step := progress["best_step"]:
-                return self._restore_params(step, like), step
-        found, _ = self._first_undamaged(lambda step: (self._restore_params(step, like), step))
-        return found
+            newest, _ = self._first_undamaged(lambda step: self._restore(step, {}))
+            if step := newest.progress["best_step"]:
+                return self._restore(step, trees).trees["params"], step
+        checkpoint, _ = self._first_undamaged(lambda step: self._restore(step, trees))
+        return checkpoint.trees["params"], checkpoint.step
 
     def _first_undamaged(self, restore: Callable[[int], Restored]) -> tuple[Restored, list[int]]:
         """What is restored of the newest checkpoint that can be, and the steps of newer ones."""
@@ -137,53 +147,35 @@ class Checkpointer:
             try:
                 return restore(step), damaged
             except _DamagedError as error:
-                if jax.process_index() == 0:
-                    told = f"checkpoint {step} is damaged: {_first_line(error)}"
-                    tqdm.write(told, file=sys.stderr)  # an experiment's bar may be shown
+                reason = (str(error).strip() or repr(error)).splitlines()[0]
+                logger.warning("checkpoint %d is damaged: %s", step, reason)
                 damaged.append(step)
         raise UserError(
-            f"workdir: none of the checkpoints in {self.directory} can be restored; "
-            "move the folder away to start anew"
+            f"workdir: none of the checkpoints in {self._directory} can be restored; "
+            "move the directory away to start anew"
         )
 
-    def _progress(self, step: int) -> dict[str, Any]:
-        return self._read(step, progress=ocp.args.JsonRestore()).progress
-
-    def _restore_params(self, step: int, like: Any) -> Any:
-        restored = self._read(
-            step, params=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore()
-        )
-        _check("params", restored.params, restored.progress["fingerprints"])
-        return restored.params
-
-    def _restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
-        restored = self._read(
-            step,
-            params=ocp.args.StandardRestore(like.params),
-            velocity=ocp.args.StandardRestore(like.velocity),
-            progress=ocp.args.JsonRestore(),
-        )
-        fingerprints = restored.progress.pop("fingerprints")
-        _check("params", restored.params, fingerprints)
-        _check("velocity", restored.velocity, fingerprints)
-        count = jax.device_put(jnp.int32(step), like.step.sharding)
-        state = TrainState(count, restored.params, restored.velocity)
-        return state, Progress(**restored.progress)
+    def _restore(self, step: int, like: Mapping[str, Any]) -> Checkpoint:
+        items = {name: ocp.args.StandardRestore(tree) for name, tree in like.items()}
+        restored = self._read(step, **items, progress=ocp.args.JsonRestore())
+        progress = restored.progress
+        check_format(self._directory / str(step), progress.pop("format", None))
+        checksums = progress.pop("checksums")
+        for name in like:
+            if int(checksum(restored[name])) != checksums[name]:
+                raise _DamagedError(f"its {name} are not the numbers that were saved")
+        return Checkpoint(step, {name: restored[name] for name in like}, progress)
 
     def _read(self, step: int, **items: ocp.args.CheckpointArgs) -> Any:
         """Raises in all processes what is raised in any, for they must go on alike."""
         failure = None
         try:
             restored = self._reader.restore(step, args=ocp.args.Composite(**items))
-        except Exception as error:  # damage shows as whatever the reader of a file raises
+        except Exception as error:  # a damaged file raises whatever its reader raises
             failure = error
         if multihost_utils.process_allgather(np.array(failure is not None)).any():
-            raise _DamagedError(failure or "another process can't read it") from failure
+            raise _DamagedError(failure or "another process cannot read it") from failure
         return restored
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 @jax.jit
@@ -191,12 +183,3 @@ def checksum(tree: Any) -> jax.Array:
     """The sum of all bits as numbers modulo 2³²: the same in any order, so on any mesh."""
     leaves = [lax.bitcast_convert_type(leaf, jnp.uint32) for leaf in jax.tree.leaves(tree)]
     return sum((leaf.sum(dtype=jnp.uint32) for leaf in leaves), jnp.uint32(0))
-
-
-def _fingerprints(state: TrainState) -> dict[str, int]:
-    return {name: int(checksum(getattr(state, name))) for name in ("params", "velocity")}
-
-
-def _check(name: str, tree: Any, fingerprints: dict[str, int]) -> None:
-    if int(checksum(tree)) != fingerprints[name]:
-        raise _DamagedError(f"its {name} are not the numbers that were saved")

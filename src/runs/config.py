@@ -1,5 +1,6 @@
-"""The configuration of a run as it is kept in its directory."""
+"""The configuration of a run: as kept in its directory, and compared with another one."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ..errors import UserError
+from ..filesystem import write_json
+from ..models.architecture import TRAINING_FIELDS, Architecture
+from .defaults import default_config
 
-# What may differ when a run goes on, since the trained network does not depend on it.
+FORMAT = 1
+"""Of run directories, checkpoints and results; raise it when an older one can no longer be read."""
+
+# Fields that may change when a run resumes: the trained network does not depend on them.
 FREE_TO_CHANGE = (
     "mesh.",
     "processes.",
@@ -18,41 +25,72 @@ FREE_TO_CHANGE = (
     "data.tfds_dir",
 )
 
+Difference = tuple[str, Any, Any]
+"""A field's full name, such as "data.size", and its two values; "absent" where there is none."""
 
-def forbidden_changes(workdir: Path, config: ConfigDict) -> list[tuple[str, Any, Any]]:
-    """As `differences` of the folder's run from a recipe, but for what is free to change."""
-    found = differences(read_config(workdir), config)
-    return [difference for difference in found if not difference[0].startswith(FREE_TO_CHANGE)]
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """Keeps a run's configuration in its directory."""
+    write_json(workdir / "config.json", {"format": FORMAT, **config.to_dict()})
 
 
 def read_config(workdir: Path) -> ConfigDict:
-    """The configuration that a run was started with.
+    """The configuration that a run was started with; fields younger than the run get defaults.
 
     Raises:
-      UserError: the folder is none of a run's.
+      UserError: the directory has no run, or one of another format.
     """
     path = workdir / "config.json"
     if not path.exists():
-        inside = [
-            found.parent for depth in ("*", "*/*") for found in workdir.glob(f"{depth}/{path.name}")
+        runs = [
+            run.parent for depth in ("*", "*/*") for run in workdir.glob(f"{depth}/{path.name}")
         ]
-        hint = f"give one inside, such as {min(inside)}" if inside else "train one first"
-        raise UserError(f"workdir {workdir}: no config.json there, so no run; {hint}")
+        hint = f"choose a directory inside, such as {min(runs)}" if runs else "train first"
+        raise UserError(f"workdir {workdir}: it has no config.json, so no run; {hint}")
     try:
-        return ConfigDict(_with_tuples(json.loads(path.read_text())))
-    except ValueError as error:
+        fields = _with_tuples(json.loads(path.read_text()))
+        check_format(path, fields.pop("format", None))
+        model = dataclasses.asdict(Architecture.from_config(fields.pop("model")))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"workdir {workdir}: config.json is damaged: {error}") from None
+    return ConfigDict({**_with_defaults(fields, default_config().to_dict()), "model": model})
 
 
-def differences(one: ConfigDict, other: ConfigDict) -> list[tuple[str, Any, Any]]:
-    """The fields that differ, by their full names, and what they are in each; or "absent"."""
+def check_format(path: Path, version: Any) -> None:
+    """Raises UserError unless a file has the format that this version reads."""
+    if version != FORMAT:
+        written = "without a format, before format 1" if version is None else f"in format {version}"
+        raise UserError(f"{path}: written {written}; this version reads format {FORMAT} alone")
+
+
+def differences(one: ConfigDict, other: ConfigDict) -> list[Difference]:
+    """The fields that differ."""
     a, b = flatten(one), flatten(other)
     pairs = [(name, a.get(name, "absent"), b.get(name, "absent")) for name in sorted(a | b)]
-    return [(name, before, now) for name, before, now in pairs if before != now]
+    return [
+        (name, value, other_value) for name, value, other_value in pairs if value != other_value
+    ]
+
+
+def network_differences(one: ConfigDict, other: ConfigDict) -> list[Difference]:
+    """The fields of two `config.model` by which the same weights compute something else."""
+    return [
+        difference
+        for difference in differences(one, other)
+        if difference[0].rpartition(".")[-1] not in TRAINING_FIELDS
+    ]
+
+
+def forbidden_changes(workdir: Path, config: ConfigDict) -> list[Difference]:
+    """The fields of a run that differ in a configuration and must not change when it resumes."""
+    changes = differences(read_config(workdir), config)
+    return [change for change in changes if not change[0].startswith(FREE_TO_CHANGE)]
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
-    """Its values by their full names, such as "data.size"."""
+    """The values of a configuration by their full names, such as "data.size"."""
 
     def leaves(prefix: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -64,6 +102,15 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
         }
 
     return leaves("", config.to_dict())
+
+
+def _with_defaults(fields: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    nested = {
+        name: _with_defaults(value, defaults[name])
+        for name, value in fields.items()
+        if isinstance(value, dict) and isinstance(defaults.get(name), dict)
+    }
+    return {**defaults, **fields, **nested}
 
 
 def _with_tuples(value: Any) -> Any:

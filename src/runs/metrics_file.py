@@ -1,16 +1,30 @@
-"""metrics.jsonl, a run's metrics by line."""
+"""metrics.jsonl, the metrics of a run: a JSON object a line."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..filesystem import atomic_write
+
+NAME = "metrics.jsonl"
+
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The metrics of a run, finished or not; none where it has written none yet."""
-    path = workdir / "metrics.jsonl"
-    return [json.loads(line) for line in complete_lines(path)] if path.exists() else []
+    """The metrics of a run, finished or not; empty if it has not written any yet."""
+    path = workdir / NAME
+    return [json.loads(line) for line in _complete_lines(path)] if path.exists() else []
 
 
-def complete_lines(path: Path) -> list[str]:
-    """The lines but for one that was being written when its process was killed."""
+def keep_metrics(workdir: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
+    """Removes the other lines, such as those that a killed run wrote after its last checkpoint."""
+    path = workdir / NAME
+    if path.exists():
+        lines = [line for line in _complete_lines(path) if is_kept(json.loads(line))]
+        with atomic_write(path) as incomplete:
+            incomplete.write_text("".join(lines))
+
+
+def _complete_lines(path: Path) -> list[str]:
+    """All lines but one that was being written when its process was killed."""
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -1,4 +1,4 @@
-"""What prediction must know of the training data."""
+"""What prediction must know of the training data: class names and pixel statistics."""
 
 import zipfile
 from pathlib import Path
@@ -14,23 +14,29 @@ from ..filesystem import atomic_write
 class Preprocessing(NamedTuple):
     """What prediction must know of the training data."""
 
-    data: str  # the prepared data set's name; empty where the weights are from elsewhere
-    class_names: list[str]
+    dataset: str  # name of the prepared data set; empty for imported weights
+    class_names: list[str]  # in the order of the labels
     statistics: Statistics
 
 
 def write_preprocessing(workdir: Path, preprocessing: Preprocessing) -> None:
-    data, class_names, statistics = preprocessing
+    """Keeps it in a run directory, so that prediction does not need the data."""
+    dataset, class_names, statistics = preprocessing
     with atomic_write(workdir / "preprocessing.npz") as incomplete, incomplete.open("wb") as file:
-        np.savez(file, data=data, class_names=class_names, **statistics._asdict())
+        np.savez(file, dataset=dataset, class_names=class_names, **statistics._asdict())
 
 
 def read_preprocessing(workdir: Path) -> Preprocessing:
-    """What prediction needs of the data that the run in this folder was trained on."""
+    """Reads it from a run directory.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
     try:
         with np.load(workdir / "preprocessing.npz") as arrays:
             statistics = Statistics(*(arrays[name] for name in Statistics._fields))
-            return Preprocessing(str(arrays["data"]), arrays["class_names"].tolist(), statistics)
+            class_names = arrays["class_names"].tolist()
+            return Preprocessing(str(arrays["dataset"]), class_names, statistics)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"workdir {workdir}: preprocessing.npz is missing or damaged: {error}"

@@ -1,48 +1,47 @@
-"""Where the weights of a run come from."""
+"""Where the weights of a run come from: another run, or a file of another program."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from ..filesystem import write_text
+from ..filesystem import write_json
 from .config import read_config
-from .preprocessing import Preprocessing, write_preprocessing
 
 
-def write_imported(
-    workdir: Path, config: ConfigDict, preprocessing: Preprocessing, provenance: dict[str, str]
-) -> None:
-    """Makes the folder that of weights from elsewhere, which are to be saved in it.
-
-    Args:
-      provenance: what `read_provenance` returns.
-    """
-    write_preprocessing(workdir, preprocessing)
-    write_text(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-    write_text(workdir / "provenance.json", json.dumps(provenance, indent=2) + "\n")
+def write_provenance(workdir: Path, provenance: dict[str, str]) -> None:
+    """Marks the run directory as one of imported weights."""
+    write_json(workdir / "provenance.json", provenance)
 
 
 def read_provenance(workdir: Path) -> dict[str, str] | None:
-    """Where weights that were not trained here come from: their `kind`, `file` and `sha256`."""
-    path = workdir / "provenance.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    """For imported weights, their `kind`, `file` and `sha256`; None for a run that was trained."""
+    return _read(workdir / "provenance.json")
+
+
+def write_origin(workdir: Path, init_from: str) -> None:
+    """Keeps what is known of the run whose weights this one starts from, if any.
+
+    Raises:
+      UserError: there is no such run.
+    """
+    origin = None
+    if init_from:
+        first = Path(init_from)
+        origin = {
+            "dataset": read_config(first).data.dataset,
+            "weights_from": read_provenance(first),
+            "origin": read_origin(first),
+        }
+    write_json(workdir / "origin.json", origin)
 
 
 def read_origin(workdir: Path) -> dict[str, Any] | None:
-    """Of the weights that a run began with; None where it began with none, or it is not known.
+    """Of the weights that a run started from; None if it started from random ones.
 
     Their `dataset`, `weights_from` (what `read_provenance` returns), and their own `origin`.
     """
-    path = workdir / "origin.json"
+    return _read(workdir / "origin.json")
+
+
+def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def origin_from(workdir: Path) -> dict[str, Any]:
-    """What is kept of another run by one that begins with its weights."""
-    return {
-        "dataset": read_config(workdir).data.dataset,
-        "weights_from": read_provenance(workdir),
-        "origin": read_origin(workdir),
-    }

@@ -1,10 +1,6 @@
-"""The folder of a run: what is in it besides checkpoints and logs, and whose it is."""
+"""The directory of a run: whose it is, and whether this run may use it."""
 
 import contextlib
-import fcntl
-import json
-import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -13,18 +9,21 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
+from ..distributed.process_group import ProcessGroup
 from ..errors import UserError
-from ..filesystem import write_text
-from .config import differences, forbidden_changes, read_config
+from .config import differences, forbidden_changes, read_config, write_config
+from .lock import is_locked_by, lock
 from .preprocessing import Preprocessing, read_preprocessing, write_preprocessing
-from .provenance import origin_from, read_provenance
-from .results import EVALUATIONS
-
-CLAIM = "claim"  # locked by the process that trains
+from .provenance import read_provenance, write_origin
+from .results import remove_evaluations
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Raises UserError if the folder has a run with other settings, or can't have one."""
+    """Checks, before hours of preparing data, that a run can use a directory; creates it.
+
+    Raises:
+      UserError: it has a run with other settings or imported weights, or cannot be written to.
+    """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=workdir).close()
@@ -34,103 +33,92 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
         return
     if read_provenance(workdir):
         raise UserError(
-            f"workdir {workdir}: it has weights from elsewhere; train on from them with "
+            f"workdir {workdir}: it has imported weights; to train from them, give "
             f"--config.init_from={workdir} and another --workdir"
         )
-    if found := forbidden_changes(workdir, config):
-        differing = [f"config.{name} was {before!r} and is {now!r}" for name, before, now in found]
+    if changes := forbidden_changes(workdir, config):
+        listed = "; ".join(
+            f"config.{name} was {old!r} and is {new!r}" for name, old, new in changes
+        )
         raise UserError(
-            f"workdir {workdir} was made with other settings: {'; '.join(differing)}; "
-            "give the former ones, or another --workdir"
+            f"workdir {workdir}: its run has other settings: {listed}; restore them, or give "
+            "another --workdir"
         )
 
 
 @contextlib.contextmanager
-def lock_workdir(
-    workdir: Path, config: ConfigDict, data: PreparedDataset, token: str
+def open_workdir(
+    workdir: Path, config: ConfigDict, dataset: PreparedDataset, group: ProcessGroup
 ) -> Iterator[None]:
-    """Makes the folder this run's, with a copy of what prediction needs to know of the data.
+    """Holds a checked directory for this run: no other run can use it meanwhile.
 
-    No other can have it meanwhile. A claim of a process that dies is void by itself.
-
-    Args:
-      token: of the run, by which its other processes know that they see the same folder.
+    The main process writes what prediction must know of the data, and the configuration. The other
+    processes then check that they see the same.
 
     Raises:
-      UserError: it has a run with other images, or another process is training in it, or there is
-        no run in `config.init_from`.
+      UserError: the directory has a run with other images, another process trains in it, there is
+        no run in `config.init_from`, or the hosts do not share the directory.
     """
-    with (workdir / CLAIM).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"workdir {workdir}: another process is training in it; wait for its end, or give "
-                "another --workdir"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        if _has_begun(workdir):
-            check_data(workdir, data)
-        else:
-            origin = origin_from(Path(config.init_from)) if config.init_from else None
-            write_text(workdir / "origin.json", json.dumps(origin, indent=2) + "\n")
-            shutil.rmtree(workdir / EVALUATIONS, ignore_errors=True)  # of a run that was there
-        known = Preprocessing(data.directory.name, data.class_names, data.statistics)
-        write_preprocessing(workdir, known)
-        write_text(workdir / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        file.truncate(0)
-        file.write(token)
-        file.flush()
-        os.fsync(file.fileno())
+    with contextlib.ExitStack() as stack:
+
+        def enter() -> None:
+            if group.is_main_process:
+                stack.enter_context(lock(workdir, group.token))
+                _begin(workdir, config, dataset)
+            else:
+                _check_shared(workdir, config, group.token)
+                check_data(workdir, dataset)
+
+        group.first_then_others(enter)
         yield
 
 
-@contextlib.contextmanager
-def check_locked(
-    workdir: Path, config: ConfigDict, data: PreparedDataset, token: str
-) -> Iterator[None]:
-    """What the other processes do when the first has made the folder this run's.
-
-    Raises:
-      UserError: they don't see the same folder, or not the same images.
-    """
-    claim = workdir / CLAIM
-    if not claim.exists() or claim.read_text() != token:
-        raise UserError(
-            f"workdir {workdir}: on {socket.gethostname()} it has not what process 0 has just "
-            "written to it; give a folder that all hosts share"
-        )
-    if differences(read_config(workdir), config):
-        raise UserError(
-            f"workdir {workdir}: the settings are others on {socket.gethostname()} than those of "
-            "process 0; give all the same"
-        )
-    check_data(workdir, data)
-    yield
-
-
-def check_data(workdir: Path, data: PreparedDataset) -> None:
+def check_data(workdir: Path, dataset: PreparedDataset) -> None:
     """Raises UserError if the images are not those that the run was trained on.
 
-    Of weights from elsewhere it is not known which those were; then the classes must be the same.
+    Which images imported weights were trained on is unknown: then the classes must be the same.
     """
     before, class_names, _ = read_preprocessing(workdir)
     if not before:
-        if class_names != data.class_names:
+        if class_names != dataset.class_names:
             raise UserError(
-                f"workdir {workdir}: its classes are {_few(class_names)}, those of "
-                f"{data.directory.name} are {_few(data.class_names)}; give --class_names when "
-                "converting"
+                f"workdir {workdir}: its classes are {_first(class_names)}, those of "
+                f"{dataset.directory.name} are {_first(dataset.class_names)}; give --class_names "
+                "when converting"
             )
-    elif before != data.directory.name:
+    elif before != dataset.directory.name:
         raise UserError(
-            f"workdir {workdir}: its images were {before} and are {data.directory.name}; they or "
-            "their source have changed since; give another --workdir"
+            f"workdir {workdir}: its images were {before} and are {dataset.directory.name}: the "
+            "data set or its source has changed; give another --workdir"
         )
 
 
-def _few(names: list[str]) -> str:
+def _begin(workdir: Path, config: ConfigDict, dataset: PreparedDataset) -> None:
+    if _has_begun(workdir):
+        check_data(workdir, dataset)
+    else:
+        write_origin(workdir, config.init_from)
+        remove_evaluations(workdir)
+    name = dataset.directory.name
+    write_preprocessing(workdir, Preprocessing(name, dataset.class_names, dataset.statistics))
+    write_config(workdir, config)
+
+
+def _check_shared(workdir: Path, config: ConfigDict, token: str) -> None:
+    host = socket.gethostname()
+    if not is_locked_by(workdir, token):
+        raise UserError(
+            f"workdir {workdir}: {host} does not see the file that process 0 just wrote; use a "
+            "workdir on a shared file system"
+        )
+    if differences(read_config(workdir), config):
+        raise UserError(
+            f"workdir {workdir}: the settings on {host} are not those of process 0; give all "
+            "processes the same"
+        )
+
+
+def _first(names: list[str]) -> str:
     return f"{len(names)}, {', '.join(names[:3])}…"
 
 

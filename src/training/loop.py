@@ -1,82 +1,85 @@
-"""Training, from the first step to the last or on from where it stopped."""
+"""Training, from the first step to the last, or on from the newest checkpoint."""
 
 import contextlib
-import functools
-import math
+import dataclasses
+import enum
+import itertools
+import logging
 import time
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
-from ..data.loader import eval_batches, train_batches
+from ..data.loader import Batches, train_batches
 from ..data.preparation import prepare_dataset
 from ..distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from ..distributed.preemption import Preemption
 from ..distributed.process_group import ProcessGroup
-from ..errors import EXIT_PREEMPTED
-from ..inference.evaluation import Member, describe_result, evaluate
-from ..inference.forward import make_classify
+from ..inference.evaluation import Evaluator, describe_result
 from ..runs.checkpoint import Checkpointer
+from ..runs.metrics_file import keep_metrics
 from ..runs.results import read_result, write_result
 from ..runs.system_info import describe_system
-from ..runs.workdir import check_locked, check_workdir, lock_workdir
+from ..runs.workdir import check_workdir, open_workdir
 from .initialization import initial_state
 from .metric_logger import MetricLogger
-from .periods import is_due, parse_duration
+from .periods import Periods
 from .progress import ProgressBar
-from .schedule import make_schedule
-from .state import Progress, TrainState, abstract_state
+from .schedule import Schedule, make_schedule
+from .state import Progress, TrainState, abstract_state, from_checkpoint, to_checkpoint
 from .step import make_train_step
+from .writers import make_writers
+
+logger = logging.getLogger(__name__)
+
+
+class Status(enum.Enum):
+    """How training ended."""
+
+    FINISHED = "finished"
+    PREEMPTED = "preempted"  # everything is saved: the same call resumes
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """How training ended, and with what."""
+
+    status: Status
+    message: str  # the same in a line
+    result: dict[str, Any] | None = None  # what result.json has, unless preempted
 
 
 def train(
     config: ConfigDict, workdir: Path, group: ProcessGroup, bar: ProgressBar | None = None
-) -> int:
-    """Trains until `config.duration` is over, going on after the newest checkpoint in `workdir`.
+) -> TrainResult:
+    """Trains until `config.duration`, resuming from the newest checkpoint in `workdir`.
 
     Args:
-      config: a recipe that `settings.check` found nothing wrong with.
-      workdir: the run's folder, which all processes see.
+      config: a recipe that `validate_config` accepts.
+      workdir: the run directory, which all processes see.
       group: the processes, each of which calls this.
-      bar: where there are several runs, counts the steps of all; else this one gets its own.
-
-    Returns:
-      The exit status: 0 when finished, now or before; `stopping.SAVED` after SIGTERM and its like.
+      bar: counts the steps of several runs; by default this run gets its own.
 
     Raises:
-      UserError: the configuration can't be trained, or `workdir` is another one's.
-      DivergedError: the loss is not finite any more. The newest checkpoint is from before, though
-        its weights may be spoilt already; those that were evaluated are not.
+      UserError: the configuration cannot be trained, or `workdir` belongs to another run.
+      DivergedError: the loss is no longer finite. The newest checkpoint is from before, though its
+        weights may already be spoiled; those that were evaluated are not.
     """
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
-    group.first_then_others(lambda: check_workdir(workdir, config))
-    data = group.first_then_others(lambda: prepare_dataset(**config.data))
-    claim = lock_workdir if group.is_main_process else check_locked
-    with contextlib.ExitStack() as held:
-        group.first_then_others(
-            lambda: held.enter_context(claim(workdir, config, data, group.token))
-        )
-        say = ProgressBar.write if group.is_main_process else _say_nothing
+    group.first_then_others(lambda: check_workdir(workdir, config))  # before hours of preparing
+    dataset = group.first_then_others(lambda: prepare_dataset(**config.data))
+    with open_workdir(workdir, config, dataset, group):
         if result := read_result(workdir):
-            say(
-                f"{workdir} is finished after {result['epochs']:g} epochs: {describe_result(result)}"
-            )
-            return 0
-        return _train(config, workdir, group, bar, mesh, data, say)
-
-
-def steps(config: ConfigDict, data: PreparedDataset) -> int:
-    """How many steps `config.duration` is."""
-    return math.ceil(parse_duration("config.duration", config.duration, _an_epoch(config, data)))
-
-
-def _an_epoch(config: ConfigDict, data: PreparedDataset) -> Fraction:
-    return Fraction(data.num_examples[data.train_split], config.batch_size)
+            message = f"{workdir} is finished after {result['epochs']:g} epochs"
+            return TrainResult(Status.FINISHED, f"{message}: {describe_result(result)}", result)
+        trained = _train(config, workdir, group, bar, dataset, mesh)
+        if trained.result and group.is_main_process:
+            write_result(workdir, trained.result)
+    return trained
 
 
 def _train(
@@ -84,109 +87,73 @@ def _train(
     workdir: Path,
     group: ProcessGroup,
     bar: ProgressBar | None,
+    dataset: PreparedDataset,
     mesh: Mesh,
-    data: PreparedDataset,
-    say: Callable[[str], None],
-) -> int:
-    batch_size, classes = config.batch_size, len(data.class_names)
-    steps_per_epoch, total = _an_epoch(config, data), steps(config, data)
-    evaluate_every = parse_duration("config.evaluate_every", config.evaluate_every, steps_per_epoch)
-    checkpoint_every = parse_duration(
-        "config.checkpoint_every", config.checkpoint_every, steps_per_epoch
-    )
-    schedule = make_schedule(config, total, steps_per_epoch)
-    rows = local_rows(mesh, batch_size)
-    statistics = replicate(mesh, data.statistics)
-    train_step = make_train_step(config, classes, mesh)
-    classify = functools.cache(functools.partial(make_classify, config, classes, mesh))
+) -> TrainResult:
+    periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
+    schedule = make_schedule(config.schedule, periods)
+    train_step = make_train_step(config, len(dataset.class_names), mesh)
+    evaluate = Evaluator(config, dataset, mesh)
+    statistics = replicate(mesh, dataset.statistics)
 
-    def evaluation(state: TrainState, views: int) -> dict[str, float] | None:
-        split = functools.partial(
-            eval_batches, data, data.eval_split, global_batch=batch_size, rows=rows
-        )
-        member = Member(classify(views), state.params, statistics, split)
-        return evaluate([member], mesh, batch_size, is_asked_to_leave)
+    with Preemption() as preempted, Checkpointer(workdir) as checkpointer:
 
-    def is_asked_to_leave() -> bool:
-        group.report_progress()
-        return stop()
+        def leaves() -> bool:
+            group.report_progress()
+            return preempted()
 
-    with Preemption() as stop, Checkpointer(workdir / "checkpoints") as checkpoints:
-        restored = checkpoints.restore(abstract_state(config, classes, mesh))
-        state, progress = restored or (
-            initial_state(config, data.class_names, mesh),
-            Progress(schedule=schedule.state()),
-        )
-        schedule.restore(progress.schedule)
-        step = saved = int(state.step)
+        state, progress = _restore_or_init(checkpointer, schedule, config, dataset, mesh)
+        saved = first = int(state.step)
         started = time.monotonic() - progress.seconds
-        batches = train_batches(
-            data,
-            global_batch=batch_size,
-            crop=config.model.image_size,
-            seed=config.seed,
-            rows=rows,
-            start_step=step,
-            stop_step=total,
-            images_per_crop=config.augment.images_per_crop,
-            shift=config.augment.shift,
-            mirror=config.augment.mirror,
-        )
-        alone = (
-            ProgressBar(total, shown=group.is_main_process)
-            if bar is None
-            else contextlib.nullcontext(bar)
-        )
-        with (
-            alone as counting,
-            MetricLogger(
-                workdir,
-                config,
-                step,
-                progress.evaluated,
-                total,
-                steps_per_epoch,
-                classes,
-                bar=counting,
-                writes=group.is_main_process,
-                unlogged=progress.unlogged,
-            ) as log,
-        ):
-            while True:
-                is_last = step == total
-                if progress.evaluated < step and (is_last or is_due(step, evaluate_every)):
-                    log.catch_up()
-                    if scores := evaluation(state, views=1):
-                        log.evaluation(step, data.eval_split, scores)
-                        schedule.observe(scores["top1_error"])
-                        progress.evaluated, progress.schedule = step, schedule.state()
-                        if scores["top1_error"] < progress.best_error:
-                            progress.best_error, progress.best_step = scores["top1_error"], step
-                is_leaving = is_last or is_asked_to_leave()
-                is_best = progress.best_step == step
-                if saved < step and (is_leaving or is_best or is_due(step, checkpoint_every)):
-                    log.catch_up()
+        batches = _train_batches(config, dataset, mesh, range(first, periods.total))
+        with contextlib.ExitStack() as stack:
+            if bar is None:
+                bar = stack.enter_context(ProgressBar(periods.total, shown=group.is_main_process))
+            bar.advance_to(bar.n + first)
+            writers = _resume_writers(workdir, first, progress) if group.is_main_process else []
+            log = stack.enter_context(
+                MetricLogger(
+                    writers,
+                    bar,
+                    periods,
+                    config.batch_size,
+                    len(dataset.class_names),
+                    progress.pending_metrics,
+                )
+            )
+            for step in itertools.count(first):
+                if periods.evaluates_at(step) and step > progress.evaluated:
+                    log.flush()
+                    if metrics := evaluate(state.params, 1, leaves):
+                        log.log_evaluation(step, dataset.eval_split, metrics)
+                        schedule.observe(metrics["top1_error"])
+                        progress.record(step, metrics["top1_error"], schedule)
+                leaving = step == periods.total or leaves()
+                is_best = step == progress.best_step
+                if step > saved and (leaving or is_best or periods.saves_at(step)):
+                    log.flush()
                     progress.seconds = time.monotonic() - started
-                    progress.unlogged = log.unlogged()
-                    checkpoints.save(state, progress)
+                    progress.pending_metrics = log.pending_metrics()
+                    checkpointer.save(to_checkpoint(state, progress), progress.best_step)
                     saved = step
-                if is_leaving:
+                if leaving:
                     break
-                batch = to_devices(mesh, next(batches), batch_size)
-                rate = schedule(step)
-                state, metrics = train_step(state, batch, statistics, np.float32(rate))
-                step += 1
-                log.step(step, rate, metrics)
+                batch = to_devices(mesh, next(batches), config.batch_size)
+                learning_rate = schedule(step)
+                state, step_metrics = train_step(
+                    state, batch, statistics, np.float32(learning_rate)
+                )
+                log.log_step(step + 1, learning_rate, step_metrics)
 
-        scores = None if stop.is_preempted else evaluation(state, config.views)
-    if scores is None:
-        say(f"stopped after step {step} of {total}, all saved; the same command goes on")
-        return EXIT_PREEMPTED
+        final = None if preempted.is_preempted else evaluate(state.params, config.views, leaves)
+    if final is None:
+        message = f"stopped after step {step} of {periods.total}; everything is saved, run the "
+        return TrainResult(Status.PREEMPTED, f"{message}same command again to resume")
     result = {
-        **scores,
+        **final,
         "views": config.views,
         "step": step,
-        "epochs": float(step / steps_per_epoch),
+        "epochs": periods.epoch(step),
         "seconds": time.monotonic() - started,
         "machine": {
             **describe_system(),
@@ -194,11 +161,48 @@ def _train(
             "devices": mesh.size,
         },
     }
-    if group.is_main_process:
-        write_result(workdir, result)
-    say(f"finished in {result['seconds']:.0f} s: {describe_result(result)}; see {workdir}")
-    return 0
+    message = f"finished in {result['seconds']:.0f} s: {describe_result(result)}; see {workdir}"
+    return TrainResult(Status.FINISHED, message, result)
 
 
-def _say_nothing(_: str) -> None:
-    """What the processes do that are not the first."""
+def _restore_or_init(
+    checkpointer: Checkpointer,
+    schedule: Schedule,
+    config: ConfigDict,
+    dataset: PreparedDataset,
+    mesh: Mesh,
+) -> tuple[TrainState, Progress]:
+    like = abstract_state(config, len(dataset.class_names), mesh)
+    trees = {"params": like.params, "velocity": like.velocity}
+    if checkpoint := checkpointer.restore(trees):
+        progress = Progress(**checkpoint.progress)
+        schedule.restore(progress.schedule)
+        return from_checkpoint(checkpoint, like), progress
+    state = initial_state(config, dataset.class_names, mesh)
+    return state, Progress(schedule=schedule.state())
+
+
+def _train_batches(
+    config: ConfigDict, dataset: PreparedDataset, mesh: Mesh, steps: range
+) -> Batches:
+    return train_batches(
+        dataset,
+        global_batch=config.batch_size,
+        crop=config.model.image_size,
+        seed=config.seed,
+        rows=local_rows(mesh, config.batch_size),
+        start_step=steps.start,
+        stop_step=steps.stop,
+        images_per_crop=config.augment.images_per_crop,
+        shift=config.augment.shift,
+        mirror=config.augment.mirror,
+    )
+
+
+def _resume_writers(workdir: Path, step: int, progress: Progress) -> list[Any]:
+    """The writers, without the lines that a killed run wrote after its last checkpoint."""
+    keep_metrics(
+        workdir,
+        lambda line: line["step"] <= (step if line["split"] == "train" else progress.evaluated),
+    )
+    return make_writers(workdir, step)

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 
 class ProgressBar(tqdm):
-    """Counts steps; what is left takes as long for each as those counted so far, pauses included.
+    """Counts steps; its estimate gives each remaining step the mean time so far, pauses included.
 
     Args:
       total: steps of all runs.
@@ -23,18 +23,18 @@ class ProgressBar(tqdm):
             dynamic_ncols=True,
             mininterval=0.1 if sys.stderr.isatty() else 10,  # seconds; a log file wants few lines
             miniters=1,
-            smoothing=0,  # else evaluations and what is compiled would soon be forgotten
+            smoothing=0,  # else evaluations and compilation would soon be forgotten
         )
 
     def start_run(self, name: str, step: int) -> None:
-        """Shows another name, nothing of what went before it, and so many steps."""
+        """Shows another name, nothing of the run before, and so many steps."""
         self.set_description(name, refresh=False)
         self.set_postfix_str("", refresh=False)
         self._skip_to(step)
         self.refresh()
 
     def advance_to(self, step: int) -> None:
-        """Counts the steps up to this one without their time: some were done before, or never."""
+        """Counts the steps up to this one without their time: they were done before, or never."""
         if step != self.n:
             self._skip_to(step)
             self.refresh()

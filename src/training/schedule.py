@@ -1,58 +1,41 @@
-"""How long things last, and the learning rate at each step."""
+"""The learning rate at each step."""
 
 import dataclasses
 import math
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from ..errors import UserError
-from .periods import parse_duration
+from .periods import Periods, parse_duration
 
 
-class Schedule(Protocol):
-    """The learning rate, which may depend on how the validation error went."""
+@dataclasses.dataclass
+class Schedule:
+    """A constant learning rate; the base of those that depend on the step or on errors."""
 
-    def __call__(self, step: int) -> float:
-        """The rate of the step that follows `step` steps."""
+    base: float  # the learning rate of the first step
+
+    def __call__(self, step: int) -> float:  # noqa: ARG002
+        """The learning rate of the step that follows `step` steps."""
+        return self.base
 
     def observe(self, error: float) -> None:
-        """Takes in a validation error."""
+        """Takes a validation error into account."""
 
     def state(self) -> dict[str, Any]:
         """What a resumed run needs, as JSON; `restore` takes it back."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken."""
-
-
-class _Stateless:
-    def observe(self, error: float) -> None:
-        """Its rate does not depend on errors."""
-
-    def state(self) -> dict[str, Any]:
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Has no state."""
+        """Continues from a state."""
 
 
 @dataclasses.dataclass
-class Constant(_Stateless):
-    """One rate throughout."""
+class Steps(Schedule):
+    """The learning rate divided by `factor` at each boundary, a number of steps."""
 
-    base: float
-
-    def __call__(self, step: int) -> float:  # noqa: ARG002
-        return self.base
-
-
-@dataclasses.dataclass
-class Steps(_Stateless):
-    """The rate divided by `factor` at each boundary, a number of steps."""
-
-    base: float
     factor: float
     boundaries: list[Fraction]
 
@@ -61,10 +44,9 @@ class Steps(_Stateless):
 
 
 @dataclasses.dataclass
-class Cosine(_Stateless):
-    """Half a cosine from the rate to zero over the whole run."""
+class Cosine(Schedule):
+    """Half a cosine from the base to zero over the whole run."""
 
-    base: float
     total_steps: int
 
     def __call__(self, step: int) -> float:
@@ -72,14 +54,13 @@ class Cosine(_Stateless):
 
 
 @dataclasses.dataclass
-class Plateau:
-    """The paper's section 5: the rate divided when the validation error stops improving.
+class Plateau(Schedule):
+    """The paper's section 5: divided when the validation error stops improving.
 
-    It is divided by `factor` (10) after `patience` validations in a row without a new best, at
-    most `max_drops` (3) times.
+    The learning rate is divided by `factor` (10) after `patience` validations in a row without a
+    new best, at most `max_drops` (3) times.
     """
 
-    base: float
     factor: float
     patience: int
     max_drops: int
@@ -104,23 +85,23 @@ class Plateau:
         self.best, self.stale, self.dropped = state["best"], state["stale"], state["dropped"]
 
 
-def make_schedule(config: ConfigDict, total_steps: int, steps_per_epoch: Fraction) -> Schedule:
+def make_schedule(section: ConfigDict, periods: Periods) -> Schedule:
     """The schedule that `config.schedule` describes.
 
     Raises:
-      UserError: no such schedule, or a boundary that is no duration.
+      UserError: there is no such schedule, or a boundary is not a duration.
     """
-    fields = config.schedule
+    base, factor = section.learning_rate, section.factor
     boundaries = [
-        parse_duration("config.schedule.boundaries", boundary, steps_per_epoch)
-        for boundary in fields.boundaries
+        parse_duration("config.schedule.boundaries", boundary, periods.steps_per_epoch)
+        for boundary in section.boundaries
     ]
-    schedules: dict[str, Schedule] = {
-        "constant": Constant(fields.learning_rate),
-        "steps": Steps(fields.learning_rate, fields.factor, boundaries),
-        "cosine": Cosine(fields.learning_rate, total_steps),
-        "plateau": Plateau(fields.learning_rate, fields.factor, fields.patience, fields.max_drops),
+    schedules = {
+        "constant": Schedule(base),
+        "steps": Steps(base, factor, boundaries),
+        "cosine": Cosine(base, periods.total),
+        "plateau": Plateau(base, factor, section.patience, section.max_drops),
     }
-    if fields.name not in schedules:
-        raise UserError(f"config.schedule.name: {fields.name!r} is none of {', '.join(schedules)}")
-    return schedules[fields.name]
+    if section.name not in schedules:
+        raise UserError(f"config.schedule.name: {section.name!r} is none of {', '.join(schedules)}")
+    return schedules[section.name]

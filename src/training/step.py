@@ -1,4 +1,4 @@
-"""The compiled part of training: initialization, loss, gradient, update."""
+"""The compiled part of training: loss, gradient, update."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,60 +11,33 @@ from jax import lax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ..data import augment
+from ..data.augment import color_noise, subtract_mean
 from ..data.statistics import Statistics
 from ..distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
-from ..models.classification import count_ranked_above, label_log_prob, log_softmax
-from ..models.factory import graphdef
+from ..models.architecture import Architecture
+from ..models.classification import example_metrics, log_softmax
+from ..models.factory import Params, graphdef
 from ..models.layers import TOWER_AXIS
 from .optimizer import is_frozen, momentum_sgd
-from .state import TrainState
+from .state import TrainState, random_keys
 
-Batch = dict[str, jax.Array]  # image, label, offset, flip: what src.data.pipeline yields
+Batch = dict[str, jax.Array]  # image, label, offset, flip: what data.loader yields
 Metrics = dict[str, jax.Array]
+TrainStep = Callable[
+    [TrainState, Batch, Statistics, jax.typing.ArrayLike], tuple[TrainState, Metrics]
+]
 
 
-def make_train_step(
-    config: ConfigDict, num_classes: int, mesh: Mesh
-) -> Callable[[TrainState, Batch, Statistics, jax.typing.ArrayLike], tuple[TrainState, Metrics]]:
+def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainStep:
     """Compiles one step of training on the mesh.
 
     Returns:
-      (state, batch, statistics, learning rate) → (next state, metrics), which takes the state's
-      memory over. The metrics are scalars over the global batch: `loss`, the mean cross-entropy in
+      (state, batch, statistics, learning rate) → (next state, metrics), which takes over the memory
+      of the state. The metrics are scalars over the global batch: `loss`, the mean cross-entropy in
       nats; `top1_error` and `top5_error`, fractions; `grad_norm`, of the loss without weight decay.
     """
-    graph = graphdef(config, num_classes)
-
-    def shard_metrics(
-        params: Any, batch: Batch, statistics: Statistics, step_key: jax.Array
-    ) -> Metrics:
-        rows = lax.axis_index(DATA_AXIS) * len(batch["label"]) + jnp.arange(len(batch["label"]))
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, rows)
-        color_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        images = augment.subtract_mean(
-            batch["image"], statistics.mean, batch["offset"], batch["flip"], config.augment.mean
-        )
-        images = augment.color_noise(
-            images, color_keys, statistics.deviations, statistics.directions, config.augment.color
-        )
-        model = nnx.merge(graph, params)
-        log_p = log_softmax(model.logits(images, dropout_keys))
-        classes, labels = model.local_classes(), batch["label"]
-        label_log_p = lax.psum(label_log_prob(log_p, classes, labels), TOWER_AXIS)
-        ahead = count_ranked_above(
-            lax.stop_gradient(log_p), lax.stop_gradient(label_log_p), classes, labels
-        )
-        rank = lax.psum(ahead, TOWER_AXIS)
-        sums = {
-            "loss": -label_log_p.sum(),
-            "top1_error": (rank >= 1).sum(),
-            "top5_error": (rank >= 5).sum(),
-        }
-        return jax.tree.map(lambda x: lax.psum(x, DATA_AXIS) / config.batch_size, sums)
-
-    sharded_metrics = jax.shard_map(
-        shard_metrics,
+    forward = jax.shard_map(
+        _make_forward(config, num_classes),
         mesh=mesh,
         in_specs=(PARAMETERS, BATCH, jax.P(), jax.P()),
         out_specs=jax.P(),
@@ -72,28 +45,60 @@ def make_train_step(
     )
 
     def step(
-        state: TrainState, batch: Batch, statistics: Statistics, rate: jax.typing.ArrayLike
+        state: TrainState,
+        batch: Batch,
+        statistics: Statistics,
+        learning_rate: jax.typing.ArrayLike,
     ) -> tuple[TrainState, Metrics]:
-        _, training_key = jax.random.split(
-            jax.random.key(config.seed)
-        )  # the other: initial weights
+        _, training_key = random_keys(config.seed)
         step_key = jax.random.fold_in(training_key, state.step)
 
-        def loss(params: Any) -> tuple[jax.Array, Metrics]:
-            params = {
-                layer: lax.stop_gradient(of_layer)
-                if is_frozen(layer, config.optimizer.frozen_layers)
-                else of_layer
-                for layer, of_layer in params.items()
-            }
-            metrics = sharded_metrics(params, batch, statistics, step_key)
+        def loss(params: Params) -> tuple[jax.Array, Metrics]:
+            params = _freeze(params, config.optimizer.frozen_layers)
+            metrics = forward(params, batch, statistics, step_key)
             return metrics["loss"], metrics
 
         grads, metrics = jax.grad(loss, has_aux=True)(state.params)
-        optimizer = momentum_sgd(rate, **config.optimizer)
+        optimizer = momentum_sgd(learning_rate, config.optimizer)
         updates, velocity = optimizer.update(grads, state.velocity, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, velocity), metrics
 
     return jax.jit(step, donate_argnums=0)
+
+
+def _make_forward(config: ConfigDict, num_classes: int) -> Callable[..., Metrics]:
+    """The metrics of the global batch, computed by each device from its examples and towers."""
+    graph = graphdef(Architecture.from_config(config.model), num_classes, config.dtype)
+
+    def forward(
+        params: Params, batch: Batch, statistics: Statistics, step_key: jax.Array
+    ) -> Metrics:
+        labels = batch["label"]
+        # Keyed by the example's place in the global batch, never by the device.
+        rows = lax.axis_index(DATA_AXIS) * len(labels) + jnp.arange(len(labels))
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, rows)
+        color_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        images = subtract_mean(
+            batch["image"], statistics.mean, batch["offset"], batch["flip"], config.augment.mean
+        )
+        images = color_noise(
+            images, color_keys, statistics.deviations, statistics.directions, config.augment.color
+        )
+        model = nnx.merge(graph, params)
+        log_p = log_softmax(model.logits(images, dropout_keys))
+        metrics = example_metrics(
+            log_p, model.local_classes(), labels, lambda x: lax.psum(x, TOWER_AXIS)
+        )
+        return jax.tree.map(lambda x: lax.psum(x.sum(), DATA_AXIS) / config.batch_size, metrics)
+
+    return forward
+
+
+def _freeze(params: Params, patterns: str) -> dict[str, Any]:
+    """The same parameters, with no gradient for the layers that match the patterns."""
+    return {
+        layer: lax.stop_gradient(leaves) if is_frozen(layer, patterns) else leaves
+        for layer, leaves in params.items()
+    }

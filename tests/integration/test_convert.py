@@ -23,10 +23,10 @@ from src.models import cifar
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS
 from src.runs.checkpoint import Checkpointer
-from src.runs.preprocessing import Preprocessing
-from src.runs.provenance import write_imported
+from src.runs.config import write_config
+from src.runs.preprocessing import Preprocessing, write_preprocessing
 from src.runs.workdir import check_data, check_workdir
-from src.training.state import Progress, create_state
+from src.training.state import Progress, create_state, to_checkpoint
 from tests.support import miniature
 from tests.support.commands import ROOT, run
 from tests.support.others import CLASSES, CROP, NAMES, SIZE, caffemodel, drawn, recipe
@@ -161,7 +161,7 @@ def test_other_classes_are_told(imported: Path, tmp_path: Path) -> None:
 
 SMALL = {name: miniature.shrunk(network) for name, network in PRESETS.items()}
 SMALL["small"] = miniature.shrunk(
-    Architecture.from_fields(small.get_config("cifar10").model.to_dict()), image_size=64
+    Architecture.from_config(small.get_config("cifar10").model), image_size=64
 )
 SMALL["unconnected"] = miniature.shrunk(PRESETS["paper"], exchange_before=("fc8",))
 
@@ -175,11 +175,13 @@ def test_pytorch_computes_the_same(name: str, tmp_path: Path) -> None:
     size = config.data.size = architecture.image_size + 5
     known = Preprocessing("", NAMES, miniature.statistics(size))
     check_workdir(tmp_path / "run", config)
-    write_imported(tmp_path / "run", config, known, {})
+    write_preprocessing(tmp_path / "run", known)
+    write_config(tmp_path / "run", config)
     params = nnx.to_pure_dict(nnx.state(miniature.network(architecture)))
     drawn_otherwise = create_state(config, CLASSES, miniature.mesh(1, 1))
-    with Checkpointer(tmp_path / "run" / "checkpoints") as checkpoints:
-        checkpoints.save(replace(drawn_otherwise, params=params), Progress(schedule={}))
+    state = replace(drawn_otherwise, params=params)
+    with Checkpointer(tmp_path / "run") as checkpointer:
+        checkpointer.save(to_checkpoint(state, Progress(schedule={})))
     export_weights(tmp_path / "run", tmp_path / "net.safetensors", "newest")
 
     program = """

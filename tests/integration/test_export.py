@@ -261,9 +261,8 @@ def test_without_a_run_nothing_is_made(tmp_path: Path) -> None:
 
 def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
     architecture = miniature.shrunk(PAPER)
-    params = miniature.params_of(miniature.network(architecture))
     layers = shapes(architecture, miniature.NUM_CLASSES)
-    assert parameter_counts(params, miniature.NUM_CLASSES) == {
+    assert parameter_counts(architecture, miniature.NUM_CLASSES) == {
         name: math.prod(shape) + shape[0] for name, shape in layers.items()
     }
 

@@ -186,12 +186,12 @@ def test_files_are_read_ahead_but_not_without_end(
 def test_batches_are_as_small_as_memory_demands(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shards = classifier.at_once // MAX_BATCH
-    assert classifier.at_once == MAX_BATCH * shards
+    shards = classifier.max_batch // MAX_BATCH
+    assert classifier.max_batch == MAX_BATCH * shards
     monkeypatch.setattr(classifier_module, "_bytes_per_image", lambda *_: 1 << 50)
-    del classifier.at_once
-    assert classifier.at_once == shards
-    del classifier.at_once
+    del classifier.max_batch
+    assert classifier.max_batch == shards
+    del classifier.max_batch
 
 
 def test_features_are_saved_with_the_files_names(

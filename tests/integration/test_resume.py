@@ -18,7 +18,7 @@ import pytest
 from src.errors import EXIT_PREEMPTED, UserError
 from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer
-from src.training.state import abstract_state
+from src.training.state import Progress, abstract_state
 from tests.support import miniature, tiny
 from tests.support.commands import ROOT, run, start
 from tests.support.runs import arguments, assert_same_run, steps_done
@@ -116,13 +116,13 @@ def test_a_checkpoint_of_a_version_that_kept_no_unlogged_metrics_is_restored(
     workdir = copy_of(uninterrupted, tmp_path / "run")
     file = workdir / f"checkpoints/{TOTAL}/progress/metadata"
     progress = json.loads(file.read_text())
-    del progress["unlogged"]
+    del progress["pending_metrics"]
     file.write_text(json.dumps(progress))
     like = abstract_state(tiny.get_config(), 10, miniature.mesh(1, 1))
-    with Checkpointer(workdir / "checkpoints") as checkpoints:
-        restored = checkpoints.restore(like)
-    assert restored is not None
-    assert restored[1].unlogged == []
+    with Checkpointer(workdir) as checkpointer:
+        checkpoint = checkpointer.restore({"params": like.params, "velocity": like.velocity})
+    assert checkpoint is not None
+    assert Progress(**checkpoint.progress).pending_metrics == []
 
 
 def test_a_run_goes_on_upon_another_mesh(tmp_path: Path, cache: Path, uninterrupted: Path) -> None:

@@ -8,6 +8,8 @@ from ml_collections import ConfigDict
 
 from src.experiment.results import DIVERGED, collect_results
 from src.experiment.spec import comparison
+from src.runs.config import write_config
+from src.runs.results import write_result
 from tests.support import tiny
 
 
@@ -30,14 +32,16 @@ def write_run(folder: Path, training_errors: list[float], test_error: float, day
     result["views"] = 9
     if day:
         result["machine"] = {"date": f"{day} 13:45 UTC", "device": "cpu"}
-    (folder / "result.json").write_text(json.dumps(result))
+    write_result(folder, result)
     return folder
 
 
 def write_diverged(folder: Path, training_errors: list[float]) -> Path:
     """A run of an epoch a line that has diverged before it was evaluated."""
     write_train_lines(folder, training_errors)
-    (folder / "config.json").write_text(json.dumps({"views": 9}))
+    config = tiny.get_config("none")
+    config.views = 9
+    write_config(folder, config)
     (folder / DIVERGED).write_text("step 7: the loss is nan")
     return folder
 

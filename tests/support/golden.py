@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from configs import cifar, small
 from src.distributed.mesh import replicate, to_devices
 from src.inference.evaluation import Member, evaluate
-from src.inference.forward import make_classify
+from src.inference.forward import Network, make_classify
 from src.models.presets import CHM145, PAPER, TORCHVISION
 from src.runs.checkpoint import checksum
 from src.runs.system_info import describe_system
@@ -106,7 +106,7 @@ def numbers(recipe: str, mesh_name: str) -> dict[str, Any]:
     examples = {"image": images, "label": labels, "mask": np.array([1] * 7 + [0], np.float32)}
     found: dict[str, Any] = {"metrics": metrics, "checksum": int(checksum(state.params))}
     for views in VIEWS:
-        classify = make_classify(fields, classes, mesh, views)
+        classify = make_classify(Network.from_config(fields, classes), mesh, views)
         on_devices = to_devices(mesh, examples, fields.batch_size)
         log_p = np.asarray(classify(state.params, on_devices["image"], statistics))
         member = Member(classify, state.params, statistics, lambda: iter([examples]))

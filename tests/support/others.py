@@ -25,7 +25,7 @@ SIZE, CROP = 104, 95  # for which floor and ceiling of the pools agree, as they 
 def recipe(module: Any, dataset: str = "digits") -> ConfigDict:
     """A recipe for a network of few maps."""
     config = module.get_config(dataset)
-    network = Architecture.from_fields(config.model.to_dict())
+    network = Architecture.from_config(config.model)
     network = miniature.shrunk(network, image_size=CROP)
     config.model = ConfigDict(asdict(network))
     config.data.size = SIZE
@@ -36,7 +36,7 @@ def recipe(module: Any, dataset: str = "digits") -> ConfigDict:
 def drawn(config: ConfigDict) -> Layers:
     """Random weights as PyTorch and Caffe lay them out, which keep the size of the signal."""
     random = np.random.default_rng(1)
-    architecture = Architecture.from_fields(config.model.to_dict())
+    architecture = Architecture.from_config(config.model)
     return {
         name: (
             (random.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32),

@@ -13,9 +13,9 @@ from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
 from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer
-from src.runs.workdir import check_workdir, lock_workdir
-from src.training.loop import train
-from src.training.state import Progress, create_state
+from src.runs.workdir import check_workdir, open_workdir
+from src.training.loop import Status, train
+from src.training.state import Progress, create_state, to_checkpoint
 from tests.support import miniature
 
 
@@ -56,7 +56,8 @@ def assert_same_run(one: Path, other: Path, tolerance: float = 0) -> None:
 
 def trained(config: ConfigDict, workdir: Path) -> Path:
     """A run that is trained to its end, in this process."""
-    assert train(config, workdir, ProcessGroup(process_info({}), config.processes)) == 0
+    group = ProcessGroup(process_info({}), config.processes)
+    assert train(config, workdir, group).status is Status.FINISHED
     return workdir
 
 
@@ -66,8 +67,8 @@ def untrained(config: ConfigDict, workdir: Path) -> Path:
     check_workdir(workdir, config)
     state = create_state(config, len(data.class_names), miniature.mesh(1, 1))
     with (
-        lock_workdir(workdir, config, data, "token"),
-        Checkpointer(workdir / "checkpoints") as checkpoints,
+        open_workdir(workdir, config, data, ProcessGroup(process_info({}), config.processes)),
+        Checkpointer(workdir) as checkpointer,
     ):
-        checkpoints.save(state, Progress(schedule={}))
+        checkpointer.save(to_checkpoint(state, Progress(schedule={})))
     return workdir

@@ -10,7 +10,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from src.distributed.mesh import replicate, to_devices
-from src.inference.forward import make_classify, make_features
+from src.inference.forward import Network, make_classify, make_features
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS
@@ -40,7 +40,7 @@ def recipe(form: str = "aligned") -> ConfigDict:
 
 @functools.cache
 def model() -> AlexNet:
-    return miniature.network(Architecture.from_fields(recipe().model.to_dict()))
+    return miniature.network(Architecture.from_config(recipe().model))
 
 
 def call(make: Any, shape: tuple[int, int], fields: ConfigDict, **options: Any) -> np.ndarray:
@@ -61,7 +61,7 @@ def compute(
         lambda leaf, to: jax.device_put(leaf, to.sharding), miniature.params_of(network), like
     )
     batch = to_devices(mesh, {"image": images}, len(images))["image"]
-    forward = make(fields, NUM_CLASSES, mesh, **options)
+    forward = make(Network.from_config(fields, NUM_CLASSES), mesh, **options)
     statistics = replicate(mesh, miniature.statistics(fields.data.size))
     return np.asarray(forward(params, batch, statistics))
 

@@ -187,7 +187,6 @@ def test_local_convolution_equals_a_loop(size, stride, padding):
     biases = normal(2, out, out, made)
     layer = layers.LocalConv(
         (2, out, out, size * size * seen, made),
-        size=size,
         stride=stride,
         padding=padding,
         init=nnx.initializers.zeros,

@@ -16,7 +16,7 @@ NETWORKS = PRESETS | cifar.PRESETS
 @pytest.mark.parametrize("preset", NETWORKS.values(), ids=NETWORKS)
 def test_an_architecture_survives_being_written_as_fields(preset):
     fields = ConfigDict(dataclasses.asdict(preset)).to_dict()
-    again = Architecture.from_fields(fields)
+    again = Architecture.from_config(fields)
     assert again == preset
     assert [*again.convs, *again.dense] == [*preset.convs, *preset.dense]
 
@@ -26,8 +26,8 @@ def test_layers_come_in_the_order_of_their_numbers():
     dense = {"fc12": DenseSpec()}
     deep = replace(PAPER, convs=convs, dense=dense, exchange_before=(), image_size=8)
     fields = ConfigDict(dataclasses.asdict(deep)).to_dict()
-    assert list(Architecture.from_fields(fields).convs) == list(convs)
-    with pytest.raises(UserError, match="conv2, conv1 are not in their numbers' order"):
+    assert list(Architecture.from_config(fields).convs) == list(convs)
+    with pytest.raises(UserError, match="conv2, conv1 are not in the order of their numbers"):
         replace(deep, convs={name: convs[name] for name in ("conv2", "conv1")})
 
 
@@ -52,7 +52,7 @@ def with_conv2(**changes) -> dict:
         ),
         (
             {"pools": {"pool": PoolSpec(window=2, stride=3)}},
-            "config.model.pools.pool: windows of 2 leave out places with a stride of 3",
+            "config.model.pools.pool: windows of 2 skip positions with a stride of 3",
         ),
         (
             {"pools": {"pool": PoolSpec(kind="mean")}},
@@ -61,10 +61,10 @@ def with_conv2(**changes) -> dict:
         (with_conv2(stride=0), "config.model.convs.conv2.stride: 0 is not positive"),
         (with_conv2(size=0), "config.model.convs.conv2.size: 0 is not positive"),
         (with_conv2(maps=0), "config.model.convs.conv2.maps: 0 is not positive"),
-        ({"dropout": 1.0}, "config.model.dropout: 1.0 is no probability of less than 1"),
-        ({"dropout": -0.5}, "config.model.dropout: -0.5 is no probability of less than 1"),
-        ({"towers": 5}, "config.model.towers: 5 don't divide the 96 maps of conv1"),
-        ({"towers": 3}, "config.model.towers: 3 don't divide the 256 maps of conv2"),
+        ({"dropout": 1.0}, "config.model.dropout: 1.0 is not a probability below 1"),
+        ({"dropout": -0.5}, "config.model.dropout: -0.5 is not a probability below 1"),
+        ({"towers": 5}, "config.model.towers: 5 towers cannot share the 96 maps of conv1"),
+        ({"towers": 3}, "config.model.towers: 3 towers cannot share the 256 maps of conv2"),
         (
             {"exchange_before": ("conv6",)},
             "config.model.exchange_before: 'conv6' is none of conv2, conv3",

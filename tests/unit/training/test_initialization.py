@@ -133,13 +133,16 @@ def test_another_network_is_refused(root: Path, before: dict) -> None:
     with pytest.raises(UserError, match=r"convs\.conv3\.maps is 24 there and 32 h"):
         run(config, root / "refused")
     config = recipe(root, init_from=str(root / "nowhere"))
-    with pytest.raises(UserError, match=r"nowhere: no config\.json"):
+    with pytest.raises(UserError, match=r"nowhere: it has no config\.json"):
         run(config, root / "refused")
 
 
 @pytest.mark.parametrize(
     ("frozen", "message"),
-    [("conv*,fc9", "'fc9' is like none of conv1"), ("*", "leaves nothing to be trained")],
+    [
+        ("conv*,fc9", r"pattern 'fc9' matches no layer \(layers: conv1"),
+        ("*", "leaves no layer to train"),
+    ],
 )
 def test_patterns_that_make_no_sense(root: Path, frozen: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

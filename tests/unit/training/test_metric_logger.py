@@ -5,24 +5,31 @@ import math
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.errors import DivergedError
-from src.runs.metrics_file import read_metrics
+from src.runs.metrics_file import keep_metrics, read_metrics
 from src.training.metric_logger import MetricLogger
+from src.training.periods import Periods
 from src.training.progress import ProgressBar
+from src.training.writers import make_writers
 from tests.support import tiny
 
 
-def log_of(workdir: Path, start: int = 0, every: int = 5, total: int = 100, **more) -> MetricLogger:
-    config = tiny.get_config()
-    config.log_every = every
-    if "bar" not in more:
-        more |= {"bar": ProgressBar(total, shown=True), "writes": True}
-    return MetricLogger(workdir, config, start, start, total, Fraction(10), classes=10, **more)
+def log_of(
+    workdir: Path, start: int = 0, every: int = 5, total: int = 100, **more: Any
+) -> MetricLogger:
+    bar = more.pop("bar", None) or ProgressBar(total, shown=True)
+    bar.advance_to(bar.n + start)
+    keep_metrics(workdir, lambda line: line["step"] <= start)
+    writers = make_writers(workdir, start) if more.pop("writes", True) else []
+    periods = Periods(Fraction(10), total, Fraction(total), Fraction(total), every)
+    batch_size = tiny.get_config().batch_size
+    return MetricLogger(writers, bar, periods, batch_size, 10, **more)
 
 
 def metrics(loss: float, grad_norm: float = 1.0) -> dict[str, jnp.ndarray]:
@@ -37,8 +44,8 @@ def lines(workdir: Path) -> list[dict[str, float]]:
 def test_a_train_line_is_the_mean_of_its_steps(tmp_path: Path) -> None:
     with log_of(tmp_path) as log:
         for step in range(1, 12):
-            log.step(step, 0.01, metrics(loss=step))
-        log.catch_up()
+            log.log_step(step, 0.01, metrics(loss=step))
+        log.flush()
     first, second = lines(tmp_path)
     assert (first["step"], first["epoch"], first["split"]) == (5, 0.5, "train")
     assert first["loss"] == 3
@@ -52,27 +59,27 @@ def test_a_train_line_is_the_mean_of_its_steps_before_and_after_an_interruption(
 ) -> None:
     with log_of(tmp_path) as log:
         for step in range(1, 9):
-            log.step(step, 0.01, metrics(loss=step))
-        log.catch_up()
-        unlogged = log.unlogged()
-    assert [of_step["loss"] for of_step in unlogged] == [6, 7, 8]
-    with log_of(tmp_path, start=8, unlogged=unlogged) as log:
+            log.log_step(step, 0.01, metrics(loss=step))
+        log.flush()
+        pending = log.pending_metrics()
+    assert [of_step["loss"] for of_step in pending] == [6, 7, 8]
+    with log_of(tmp_path, start=8, pending_metrics=pending) as log:
         time.sleep(0.5)
         for step in range(9, 16):
-            log.step(step, 0.01, metrics(loss=step))
-        log.catch_up()
+            log.log_step(step, 0.01, metrics(loss=step))
+        log.flush()
     assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(5, 3), (10, 8), (15, 13)]
     assert lines(tmp_path)[1]["images_per_second"] < 2 * 64 / 0.5  # of two steps, not of five
 
 
 def test_speed_leaves_out_the_time_of_evaluations(tmp_path: Path) -> None:
     with log_of(tmp_path, every=2) as log:
-        log.step(1, 0.01, metrics(1))
-        log.catch_up()
+        log.log_step(1, 0.01, metrics(1))
+        log.flush()
         time.sleep(0.5)
-        log.evaluation(1, "test", {"loss": 1.0, "top1_error": 0.5, "top5_error": 0.25})
-        log.step(2, 0.01, metrics(1))
-        log.catch_up()
+        log.log_evaluation(1, "test", {"loss": 1.0, "top1_error": 0.5, "top5_error": 0.25})
+        log.log_step(2, 0.01, metrics(1))
+        log.flush()
     evaluation, train = lines(tmp_path)
     assert evaluation["split"] == "test"
     assert train["images_per_second"] > 64 / 0.5
@@ -81,14 +88,14 @@ def test_speed_leaves_out_the_time_of_evaluations(tmp_path: Path) -> None:
 def test_lines_after_the_checkpoint_are_dropped_on_resuming(tmp_path: Path) -> None:
     with log_of(tmp_path, every=1) as log:
         for step in range(1, 8):
-            log.step(step, 0.01, metrics(step))
-        log.catch_up()
+            log.log_step(step, 0.01, metrics(step))
+        log.flush()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "killed while wri')
     time.sleep(1.1)  # the names of event files tell seconds apart
     with log_of(tmp_path, start=4, every=1) as log:
-        log.step(5, 0.01, metrics(50))
-        log.catch_up()
+        log.log_step(5, 0.01, metrics(50))
+        log.flush()
     assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [
         (1, 1),
         (2, 2),
@@ -105,29 +112,29 @@ def test_what_is_not_finite_is_told_with_its_step(
     loss: float, grad_norm: float, tmp_path: Path
 ) -> None:
     with log_of(tmp_path) as log:
-        log.step(7, 0.01, metrics(loss, grad_norm))
+        log.log_step(7, 0.01, metrics(loss, grad_norm))
         with pytest.raises(DivergedError, match=r"step 7: .*nan|step 7: .*inf"):
-            log.step(8, 0.01, metrics(1))
+            log.log_step(8, 0.01, metrics(1))
 
 
 @pytest.mark.parametrize("every", [1, 20, 60])
 def test_a_loss_that_stays_at_chance_is_pointed_out_once(
-    every: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    every: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with log_of(tmp_path, every=every, total=120) as log:
         for step in range(1, 121):
-            log.step(step, 0.01, metrics(math.log(10)))
-        log.catch_up()
-    assert capsys.readouterr().err.count("ln(classes) = 2.303") == 1
+            log.log_step(step, 0.01, metrics(math.log(10)))
+        log.flush()
+    assert caplog.text.count("ln(classes) = 2.303") == 1
 
 
-def test_of_several_processes_one_points_it_out(
+def test_of_several_processes_one_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with log_of(tmp_path, bar=ProgressBar(100, shown=False), writes=False) as log:
         for step in range(1, 101):
-            log.step(step, 0.01, metrics(math.log(10)))
-        log.catch_up()
+            log.log_step(step, 0.01, metrics(1.0))
+        log.flush()
     assert capsys.readouterr().err == ""
     assert not (tmp_path / "metrics.jsonl").exists()
 
@@ -139,19 +146,19 @@ def test_a_bar_counts_the_steps_before_an_interruption_on_top_of_those_of_other_
         bar.start_run("2/2 again", 100)
         with log_of(tmp_path, start=8, bar=bar, writes=True) as log:
             for step in range(9, 12):
-                log.step(step, 0.01, metrics(1))
-            log.catch_up()
+                log.log_step(step, 0.01, metrics(1))
+            log.flush()
         assert bar.n == 111
 
 
 def test_a_loss_that_falls_is_not_pointed_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with log_of(tmp_path) as log:
         for step in range(1, 101):
-            log.step(step, 0.01, metrics(2.2))
-        log.catch_up()
-    assert "ln(classes)" not in capsys.readouterr().err
+            log.log_step(step, 0.01, metrics(2.2))
+        log.flush()
+    assert "ln(classes)" not in caplog.text
 
 
 def test_metrics_that_are_being_written_are_read_up_to_there(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+from src.runs.defaults import default_config
 from src.training.optimizer import momentum_sgd
 
 DECAY, WEIGHT_DECAY = 0.9, 0.0005
@@ -56,10 +57,10 @@ def in_optax(transformation, rates: list[float]) -> list[dict]:
 
 
 def paper_momentum(decay_biases: bool, **changes):
-    paper = {"weight_decays": {}, "bias_lr_multiplier": 1.0, "decay_biases": decay_biases}
-    return lambda rate: momentum_sgd(
-        rate, momentum=DECAY, weight_decay=WEIGHT_DECAY, **{**paper, **changes}
-    )
+    section = default_config().optimizer
+    fields = {"momentum": DECAY, "weight_decay": WEIGHT_DECAY, "decay_biases": decay_biases}
+    section.update({**fields, **changes})
+    return lambda rate: momentum_sgd(rate, section)
 
 
 def largest_difference(a: dict, b: dict) -> float:
@@ -112,15 +113,8 @@ def test_the_state_does_not_depend_on_the_rate():
 
 def test_frozen_layers_have_no_update_whatever_the_decay() -> None:
     params, gradients = tree(0), tree(1)
-    optimizer = momentum_sgd(
-        0.1,
-        momentum=DECAY,
-        weight_decay=WEIGHT_DECAY,
-        weight_decays={"conv1": 1.0},
-        decay_biases=True,
-        bias_lr_multiplier=1.0,
-        frozen_layers="conv*",
-    )
+    frozen = {"weight_decays": {"conv1": 1.0}, "frozen_layers": "conv*"}
+    optimizer = paper_momentum(decay_biases=True, **frozen)(0.1)
     updates, _ = optimizer.update(gradients, optimizer.init(params), params)
     assert not any(update.any() for update in updates["conv1"].values())
     assert all(update.all() for update in updates["fc8"].values())

@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from src.errors import UserError
-from src.training.periods import is_due, parse_duration
+from src.training.periods import Periods, is_due, parse_duration
 from src.training.schedule import Plateau, make_schedule
 
 EPOCH = Fraction(1437, 64)  # in steps
@@ -32,7 +32,7 @@ def test_durations_are_exact(duration, steps):
     "duration", ["90", "epochs", "-1 epochs", "0 steps", "0.0 epochs", "1 hour", "1e3 steps", ""]
 )
 def test_what_is_no_duration_is_named_with_its_value(duration):
-    message = f"config.duration: {duration!r} is no duration; write it like '90 epochs'"
+    message = f"config.duration: {duration!r} is not a duration; write it like '90 epochs'"
     with pytest.raises(UserError, match=re.escape(message)):
         parse_duration("config.duration", duration, EPOCH)
 
@@ -57,23 +57,27 @@ def fields(**changes) -> ConfigDict:
         "max_drops": 3,
         "boundaries": (),
     }
-    return ConfigDict({"schedule": schedule | changes})
+    return ConfigDict(schedule | changes)
+
+
+def periods(total: int) -> Periods:
+    return Periods(EPOCH, total, EPOCH, EPOCH, log_every=1)
 
 
 def test_constant():
-    schedule = make_schedule(fields(), 1000, EPOCH)
+    schedule = make_schedule(fields(), periods(1000))
     assert {schedule(step) for step in (0, 1, 999)} == {0.01}
 
 
 def test_steps_divide_the_rate_at_the_first_step_after_each_boundary():
     boundaries = ("2 epochs", "100 steps")  # the first is 44.9 steps
-    schedule = make_schedule(fields(name="steps", boundaries=boundaries), 200, EPOCH)
+    schedule = make_schedule(fields(name="steps", boundaries=boundaries), periods(200))
     rates = [schedule(step) for step in range(200)]
     assert rates == pytest.approx([0.01] * 45 + [0.001] * 55 + [0.0001] * 100)
 
 
 def test_cosine_goes_from_the_rate_to_zero():
-    schedule = make_schedule(fields(name="cosine"), 1000, EPOCH)
+    schedule = make_schedule(fields(name="cosine"), periods(1000))
     rates = [schedule(step) for step in range(1001)]
     assert rates[0] == 0.01
     assert rates[250] == pytest.approx(0.01 * (1 + math.sqrt(0.5)) / 2)
@@ -84,7 +88,7 @@ def test_cosine_goes_from_the_rate_to_zero():
 
 @pytest.mark.parametrize("name", ["constant", "steps", "cosine"])
 def test_schedules_that_do_not_look_at_errors_keep_nothing(name):
-    schedule = make_schedule(fields(name=name, boundaries=("10 steps",)), 100, EPOCH)
+    schedule = make_schedule(fields(name=name, boundaries=("10 steps",)), periods(100))
     rates = [schedule(step) for step in range(100)]
     for _ in range(10):
         schedule.observe(0.5)
@@ -102,7 +106,7 @@ def rates_after(schedule: Plateau, errors: list[float]) -> list[float]:
 
 
 def test_plateau_drops_after_as_many_validations_without_a_new_best_as_its_patience():
-    schedule = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    schedule = make_schedule(fields(name="plateau"), periods(1000))
     assert schedule(0) == 0.01
     # Equalling the best is no improvement; a new best, however small, starts the count again.
     errors = [0.9, 0.95, 0.8, 0.8, 0.79, 0.85, 0.80, 0.82, 0.81]
@@ -112,7 +116,7 @@ def test_plateau_drops_after_as_many_validations_without_a_new_best_as_its_patie
 
 @pytest.mark.parametrize("later", [[0.9], [0.9, 0.1, 0.05, 0.9], [0.01, 0.9, 0.9]])
 def test_plateau_drops_exactly_three_times_whatever_follows(later):
-    schedule = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    schedule = make_schedule(fields(name="plateau"), periods(1000))
     rates = rates_after(schedule, [0.5] * 7 + later * 20)
     assert len(set(rates)) == 4
     assert rates[6:] == pytest.approx([1e-5] * (1 + 20 * len(later)))
@@ -121,11 +125,11 @@ def test_plateau_drops_exactly_three_times_whatever_follows(later):
 @pytest.mark.parametrize("taken_after", range(9))
 def test_plateau_restored_from_its_state_goes_on_as_if_never_interrupted(taken_after):
     errors = [0.9, 0.8, 0.85, 0.82, 0.81, 0.7, 0.75, 0.74, 0.9]
-    whole = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    whole = make_schedule(fields(name="plateau"), periods(1000))
     expected = rates_after(whole, errors)
-    first = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    first = make_schedule(fields(name="plateau"), periods(1000))
     rates = rates_after(first, errors[:taken_after])
-    second = make_schedule(fields(name="plateau"), 1000, EPOCH)
+    second = make_schedule(fields(name="plateau"), periods(1000))
     second.restore(json.loads(json.dumps(first.state())))
     assert rates + rates_after(second, errors[taken_after:]) == expected
     assert second.state() == whole.state()
@@ -140,10 +144,10 @@ def test_plateau_restored_from_its_state_goes_on_as_if_never_interrupted(taken_a
         ),
         (
             {"name": "steps", "boundaries": ("30 epochs", "60")},
-            "config.schedule.boundaries: '60' is no duration",
+            "config.schedule.boundaries: '60' is not a duration",
         ),
     ],
 )
 def test_a_schedule_that_there_is_not_is_named(changes, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        make_schedule(fields(**changes), 1000, EPOCH)
+        make_schedule(fields(**changes), periods(1000))

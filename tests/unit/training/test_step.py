@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from src.distributed.mesh import replicate, to_devices
 from src.models.alexnet import AlexNet
-from src.models.factory import build_model
+from src.models.architecture import Architecture
 from src.training.state import TrainState, abstract_state, create_state
 from src.training.step import make_train_step
 from tests.support import miniature
@@ -231,7 +231,11 @@ def numpy_crops(batch: dict[str, np.ndarray], form: str) -> np.ndarray:
 
 
 def initial_network() -> AlexNet:
-    model = nnx.eval_shape(lambda: build_model(recipe("plain"), NUM_CLASSES))
+    model = nnx.eval_shape(
+        lambda: AlexNet(
+            NUM_CLASSES, Architecture.from_config(recipe("plain").model), rngs=nnx.Rngs(0)
+        )
+    )
     nnx.update(model, jax.tree.map(jnp.asarray, initial().params))
     return model
 

@@ -70,7 +70,7 @@ def changed(name: str, value: Any) -> Any:
 
 def fingerprint(fields: dict[str, Any]) -> str:
     """All that the fields lead to: the initial parameters' law and the program."""
-    architecture = Architecture.from_fields(fields)
+    architecture = Architecture.from_config(fields)
 
     def program(key: jax.Array, images: jax.Array) -> jax.Array:
         model = AlexNet(4, architecture, rngs=nnx.Rngs(key))
@@ -109,7 +109,7 @@ def test_every_field_of_the_network_matters(path: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_presets_survive_the_way_through_a_configuration(preset: Architecture) -> None:
-    assert Architecture.from_fields(dataclasses.asdict(preset)) == preset
+    assert Architecture.from_config(dataclasses.asdict(preset)) == preset
 
 
 @pytest.mark.parametrize(
