@@ -285,7 +285,7 @@ def test_an_error_of_the_main_process_alone_ends_all(
     with launch(alone, cache, 2, "--cpu_devices=4", "--config.seed=7") as launched:
         status, output = launched.end()
     assert status == 2, output
-    assert output.count("was made with other settings: config.seed was 0 and is 7") == 1
+    assert output.count("its run has other settings: config.seed was 0 and is 7") == 1
     assert "process 1 of 2 stops because process 0 failed; see its message" in output
 
 

@@ -257,7 +257,7 @@ def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
     last = write_run(tmp_path / "better/seed3", [0.5], 0.3)
     (last / "config.json").write_text(json.dumps(changed(recipe, {"seed": 4}).to_dict()))
     group = ProcessGroup(process_info({}), recipe.processes)
-    with pytest.raises(UserError, match=r"better/seed3 was made with other settings"):
+    with pytest.raises(UserError, match=r"better/seed3: its run has other settings"):
         run_experiment(config, tmp_path, group, {})
     assert not (tmp_path / "plain/seed3/config.json").exists()
 
