@@ -1,40 +1,48 @@
-# make train: sets up .venv and trains. make test: the same, then the tests.
+# make train: sets up .venv and trains. make test: the fast tests. make test-all: all tests.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Stamps carry the version, so that another PYTHON= starts a new environment.
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>&1)
 
-.PHONY: train test lint format bench clean
+.PHONY: train test test-all lint format bench clean
 
-train: $(VENV)/base
+train: $(VENV)/base-$(VERSION)
 	$(BIN)/python -m src.main --config=configs/alexnet.py
 
-test: $(VENV)/dev
+test: $(VENV)/dev-$(VERSION)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m "not slow" tests/unit tests/smoke
+
+test-all: $(VENV)/dev-$(VERSION)
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
-lint: $(VENV)/dev
+lint: $(VENV)/dev-$(VERSION)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-format: $(VENV)/dev
+format: $(VENV)/dev-$(VERSION)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/bench
+bench: $(VENV)/bench-$(VERSION)
 	$(BIN)/python -m benchmarks.run
 
-$(VENV)/base: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/base-$(VERSION): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: PYTHON=$(PYTHON) is $(VERSION); give Python 3.11 or newer" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/dev: $(VENV)/base
+$(VENV)/dev-$(VERSION): $(VENV)/base-$(VERSION)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
 # PyTorch is only compared with. Where the index has no build for the CPU alone, install one first.
-$(VENV)/bench: $(VENV)/base
+$(VENV)/bench-$(VERSION): $(VENV)/base-$(VERSION)
 	$(BIN)/python -m pip install --quiet --editable ".[torch]"
 	touch $@
 
