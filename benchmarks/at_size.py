@@ -35,7 +35,7 @@ from ml_collections import ConfigDict
 from benchmarks import worker
 from configs.alexnet import paper
 from src.data import images
-from src.data.loader import Batches, permutation, train_batches
+from src.data.loader import Batches, TrainLoader, permutation
 from src.data.preparation import prepare_dataset
 from src.distributed.environment import process_info
 from src.distributed.mesh import make_mesh
@@ -95,7 +95,7 @@ def make_data(config: ConfigDict, records: int) -> dict[str, Any]:  # noqa: ARG0
         incomplete.mkdir(parents=True)
         write_originals(incomplete)
         incomplete.rename(originals)
-    files = prepare_dataset(**config.data).directory.iterdir()
+    files = prepare_dataset(config.data).directory.iterdir()
     size = sum(file.stat().st_size for file in files)
     return {"seconds": time.perf_counter() - started, "bytes": size}
 
@@ -130,18 +130,14 @@ def write_originals(directory: Path) -> None:
 
 def open_at(config: ConfigDict, step: int) -> Batches:
     """What src/train.py does before its first step."""
-    return train_batches(
-        prepare_dataset(**config.data),
-        global_batch=config.batch_size,
+    loader = TrainLoader(
+        prepare_dataset(config.data),
+        config.augment,
         crop=CROP,
+        global_batch=config.batch_size,
         seed=config.seed,
-        rows=slice(None),
-        start_step=step,
-        stop_step=10**9,
-        images_per_crop=config.augment.images_per_crop,
-        shift=config.augment.shift,
-        mirror=config.augment.mirror,
     )
+    return loader.batches(slice(None), range(step, 10**9))
 
 
 def first_batch(config: ConfigDict, step: int) -> dict[str, Any]:
@@ -176,7 +172,7 @@ def memory(config: ConfigDict, records: int) -> dict[str, Any]:
 
 def stop_halfway(config: ConfigDict, records: int) -> dict[str, Any]:
     """Leaves the checkpoint of a run in the middle of epoch 45, whose network is yet untrained."""
-    data = prepare_dataset(**config.data)
+    data = prepare_dataset(config.data)
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     state = create_state(config, CLASSES, mesh)
     step = int(MIDDLE * records / config.batch_size)

@@ -33,7 +33,7 @@ def main() -> dict[str, Any]:
     flags = parser.parse_args()
     config = small.get_config()
     config.data.root = str(flags.root)
-    data = prepare_dataset(**config.data)
+    data = prepare_dataset(config.data)
     classes = len(data.class_names)
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     state = create_state(config, classes, mesh)

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from benchmarks import worker
 from src.data.dataset import PreparedDataset
-from src.data.loader import train_batches
+from src.data.loader import TrainLoader
 from src.data.preparation import prepare_dataset
+from src.runs.defaults import default_config
 
 CROP, SIZE = 224, 256
 
@@ -34,7 +36,7 @@ def main() -> dict[str, Any]:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=5)
     flags = parser.parse_args()
-    prepared = prepare_dataset(f"folder:{flags.photos}", SIZE, flags.root)
+    prepared = prepare_dataset(_section(flags))
     batches = LOADERS[flags.loader](flags.photos, prepared, flags.batch)
     speed = worker.calls_per_second(lambda: next(batches), flags.seconds / 2, flags.seconds)
     return {
@@ -44,20 +46,17 @@ def main() -> dict[str, Any]:
     }
 
 
+def _section(flags: argparse.Namespace) -> ConfigDict:
+    section = default_config().data
+    section.update(dataset=f"folder:{flags.photos}", size=SIZE, root=str(flags.root))
+    return section
+
+
 def ours(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[Any]:  # noqa: ARG001
     """What src/train.py trains on."""
-    return train_batches(
-        prepared,
-        global_batch=batch,
-        crop=CROP,
-        seed=0,
-        rows=slice(None),
-        start_step=0,
-        stop_step=10**9,
-        images_per_crop=1,
-        shift=True,
-        mirror=True,
-    )
+    augment = default_config().augment
+    loader = TrainLoader(prepared, augment, crop=CROP, global_batch=batch, seed=0)
+    return loader.batches(slice(None), range(10**9))
 
 
 def originals(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[Any]:  # noqa: ARG001

@@ -3,15 +3,17 @@
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def build_once(directory: Path, fill: Callable[[Path], None]) -> None:
@@ -39,7 +41,7 @@ def _locked(path: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"another process is preparing {what}: waiting for it", file=sys.stderr)
+            logger.info("another process is preparing %s: waiting for it", what)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -90,3 +92,26 @@ def write_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())  # else a power failure may leave an empty file of that name
+
+
+def walk_files(directory: Path) -> Iterator[Path]:
+    """All regular files below a directory that are not hidden, following links.
+
+    A directory's own files come first, then those of its subdirectories, each in sorted order. Of
+    several paths to the same directory only the first counts, so that links cannot form a loop.
+    """
+    visited = set()
+    for parent, directories, names in os.walk(directory, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in visited:
+            directories.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        directories[:] = sorted(name for name in directories if not name.startswith("."))
+        files = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+        yield from (file for file in files if not _is_special(file))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device; a dangling link is not."""
+    return path.exists() and not path.is_file()

@@ -14,7 +14,7 @@ CONFIG = FLAGS.config("configs/alexnet.py", "The recipe, FILE[:DATASET].")
 
 def main() -> None:
     validate_config(CONFIG.value)
-    data = prepare_dataset(**CONFIG.value.data)
+    data = prepare_dataset(CONFIG.value.data)
     examples = ", ".join(f"{count} for {split}" for split, count in data.num_examples.items())
     print(f"{data.directory}: {len(data.class_names)} classes, {examples}")
 

@@ -89,14 +89,7 @@ def import_weights(
 
 
 def class_names_of(config: ConfigDict) -> list[str]:
-    data = config.data
-    of_data = find_source(
-        data.dataset,
-        train_split=data.train_split,
-        eval_split=data.eval_split,
-        tfds_dir=data.tfds_dir,
-    )
-    return of_data.class_names()
+    return find_source(config.data).class_names()
 
 
 def read_class_names(path: Path) -> list[str]:

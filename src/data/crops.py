@@ -4,67 +4,60 @@ import itertools
 
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from .statistics import Array
 
 
 def draw_crops(
-    seed: int,
-    step: int,
-    *,
-    global_batch: int,
-    slack: int,
-    images_per_crop: int,
-    shift: bool,
-    mirror: bool,
+    key: tuple[int, int], augment: ConfigDict, *, count: int, margin: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws where to crop each image of one step's global batch, and which to mirror.
+    """Draws where to crop each image of a step's global batch, and which to mirror.
 
     Args:
-      seed: the run's.
-      step: which step's batch. The outcome is a function of the arguments alone.
-      global_batch: the number of images.
-      slack: by how much the images are larger than the crops.
-      images_per_crop: so many consecutive images share one draw: 1, or 32 as in the authors' code.
-      shift: whether to crop anywhere, or always the center.
-      mirror: whether to mirror half of the draws.
+      key: the seed and the step; the result is a function of the arguments alone.
+      augment: `config.augment`: `shift`, whether to crop anywhere or always the center; `mirror`,
+        whether to mirror half of the draws; `images_per_crop`, how many consecutive images share a
+        draw: 1, or 32 as in the authors' code.
+      count: images of the global batch.
+      margin: by how many pixels the images are larger than the crops.
 
     Returns:
-      offsets, int32 (global_batch, 2): row and column of the crops' corners, 0…slack, both ends
-      included; and flips, bool (global_batch,).
+      offsets, int32 (count, 2): row and column of the crops' corners, 0…margin, both ends included;
+      and flips, bool (count,).
     """
-    random = np.random.default_rng([seed, step, 1])  # 0 orders the examples
-    draws = -(-global_batch // images_per_crop)
-    offsets = random.integers(0, slack, (draws, 2), dtype=np.int32, endpoint=True)
-    flips = mirror & (random.random(draws) < 0.5)
-    if not shift:
-        offsets[:] = slack // 2
+    random = np.random.default_rng([*key, 1])  # 0 orders the examples
+    draws = -(-count // augment.images_per_crop)
+    offsets = random.integers(0, margin, (draws, 2), dtype=np.int32, endpoint=True)
+    flips = augment.mirror & (random.random(draws) < 0.5)
+    if not augment.shift:
+        offsets[:] = margin // 2
 
-    def shared(values: np.ndarray) -> np.ndarray:
-        return np.repeat(values, images_per_crop, axis=0)[:global_batch]
+    def share(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values, augment.images_per_crop, axis=0)[:count]
 
-    return shared(offsets), shared(flips)
+    return share(offsets), share(flips)
 
 
 VIEWS = (1, 9, 10)
 
 
-def evaluation_views(count: int, slack: int) -> tuple[Array, Array]:
+def evaluation_views(count: int, margin: int) -> tuple[Array, Array]:
     """Where the views are that an evaluation averages over.
 
     Args:
-      count: 1 for the center; 10 for the four corners and the center, and their mirror images (the
-        paper's section 4.1); 9 for three by three places, not mirrored (cuda-convnet until 2012).
-      slack: by how much the images are larger than the crops.
+      count: 1 for the center; 10 for the four corners, the center and their mirror images (the
+        paper's section 4.1); 9 for 3 × 3 positions, not mirrored (cuda-convnet until 2012).
+      margin: by how much the images are larger than the crops.
 
     Returns:
       offsets, int32 (count, 2), and flips, bool (count,).
     """
-    middle = slack // 2
-    corners_and_center = [(0, 0), (0, slack), (middle, middle), (slack, 0), (slack, slack)]
-    places = {
+    middle = margin // 2
+    corners_and_center = [(0, 0), (0, margin), (middle, middle), (margin, 0), (margin, margin)]
+    positions = {
         1: [(middle, middle)],
-        9: list(itertools.product((0, middle, slack), repeat=2)),
+        9: list(itertools.product((0, middle, margin), repeat=2)),
         10: corners_and_center * 2,
     }[count]
-    return jnp.array(places), (jnp.arange(count) >= 5) & (count == 10)
+    return jnp.array(positions), (jnp.arange(count) >= 5) & (count == 10)

@@ -5,38 +5,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
-from tensorflow_datasets.proto import tf_example_pb2
 
 from .statistics import Statistics
 
 
 class Records:
-    """Random access to the encoded images and labels of one split, also from many threads."""
+    """Random access to the examples of one split, also from many threads.
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
-        self._source = builder.as_data_source(
-            split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-        )
+    Args:
+      source: TFDS's data source of the split, which yields serialized examples.
+    """
+
+    def __init__(self, source: Any):
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        self._source = source
+        self._parse = tf_example_pb2.Example.FromString
 
     def __len__(self) -> int:
         return len(self._source)
 
     def read(self, indices: np.ndarray) -> tuple[list[bytes], np.ndarray]:
         """The encoded images and the labels, int32 (N,), of the examples at `indices`, (N,)."""
-        # One by one, and not by TFDS's `__getitems__`: that starts a thread for each shard. Parsed
-        # here, since TFDS takes four times as long over it.
+        # One by one: TFDS's `__getitems__` starts a thread for each shard. Parsed here: TFDS takes
+        # four times as long.
         examples = [self._features(i) for i in indices]
         encoded = [example["image"].bytes_list.value[0] for example in examples]
         labels = [example["label"].int64_list.value[0] for example in examples]
         return encoded, np.array(labels, np.int32)
 
     def file(self, index: int) -> str:
-        """What an example was called in the source: a file's path, or what TFDS calls it."""
+        """The name of an example in the source: a file's path, or what TFDS calls it."""
         return os.fsdecode(self._features(index)["file"].bytes_list.value[0])
 
     def _features(self, index: int) -> Any:
-        return tf_example_pb2.Example.FromString(self._source[index]).features.feature
+        return self._parse(self._source[index]).features.feature
 
 
 class PreparedDataset:
@@ -44,16 +47,19 @@ class PreparedDataset:
 
     Attributes:
       directory: where it is. TFDS reads it with `tfds.builder_from_directory(directory)`.
-      class_names: what each label stands for.
+      class_names: by label.
       train_split, eval_split: the names of the two splits.
-      num_examples: how many examples each split has.
-      statistics: the training split's.
+      num_examples: the number of examples of each split.
+      statistics: of the training split's pixels.
       size: height and width of the images.
     """
 
     def __init__(self, directory: Path):
+        import tensorflow_datasets as tfds  # takes a second, which prediction need not wait for
+
         self.directory = directory
         self._builder = tfds.builder_from_directory(directory)
+        self._serialized = tfds.decode.DeserializeMethod.RAW_BYTES
         info = self._builder.info
         self.class_names: list[str] = info.features["label"].names
         self.train_split = "train"
@@ -65,4 +71,4 @@ class PreparedDataset:
 
     def records(self, split: str) -> Records:
         """Random access to the examples of a split."""
-        return Records(self._builder, split)
+        return Records(self._builder.as_data_source(split, deserialize_method=self._serialized))

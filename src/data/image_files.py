@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from ..errors import UserError
+from ..filesystem import walk_files
 from .images import RawImage
 
 STANDARD_INPUT = "-"
@@ -59,10 +60,8 @@ def _find(argument: str) -> Iterator[NamedImage]:
     if argument == STANDARD_INPUT:
         yield NamedImage(argument, _standard_input().buffer.read())
     elif os.path.isdir(argument):
-        files = (file for file in path.rglob("*") if file.is_file())
-        yield from (
-            NamedImage(str(file), file) for file in sorted(files) if not _is_hidden(file, path)
-        )
+        files = sorted(file for file in walk_files(path) if file.exists())
+        yield from (NamedImage(str(file), file) for file in files)
     elif glob.has_magic(argument) and not os.path.exists(argument):
         matches = sorted(glob.glob(argument, recursive=True))
         if not matches:
@@ -70,10 +69,6 @@ def _find(argument: str) -> Iterator[NamedImage]:
         yield from (NamedImage(match, Path(match)) for match in matches if Path(match).is_file())
     else:
         yield NamedImage(argument, path)
-
-
-def _is_hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _lines(list_file: str) -> list[str]:

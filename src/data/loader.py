@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from ml_collections import ConfigDict
 
 from . import images
 from .crops import draw_crops
@@ -24,69 +25,78 @@ Rows = slice | np.ndarray
 """Which rows of the global batch are this process's."""
 
 
-def train_batches(
-    prepared: PreparedDataset,
-    *,
-    global_batch: int,
-    crop: int,
-    seed: int,
-    rows: Rows,
-    start_step: int,
-    stop_step: int,
-    images_per_crop: int,
-    shift: bool,
-    mirror: bool,
-) -> Batches:
-    """Batches for the steps from `start_step` until before `stop_step`.
+class TrainLoader:
+    """Batches of the training split.
 
     The examples of step s are those at s·global_batch and after in an endless sequence, in which
-    each epoch is a permutation of its own of the training split. A batch may thus straddle epochs.
+    each epoch is its own permutation of the training split. A batch may thus straddle epochs.
 
-    Yields:
-      "image": uint8 (rows, crop, crop, 3), cropped, and mirrored where "flip" says so.
-      "label": int32 (rows,).
-      "offset": int32 (rows, 2), row and column of the crop's corner in the prepared image.
-      "flip": bool (rows,).
+    Args:
+      dataset: the prepared images.
+      augment: `config.augment`, of which `shift`, `mirror` and `images_per_crop` concern crops.
+      crop: height and width of the crops.
+      global_batch: images of a step, over all processes.
+      seed: the run's.
     """
-    records = prepared.records(prepared.train_split)
-    num_examples = len(records)
 
-    order: dict[int, np.ndarray] = {}  # of one epoch; a batch that straddles two makes the next
-    shuffling = threading.Lock()
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        augment: ConfigDict,
+        *,
+        crop: int,
+        global_batch: int,
+        seed: int,
+    ):
+        self._records = dataset.records(dataset.train_split)
+        self._size = dataset.size
+        self._augment = augment
+        self._crop = crop
+        self._global_batch = global_batch
+        self._seed = seed
+        self._order: dict[int, np.ndarray] = {}  # by epoch; a batch that straddles two needs both
+        self._shuffling = threading.Lock()
 
-    def indices(positions: np.ndarray) -> np.ndarray:
-        found = []
-        with shuffling:
-            for epoch, place in zip(*np.divmod(positions, num_examples), strict=True):
-                if epoch not in order:
-                    order.clear()
-                    order[epoch] = permutation(seed, epoch, num_examples)
-                found.append(order[epoch][place])
-        return np.array(found)
+    def batches(self, rows: Rows, steps: range) -> Batches:
+        """This process's rows of the batches of some steps.
 
-    def load(step: int) -> Batch:
-        positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
-        encoded, labels = records.read(indices(positions))
+        Yields:
+          "image": uint8 (rows, crop, crop, 3), cropped, and mirrored where "flip" says so.
+          "label": int32 (rows,).
+          "offset": int32 (rows, 2), row and column of the crop's corner in the prepared image.
+          "flip": bool (rows,).
+        """
+        types = {"image": np.uint8, "label": np.int32, "offset": np.int32, "flip": np.bool_}
+        return _in_parallel(lambda step: self._load(step, rows), steps, types)
+
+    def _load(self, step: int, rows: Rows) -> Batch:
+        count, crop = self._global_batch, self._crop
+        encoded, labels = self._records.read(
+            self._indices(np.arange(step * count, (step + 1) * count)[rows])
+        )
         offsets, flips = draw_crops(
-            seed,
-            step,
-            global_batch=global_batch,
-            slack=prepared.size - crop,
-            images_per_crop=images_per_crop,
-            shift=shift,
-            mirror=mirror,
+            (self._seed, step), self._augment, count=count, margin=self._size - crop
         )
         offsets, flips = offsets[rows], flips[rows]
         crops = np.empty((len(encoded), crop, crop, 3), np.uint8)
-        whole = np.empty((prepared.size, prepared.size, 3), np.uint8)
-        for out, one, (top, left), flip in zip(crops, encoded, offsets, flips, strict=True):
-            out[:] = images.decode(one, whole)[top : top + crop, left : left + crop]
+        whole = np.empty((self._size, self._size, 3), np.uint8)
+        for out, image, (top, left), flip in zip(crops, encoded, offsets, flips, strict=True):
+            out[:] = images.decode(image, whole)[top : top + crop, left : left + crop]
             if flip:
                 cv2.flip(out, 1, dst=out)  # ten times as fast as assigning out[:, ::-1]
         return {"image": crops, "label": labels, "offset": offsets, "flip": flips}
 
-    types = {"image": np.uint8, "label": np.int32, "offset": np.int32, "flip": np.bool_}
-    return _in_parallel(load, range(start_step, stop_step), types)
+    def _indices(self, positions: np.ndarray) -> np.ndarray:
+        """The examples at some positions of the endless sequence."""
+        count = len(self._records)
+        indices = []
+        with self._shuffling:
+            for epoch, place in zip(*np.divmod(positions, count), strict=True):
+                if epoch not in self._order:
+                    self._order.clear()
+                    self._order[epoch] = permutation(self._seed, epoch, count)
+                indices.append(self._order[epoch][place])
+        return np.array(indices)
 
 
 def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
@@ -96,30 +106,41 @@ def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return order
 
 
-def eval_batches(
-    prepared: PreparedDataset, split: str, *, global_batch: int, rows: Rows
-) -> Batches:
-    """Every example of a split once, in order; the last batch is filled up.
+class EvalLoader:
+    """Every example of a split once, in order; the last batch is padded.
 
-    Yields:
-      "image": uint8 (rows, size, size, 3), whole.
-      "label": int32 (rows,).
-      "mask": float32 (rows,), 1 for an example and 0 for filling.
+    Args:
+      dataset: the prepared images.
+      split: the split's name.
+      global_batch: images of a batch, over all processes.
     """
-    records = prepared.records(split)
-    num_examples = len(records)
 
-    def load(step: int) -> Batch:
-        positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
-        encoded, labels = records.read(np.minimum(positions, num_examples - 1))
-        whole = np.empty((len(encoded), prepared.size, prepared.size, 3), np.uint8)
-        for out, one in zip(whole, encoded, strict=True):
-            images.decode(one, out)
-        mask = (positions < num_examples).astype(np.float32)
-        return {"image": whole, "label": labels, "mask": mask}
+    def __init__(self, dataset: PreparedDataset, split: str, *, global_batch: int):
+        self._dataset, self._split = dataset, split
+        self._global_batch = global_batch
 
-    types = {"image": np.uint8, "label": np.int32, "mask": np.float32}
-    return _in_parallel(load, range(-(-num_examples // global_batch)), types)
+    def batches(self, rows: Rows) -> Batches:
+        """This process's rows of all batches.
+
+        Yields:
+          "image": uint8 (rows, size, size, 3), whole.
+          "label": int32 (rows,).
+          "mask": float32 (rows,), 1 for an example and 0 for padding.
+        """
+        records, size = self._dataset.records(self._split), self._dataset.size
+        count, global_batch = len(records), self._global_batch
+
+        def load(step: int) -> Batch:
+            positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
+            encoded, labels = records.read(np.minimum(positions, count - 1))
+            whole = np.empty((len(encoded), size, size, 3), np.uint8)
+            for out, image in zip(whole, encoded, strict=True):
+                images.decode(image, out)
+            mask = (positions < count).astype(np.float32)
+            return {"image": whole, "label": labels, "mask": mask}
+
+        types = {"image": np.uint8, "label": np.int32, "mask": np.float32}
+        return _in_parallel(load, range(-(-count // global_batch)), types)
 
 
 _running: weakref.WeakSet[Batches] = weakref.WeakSet()

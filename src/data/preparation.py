@@ -1,15 +1,15 @@
-"""Makes of a source, once, what training reads: small images, their mean, their colors' PCA.
+"""Prepares a source once for training: small images, their mean image, the PCA of their colors.
 
 The authors too "down-sampled the images to a fixed resolution of 256x256" beforehand (section 2).
-The outcome is an ordinary TFDS data set in ArrayRecord form, which allows random access.
+The result is an ordinary TFDS data set in ArrayRecord form, which allows random access.
 """
 
 import hashlib
 import itertools
 import json
+import logging
 import os
 import re
-import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from ..errors import UserError
@@ -28,45 +28,37 @@ from .sources import find_source
 from .sources.source import Example, Originals, Split
 from .statistics import PixelSums
 
+logger = logging.getLogger(__name__)
+
 FORMAT = 2  # raise it when the same source would be prepared into something else than before
 EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
 IN_FLIGHT = 256  # originals, with their pixels: about 100 MB
 
 
-def prepare_dataset(
-    dataset: str,
-    size: int,
-    root: str | Path,
-    *,
-    train_split: str = "",
-    eval_split: str = "",
-    tfds_dir: str = "",
-) -> PreparedDataset:
-    """Opens the prepared data set; makes it first if it isn't there, or if its source changed.
+def prepare_dataset(section: ConfigDict) -> PreparedDataset:
+    """Opens the prepared data set; makes it first if it does not exist, or if its source changed.
 
-    Several processes may ask for the same one: the first makes it while the others wait. One that
-    is killed leaves nothing that looks finished.
+    Of several processes that ask for the same data set, the first makes it while the others wait. A
+    killed process leaves nothing that looks finished.
 
     Args:
-      dataset: its name, as for `find_source`, which takes what follows `root` too.
-      size: height and width of the prepared images.
-      root: the folder that the prepared data sets are in.
-      train_split: what to train on; empty for the usual.
-      eval_split: what to evaluate on; empty for the usual.
-      tfds_dir: where TFDS keeps its data sets; empty for the usual.
+      section: `config.data`. `size` is height and width of the prepared images, `root` the
+        directory of the prepared data sets; `find_source` takes the other fields.
 
     Raises:
-      UserError: see `find_source`; also if not one image of a split can be read.
+      UserError: see `find_source`; also if no image of a split can be read.
     """
-    source = find_source(dataset, train_split=train_split, eval_split=eval_split, tfds_dir=tfds_dir)
+    source, size = find_source(section), section.size
     name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
     digest = hashlib.sha256(f"{FORMAT} {source.identity}".encode()).hexdigest()[:8]
-    directory = Path(root).expanduser() / f"{name}-{size}px-{digest}"
-    build_once(directory, lambda folder: _fill(folder, name, dataset, size, source.load()))
+    directory = Path(section.root).expanduser() / f"{name}-{size}px-{digest}"
+    build_once(directory, lambda path: _fill(path, name, section.dataset, size, source.load()))
     return PreparedDataset(directory)
 
 
 def _fill(directory: Path, name: str, dataset: str, size: int, originals: Originals) -> None:
+    import tensorflow_datasets as tfds
+
     features = tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(
@@ -101,10 +93,12 @@ def _fill(directory: Path, name: str, dataset: str, size: int, originals: Origin
                 f"{split.name} can be read: {left_out}; give images"
             )
         if unreadable:
-            print(
-                f"{split.name}: left out {len(unreadable)} of {split.num_examples} images, which "
-                f"cannot be read (report.json has all): {left_out}",
-                file=sys.stderr,
+            logger.warning(
+                "%s: left out %d of %d images, which cannot be read (report.json has all): %s",
+                split.name,
+                len(unreadable),
+                split.num_examples,
+                left_out,
             )
         report[split.name] = {"examples": sums.num_images, "unreadable": unreadable}
         if split is originals.train:

@@ -59,7 +59,7 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> St
     data = {}
     for name in config.order:
         data[name] = group.first_then_others(
-            functools.partial(prepare_dataset, **config.variants[name].data)
+            functools.partial(prepare_dataset, config.variants[name].data)
         )
     begins, total = _begins(config, candidates, data)
     with ProgressBar(total, shown=group.is_main_process) as bar:

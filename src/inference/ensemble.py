@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data.images import RawImage
-from ..data.loader import eval_batches
+from ..data.loader import EvalLoader
 from ..data.preparation import prepare_dataset
 from ..distributed.mesh import DATA_AXIS, local_rows, make_mesh
 from ..errors import UserError
@@ -53,11 +53,10 @@ def evaluate_ensemble(
     members, steps = [], []
     for workdir, config in zip(workdirs, configs, strict=True):
         classifier = load(workdir, checkpoint=checkpoint, mesh=mesh)
-        data = prepare_dataset(**config.data)
+        data = prepare_dataset(config.data)
         check_data(workdir, data)
-        batches = functools.partial(
-            eval_batches, data, data.eval_split, global_batch=global_batch, rows=rows
-        )
+        loader = EvalLoader(data, data.eval_split, global_batch=global_batch)
+        batches = functools.partial(loader.batches, rows)
         parts = (classifier.classify(views), classifier.params, classifier.statistics, batches)
         members.append(Member(*parts))
         steps.append(classifier.step)

@@ -78,8 +78,7 @@ def data_size(config: ConfigDict) -> tuple[int, int | None]:
     classes, examples = CLASSES.value, EXAMPLES.value or EXAMPLES_OF.get(data.dataset)
     if classes and examples:
         return classes, examples
-    splits = {"train_split": data.train_split, "eval_split": data.eval_split}
-    source = find_source(data.dataset, **splits, tfds_dir=data.tfds_dir)
+    source = find_source(data)
     if data.dataset == "digits" or data.dataset.startswith("folder:"):
         originals = source.load()
         return classes or len(originals.class_names), examples or originals.train.num_examples

@@ -22,13 +22,7 @@ def show(run: Run) -> dict[str, Any]:
     crops = []
     for step in range(SHOWN):
         ((row, column),), (flip,) = draw_crops(
-            run.config.seed,
-            step,
-            global_batch=1,
-            slack=slack,
-            images_per_crop=config.images_per_crop,
-            shift=config.shift,
-            mirror=config.mirror,
+            (run.config.seed, step), config, count=1, margin=slack
         )
         part = whole[row : row + crop, column : column + crop]
         words = f"row {row}, column {column}{', mirrored' * bool(flip)}"

@@ -52,7 +52,7 @@ class Run:
         Raises:
           UserError: they are not there, or have changed since.
         """
-        data = prepare_dataset(**self.config.data)
+        data = prepare_dataset(self.config.data)
         check_data(self.workdir, data)
         return data
 

@@ -84,7 +84,7 @@ def _of_folder(folder: Path) -> Images:
 
 
 def _of_split(workdir: Path, classifier: Classifier, split: str) -> Images:
-    data = prepare_dataset(**classifier.config.data)
+    data = prepare_dataset(classifier.config.data)
     check_data(workdir, data)
     if split not in data.num_examples:
         raise UserError(

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
-from ..data.loader import Batches, train_batches
+from ..data.loader import TrainLoader
 from ..data.preparation import prepare_dataset
 from ..distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from ..distributed.preemption import Preemption
@@ -71,7 +71,7 @@ def train(
     """
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     group.first_then_others(lambda: check_workdir(workdir, config))  # before hours of preparing
-    dataset = group.first_then_others(lambda: prepare_dataset(**config.data))
+    dataset = group.first_then_others(lambda: prepare_dataset(config.data))
     with open_workdir(workdir, config, dataset, group):
         if result := read_result(workdir):
             message = f"{workdir} is finished after {result['epochs']:g} epochs"
@@ -94,6 +94,13 @@ def _train(
     schedule = make_schedule(config.schedule, periods)
     train_step = make_train_step(config, len(dataset.class_names), mesh)
     evaluate = Evaluator(config, dataset, mesh)
+    loader = TrainLoader(
+        dataset,
+        config.augment,
+        crop=config.model.image_size,
+        global_batch=config.batch_size,
+        seed=config.seed,
+    )
     statistics = replicate(mesh, dataset.statistics)
 
     with Preemption() as preempted, Checkpointer(workdir) as checkpointer:
@@ -105,7 +112,8 @@ def _train(
         state, progress = _restore_or_init(checkpointer, schedule, config, dataset, mesh)
         saved = first = int(state.step)
         started = time.monotonic() - progress.seconds
-        batches = _train_batches(config, dataset, mesh, range(first, periods.total))
+        rows = local_rows(mesh, config.batch_size)
+        batches = loader.batches(rows, range(first, periods.total))
         with contextlib.ExitStack() as stack:
             if bar is None:
                 bar = stack.enter_context(ProgressBar(periods.total, shown=group.is_main_process))
@@ -180,23 +188,6 @@ def _restore_or_init(
         return from_checkpoint(checkpoint, like), progress
     state = initial_state(config, dataset.class_names, mesh)
     return state, Progress(schedule=schedule.state())
-
-
-def _train_batches(
-    config: ConfigDict, dataset: PreparedDataset, mesh: Mesh, steps: range
-) -> Batches:
-    return train_batches(
-        dataset,
-        global_batch=config.batch_size,
-        crop=config.model.image_size,
-        seed=config.seed,
-        rows=local_rows(mesh, config.batch_size),
-        start_step=steps.start,
-        stop_step=steps.stop,
-        images_per_crop=config.augment.images_per_crop,
-        shift=config.augment.shift,
-        mirror=config.augment.mirror,
-    )
 
 
 def _resume_writers(workdir: Path, step: int, progress: Progress) -> list[Any]:

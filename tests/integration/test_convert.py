@@ -150,7 +150,7 @@ def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
 
 
 def test_other_classes_are_told(imported: Path, tmp_path: Path) -> None:
-    data = prepare_dataset(**on_one_device(imported / "run").config.data)
+    data = prepare_dataset(on_one_device(imported / "run").config.data)
     check_data(imported / "run", data)
     data.class_names = data.class_names[::-1]
     with pytest.raises(UserError, match=r"its classes are 10, 0, 1, 2…, those of .* 10, 9, 8"):

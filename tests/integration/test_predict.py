@@ -14,7 +14,7 @@ from PIL import Image
 from src import predict
 from src.cli.app import run_command
 from src.data.dataset import PreparedDataset
-from src.data.loader import eval_batches
+from src.data.loader import EvalLoader
 from src.data.preparation import prepare_dataset
 from src.data.sources import find_source
 from src.errors import UserError
@@ -53,13 +53,13 @@ def classifier(workdir: Path) -> Classifier:
 def data(root: Path) -> PreparedDataset:
     fields = tiny.get_config().data
     fields.root = str(root / "prepared")
-    return prepare_dataset(**fields)
+    return prepare_dataset(fields)
 
 
 @pytest.fixture(scope="module")
 def examples(data: PreparedDataset) -> tuple[np.ndarray, np.ndarray]:
     """All of the evaluation split: images and labels."""
-    (batch,) = eval_batches(data, "test", global_batch=360, rows=slice(None))
+    (batch,) = EvalLoader(data, "test", global_batch=360).batches(slice(None))
     return batch["image"], batch["label"]
 
 
@@ -68,7 +68,7 @@ def digit_files(root: Path) -> list[Path]:
     """The evaluation split's first originals, as files."""
     folder = root / "files"
     folder.mkdir()
-    split = find_source("digits").load().evaluation
+    split = find_source(tiny.get_config().data).load().evaluation
     files = []
     for example, index in zip(split.examples(), range(5), strict=False):
         files.append(folder / f"{index}.png")
@@ -95,9 +95,9 @@ def test_probabilities_sum_to_one_whatever_the_number_of_images(
     classifier: Classifier, examples: tuple[np.ndarray, np.ndarray]
 ) -> None:
     images, _ = examples
-    all_at_once = classifier(images[:70])
-    np.testing.assert_allclose(all_at_once.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(classifier(images[66:67])[0], all_at_once[66], rtol=1e-5)
+    all_max_batch = classifier(images[:70])
+    np.testing.assert_allclose(all_max_batch.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(classifier(images[66:67])[0], all_max_batch[66], rtol=1e-5)
     assert classifier.class_names == [str(digit) for digit in range(10)]
 
 
@@ -156,7 +156,7 @@ def test_files_are_predicted_in_order_whatever_the_batches(
     digit_files: list[Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(classifier, "at_once", 8)
+    monkeypatch.setattr(classifier, "max_batch", 8)
     files = [*digit_files, root / "missing.png"] * 4
     answers = list(classifier.predict_files(files))
     assert [answer.file for answer in answers] == files
@@ -174,7 +174,7 @@ def test_files_are_predicted_in_order_whatever_the_batches(
 def test_files_are_read_ahead_but_not_without_end(
     classifier: Classifier, digit_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier, "at_once", 8)
+    monkeypatch.setattr(classifier, "max_batch", 8)
     asked = []
     endless = (asked.append(i) or digit_files[0] for i in itertools.count())
     answers = classifier.predict_files(endless)

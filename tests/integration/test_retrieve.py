@@ -36,7 +36,7 @@ def photos(tmp_path: Path) -> Path:
     """Digits as files, and one that is no image."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    split = find_source("digits").load().evaluation
+    split = find_source(tiny.get_config().data).load().evaluation
     for example, index in zip(split.examples(), range(20), strict=False):
         Image.fromarray(np.asarray(example.image)).save(folder / f"{index:02}.png")
     (folder / "notes.txt").write_text("no image")
@@ -88,7 +88,7 @@ def test_an_index_is_made_once_until_its_images_change(
 
 def test_a_split_of_the_runs_data(workdir: Path, classifier: Classifier) -> None:
     index = open_index(workdir, classifier, "test", "fc6")
-    data = prepare_dataset(**classifier.config.data)
+    data = prepare_dataset(classifier.config.data)
     encoded, labels = data.records("test").read(np.arange(360))
     assert [entry["class"] for entry in index.entries] == [str(label) for label in labels]
     assert len({entry["file"] for entry in index.entries}) == 360

@@ -63,7 +63,7 @@ def trained(config: ConfigDict, workdir: Path) -> Path:
 
 def untrained(config: ConfigDict, workdir: Path) -> Path:
     """A run that has only its initial weights, for tests that need no better ones."""
-    data = prepare_dataset(**config.data)
+    data = prepare_dataset(config.data)
     check_workdir(workdir, config)
     state = create_state(config, len(data.class_names), miniature.mesh(1, 1))
     with (

@@ -1,13 +1,15 @@
 """scikit-learn's handwritten digits, which need no download."""
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from .source import Example, Originals, Source, Split, choose_split
 
 
-def digits_source(train_split: str, eval_split: str) -> Source:
-    choose_split("train_split", train_split, ["train"])
-    choose_split("eval_split", eval_split, ["test"])
+def digits_source(section: ConfigDict) -> Source:
+    """The digits, a fifth of each class held out as the split "test"."""
+    choose_split("train_split", section.train_split, ["train"])
+    choose_split("eval_split", section.eval_split, ["test"])
 
     def load() -> Originals:
         from sklearn.datasets import load_digits  # takes a second to import

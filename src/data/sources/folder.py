@@ -5,13 +5,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from ...errors import UserError
+from ...filesystem import walk_files
 from .source import Example, Originals, Source, Split, choose_split
 
 FOLDER_LAYOUT = "a folder with train/CLASS/* and val/CLASS/* (or test/CLASS/*)"
 
 
-def folder_source(path: Path, train_split: str, eval_split: str) -> Source:
+def folder_source(section: ConfigDict) -> Source:
+    """The images in PATH/train/CLASS and PATH/val/CLASS (or test), of "folder:PATH"."""
+    path = Path(section.dataset.removeprefix("folder:")).expanduser()
     field = f"config.data.dataset='folder:{path}'"
     if not path.is_dir():
         raise UserError(f"{field}: no such folder; give {FOLDER_LAYOUT}")
@@ -20,8 +25,8 @@ def folder_source(path: Path, train_split: str, eval_split: str) -> Source:
     evaluations = [name for name in ("val", "test") if (path / name).is_dir()]
     if not evaluations:
         raise UserError(f"{field}: it has neither val/ nor test/; give {FOLDER_LAYOUT}")
-    train_name = choose_split("train_split", train_split, ["train"])
-    eval_name = choose_split("eval_split", eval_split, evaluations)
+    train_name = choose_split("train_split", section.train_split, ["train"])
+    eval_name = choose_split("eval_split", section.eval_split, evaluations)
 
     train, evaluation = _listing(path, train_name), _listing(path, eval_name)
     if only_one := sorted(train.keys() ^ evaluation.keys()):
@@ -61,16 +66,12 @@ def folder_source(path: Path, train_split: str, eval_split: str) -> Source:
 
 
 def _listing(root: Path, split: str) -> dict[str, list[str]]:
-    """The files of each class, however deep: paths from the root, sorted, no hidden ones."""
-
-    def files(class_folder: Path) -> Iterator[str]:
-        for parent, folders, names in os.walk(class_folder, followlinks=True):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            inside = os.path.relpath(parent, root)
-            yield from (os.path.join(inside, n) for n in sorted(names) if not n.startswith("."))
-
+    """The files of each class, however deep, as paths from the root."""
     classes = (f for f in (root / split).iterdir() if f.is_dir() and not f.name.startswith("."))
-    return {class_folder.name: list(files(class_folder)) for class_folder in sorted(classes)}
+    return {
+        directory.name: [os.path.relpath(file, root) for file in walk_files(directory)]
+        for directory in sorted(classes)
+    }
 
 
 def _enumerate(names: list[str], most: int = 5) -> str:

@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
 
 from ...errors import UserError
 from .source import Example, Originals, Source, Split
 
 
-def tfds_source(name: str, train_split: str, eval_split: str, tfds_dir: str) -> Source:
+def tfds_source(section: ConfigDict) -> Source:
+    """A data set of TFDS by its name; `train_split` and `eval_split` may be slices of splits."""
+    import tensorflow_datasets as tfds
+
+    name, train_split, eval_split = section.dataset, section.train_split, section.eval_split
+    tfds_dir = section.tfds_dir
     field = f"config.data.dataset={name!r}"
     base = name.partition("/")[0]
     known = tfds.list_builders(with_community_datasets=False)
@@ -80,12 +85,12 @@ def tfds_source(name: str, train_split: str, eval_split: str, tfds_dir: str) -> 
     return Source(name, identity, class_names, load)
 
 
-def _features(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:
+def _features(builder: Any, kind: type) -> list[str]:
     features = builder.info.features.items()
     return sorted(name for name, feature in features if isinstance(feature, kind))
 
 
-def _supervised(builder: tfds.core.DatasetBuilder, kind: type) -> str:
+def _supervised(builder: Any, kind: type) -> str:
     """The feature of a kind that the data set is meant to be learned with."""
     features = _features(builder, kind)
     if len(features) > 1:
@@ -98,8 +103,10 @@ def _supervised(builder: tfds.core.DatasetBuilder, kind: type) -> str:
     return features[0]
 
 
-def _read(builder: tfds.core.DatasetBuilder, split: str, image: str) -> Iterator[dict[str, Any]]:
+def _read(builder: Any, split: str, image: str) -> Iterator[dict[str, Any]]:
     """The examples, with images as the bytes of their files: threads of ours will decode them."""
+    import tensorflow_datasets as tfds
+
     as_bytes = {image: tfds.decode.SkipDecoding()}
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         yield from builder.as_data_source(split, decoders=as_bytes)

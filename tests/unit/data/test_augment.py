@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from src.data.augment import color_noise, subtract_mean, view
 from src.data.crops import draw_crops, evaluation_views
@@ -25,8 +26,10 @@ def views(images, mean, *, crop: int, count: int, form: str) -> np.ndarray:
 
 
 def draw(step: int = 0, **changes) -> tuple[np.ndarray, np.ndarray]:
-    settings = {"seed": 0, "global_batch": 128, "slack": 32, "images_per_crop": 1}
-    return draw_crops(step=step, **settings | {"shift": True, "mirror": True} | changes)
+    settings = {"seed": 0, "count": 128, "margin": 32, "images_per_crop": 1}
+    settings |= {"shift": True, "mirror": True} | changes
+    seed, count, margin = (settings.pop(name) for name in ("seed", "count", "margin"))
+    return draw_crops((seed, step), ConfigDict(settings), count=count, margin=margin)
 
 
 def test_crops_are_anywhere_and_half_of_them_mirrored():
@@ -58,13 +61,13 @@ def test_no_mirroring_changes_nothing_else():
 
 
 def test_without_shifts_all_crops_are_the_center():
-    offsets, flips = draw(shift=False, slack=9)
+    offsets, flips = draw(shift=False, margin=9)
     assert (offsets == 4).all()
-    np.testing.assert_array_equal(flips, draw(slack=9)[1])
+    np.testing.assert_array_equal(flips, draw(margin=9)[1])
 
 
 def test_images_can_share_a_crop():
-    offsets, flips = draw(global_batch=80, images_per_crop=32)
+    offsets, flips = draw(count=80, images_per_crop=32)
     assert len(offsets) == len(flips) == 80
     for run in (slice(0, 32), slice(32, 64), slice(64, 80)):
         assert len(np.unique(offsets[run], axis=0)) == len(np.unique(flips[run])) == 1

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from src.data import images
 from src.data.dataset import PreparedDataset
-from src.data.loader import Batches, eval_batches, permutation, train_batches
-from src.data.preparation import prepare_dataset
+from src.data.loader import Batches, EvalLoader, TrainLoader, permutation
+from tests.support import datasets
 
 SIZE, CROP, BATCH = 16, 12, 100
 ALL = slice(None)
@@ -20,7 +21,7 @@ ALL = slice(None)
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> PreparedDataset:
-    return prepare_dataset("digits", SIZE, tmp_path_factory.mktemp("prepared"))
+    return datasets.prepared("digits", SIZE, tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +35,13 @@ def whole_images(prepared: PreparedDataset, split: str) -> np.ndarray:
 
 
 def batches(prepared: PreparedDataset, start: int = 0, stop: int = 3, **changes) -> Batches:
-    settings = {
-        "global_batch": BATCH,
-        "crop": CROP,
-        "seed": 0,
-        "rows": ALL,
-        "images_per_crop": 1,
-        "shift": True,
-        "mirror": True,
-    }
-    return train_batches(prepared, start_step=start, stop_step=stop, **settings | changes)
+    settings = {"global_batch": BATCH, "crop": CROP, "seed": 0}
+    augment = ConfigDict({"images_per_crop": 1, "shift": True, "mirror": True})
+    rows = changes.pop("rows", ALL)
+    for name in augment.keys() & changes.keys():
+        augment[name] = changes.pop(name)
+    loader = TrainLoader(prepared, augment, **settings | changes)
+    return loader.batches(rows, range(start, stop))
 
 
 def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
@@ -129,7 +127,7 @@ def test_processes_share_out_the_global_batch(prepared, images_per_crop):
 def test_evaluation_sees_every_example_once_in_order(prepared, global_batch):
     expected = whole_images(prepared, "test")
     labels = prepared.records("test").read(np.arange(360))[1]
-    found = list(eval_batches(prepared, "test", global_batch=global_batch, rows=ALL))
+    found = list(EvalLoader(prepared, "test", global_batch=global_batch).batches(ALL))
     for batch in found:
         assert batch["image"].shape == (global_batch, SIZE, SIZE, 3)
     together = {name: np.concatenate([b[name] for b in found]) for name in found[0]}
@@ -141,9 +139,9 @@ def test_evaluation_sees_every_example_once_in_order(prepared, global_batch):
 
 
 def test_processes_share_out_the_evaluation(prepared):
-    whole = list(eval_batches(prepared, "test", global_batch=256, rows=ALL))
+    whole = list(EvalLoader(prepared, "test", global_batch=256).batches(ALL))
     halves = [
-        eval_batches(prepared, "test", global_batch=256, rows=slice(start, start + 128))
+        EvalLoader(prepared, "test", global_batch=256).batches(slice(start, start + 128))
         for start in (0, 128)
     ]
     *_, last = parts = list(zip(*halves, strict=True))
@@ -178,13 +176,13 @@ def test_a_process_may_end_while_batches_are_being_made(prepared, end, status):
     code = f"""
 import sys
 from pathlib import Path
-from src.data.loader import train_batches
+from src.data.loader import TrainLoader
 from src.data.dataset import PreparedDataset
-batches = train_batches(
-    PreparedDataset(Path(sys.argv[1])), global_batch=100, crop=12, seed=0, rows=slice(None),
-    start_step=0, stop_step=10**9, images_per_crop=1, shift=True, mirror=True,
-)
-next(batches)
+from src.runs.defaults import default_config
+augment = default_config().augment
+dataset = PreparedDataset(Path(sys.argv[1]))
+loader = TrainLoader(dataset, augment, crop=12, global_batch=100, seed=0)
+next(loader.batches(slice(None), range(10**9)))
 {end}
 """
     repository = Path(__file__).parents[3]

@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from src.data import images, preparation
-from src.data.preparation import prepare_dataset
 from src.errors import UserError
+from tests.support import datasets
 
 REPOSITORY = Path(__file__).parents[3]
 SIZE = 16
@@ -43,7 +43,7 @@ def finished(root: Path) -> list[Path]:
 
 
 def test_it_is_an_ordinary_tfds_data_set(folder, root):
-    prepared = prepare_dataset(f"folder:{folder}", SIZE, root)
+    prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     assert prepared.directory.parent == root
     assert prepared.directory.name.startswith(f"animals-{SIZE}px-")
 
@@ -61,7 +61,7 @@ def test_it_is_an_ordinary_tfds_data_set(folder, root):
 
 
 def test_what_prepared_says(folder, root):
-    prepared = prepare_dataset(f"folder:{folder}", SIZE, root)
+    prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     assert prepared.class_names == ["ant", "bee", "cat", "dog", "eel"]
     assert (prepared.train_split, prepared.eval_split) == ("train", "val")
     assert prepared.num_examples == {"train": 50, "val": 15}
@@ -74,7 +74,7 @@ def test_what_prepared_says(folder, root):
 
 
 def test_records_are_what_prediction_makes_of_the_files(folder, root):
-    records = prepare_dataset(f"folder:{folder}", SIZE, root).records("train")
+    records = datasets.prepared(f"folder:{folder}", SIZE, root).records("train")
     assert len(records) == 50
     jpegs, labels = records.read(np.array([49, 0, 12]))
     assert labels.dtype == np.int32
@@ -87,13 +87,13 @@ def test_records_are_what_prediction_makes_of_the_files(folder, root):
 
 def test_several_shards(folder, root, monkeypatch):
     monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 8)
-    records = prepare_dataset(f"folder:{folder}", SIZE, root).records("train")
+    records = datasets.prepared(f"folder:{folder}", SIZE, root).records("train")
     assert len(list(root.glob("*/*train*array_record*"))) == 7
     assert records.read(np.arange(50))[1].tolist() == [i // 10 for i in range(50)]
 
 
 def test_statistics(folder, root):
-    prepared = prepare_dataset(f"folder:{folder}", SIZE, root)
+    prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     jpegs, _ = prepared.records("train").read(np.arange(50))
     pixels = np.stack([images.decode(jpeg) for jpeg in jpegs]).astype(np.float64)
     mean, deviations, directions = prepared.statistics
@@ -109,20 +109,20 @@ def test_statistics(folder, root):
 
 
 def test_statistics_of_gray_images(root):
-    statistics = prepare_dataset("digits", 8, root).statistics
+    statistics = datasets.prepared("digits", 8, root).statistics
     np.testing.assert_allclose(np.abs(statistics.directions[:, 0]), 3**-0.5, atol=1e-5)
     np.testing.assert_allclose(statistics.deviations[1:], 0, atol=1e-2)
 
 
-def test_unreadable_files_are_left_out_and_named(folder, root, capsys):
+def test_unreadable_files_are_left_out_and_named(folder, root, caplog):
     (folder / "train" / "bee" / "0.png").write_text("not an image")
     (folder / "train" / "cat" / "empty.jpg").touch()
-    prepared = prepare_dataset(f"folder:{folder}", SIZE, root)
+    prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     assert prepared.num_examples == {"train": 49, "val": 15}
     reasons = json.loads((prepared.directory / "report.json").read_text())["train"]["unreadable"]
     assert [entry["file"] for entry in reasons] == ["train/bee/0.png", "train/cat/empty.jpg"]
     assert "not an image" in reasons[0]["reason"]
-    errors = capsys.readouterr().err
+    errors = caplog.text
     assert "left out 2 of 51 images" in errors
     assert "train/bee/0.png (not an image" in errors
 
@@ -133,32 +133,35 @@ def test_unreadable_files_are_left_out_and_named(folder, root, capsys):
 def test_a_file_name_that_is_not_utf_8(folder, root):
     file = folder / "train" / "bee" / "0.png"
     file.rename(os.fsdecode(os.fsencode(file.parent) + b"/caf\xe9.png"))
-    assert prepare_dataset(f"folder:{folder}", SIZE, root).num_examples == {"train": 50, "val": 15}
+    assert datasets.prepared(f"folder:{folder}", SIZE, root).num_examples == {
+        "train": 50,
+        "val": 15,
+    }
 
 
 def test_nothing_but_unreadable_files(folder, root):
     for file in (folder / "val").rglob("*.png"):
         file.write_text("not an image")
     with pytest.raises(UserError, match=r"folder:.*none of the 15 images of val.*val/ant/0\.png"):
-        prepare_dataset(f"folder:{folder}", SIZE, root)
+        datasets.prepared(f"folder:{folder}", SIZE, root)
     assert finished(root) == []
     assert list(root.glob("*incomplete*")) == []
 
 
 def test_it_is_made_once(folder, root, monkeypatch):
-    first = prepare_dataset(f"folder:{folder}", SIZE, root)
+    first = datasets.prepared(f"folder:{folder}", SIZE, root)
     monkeypatch.setattr(images, "prepare", None)
-    again = prepare_dataset(f"folder:{folder}", SIZE, str(root))
+    again = datasets.prepared(f"folder:{folder}", SIZE, str(root))
     assert again.directory == first.directory
     np.testing.assert_array_equal(again.statistics.mean, first.statistics.mean)
 
 
 def test_it_is_made_anew_for_another_size_or_a_changed_folder(folder, root):
-    directories = {prepare_dataset(f"folder:{folder}", size, root).directory for size in (8, 16)}
+    directories = {datasets.prepared(f"folder:{folder}", size, root).directory for size in (8, 16)}
     (folder / "train" / "ant" / "0.png").rename(folder / "train" / "ant" / "zero.png")
-    directories.add(prepare_dataset(f"folder:{folder}", 16, root).directory)
+    directories.add(datasets.prepared(f"folder:{folder}", 16, root).directory)
     (folder / "train" / "ant" / "1.png").unlink()
-    last = prepare_dataset(f"folder:{folder}", 16, root)
+    last = datasets.prepared(f"folder:{folder}", 16, root)
     assert last.num_examples["train"] == 49
     assert len(directories | {last.directory}) == 4
 
@@ -170,9 +173,9 @@ def test_the_order_does_not_depend_on_threads(folder, root, monkeypatch):
         time.sleep(0.01 * np.random.default_rng().random())
         return in_time(image, size)
 
-    first = prepare_dataset(f"folder:{folder}", SIZE, root / "1")
+    first = datasets.prepared(f"folder:{folder}", SIZE, root / "1")
     monkeypatch.setattr(images, "prepare", sometimes_late)
-    second = prepare_dataset(f"folder:{folder}", SIZE, root / "2")
+    second = datasets.prepared(f"folder:{folder}", SIZE, root / "2")
     assert (
         first.records("train").read(np.arange(50))[0]
         == (second.records("train").read(np.arange(50))[0])
@@ -184,7 +187,7 @@ def test_the_order_does_not_depend_on_threads(folder, root, monkeypatch):
 def test_a_failure_leaves_nothing(folder, root, monkeypatch):
     monkeypatch.setattr(images, "encode", None)
     with pytest.raises(TypeError):
-        prepare_dataset(f"folder:{folder}", SIZE, root)
+        datasets.prepared(f"folder:{folder}", SIZE, root)
     assert finished(root) == []
     assert list(root.glob("*incomplete*")) == []
 
@@ -202,15 +205,16 @@ def start(code: str, *arguments: object) -> subprocess.Popen:
 
 # Slow enough to be killed in the middle of it, or to be waited for.
 SLOWLY = """
-import sys, time
+import logging, sys, time
+logging.basicConfig(level=logging.INFO)
 from src.data import images
-from src.data.preparation import prepare_dataset
+from tests.support.datasets import prepared
 in_time = images.prepare
 def late(image, size):
     time.sleep(float(sys.argv[3]))
     return in_time(image, size)
 images.prepare = late
-print(prepare_dataset(sys.argv[1], 16, sys.argv[2]).num_examples)
+print(prepared(sys.argv[1], 16, sys.argv[2]).num_examples)
 """
 
 
@@ -224,7 +228,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(folder, root):
     assert left
     assert finished(root) == []
 
-    prepared = prepare_dataset(f"folder:{folder}", SIZE, root)
+    prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     assert prepared.num_examples == {"train": 50, "val": 15}
     assert finished(root) == [prepared.directory]
     assert list(root.glob("*incomplete*")) == []
@@ -240,10 +244,10 @@ def test_one_of_two_processes_works_and_the_other_waits(folder, root):
 
 
 def test_reading_does_without_tensorflow(folder, root):
-    prepare_dataset(f"folder:{folder}", SIZE, root)
+    datasets.prepared(f"folder:{folder}", SIZE, root)
     process = start(
-        "import sys, numpy; from src.data.preparation import prepare_dataset\n"
-        "prepare_dataset(sys.argv[1], 16, sys.argv[2]).records('train').read(numpy.arange(9))\n"
+        "import sys, numpy; from tests.support.datasets import prepared\n"
+        "prepared(sys.argv[1], 16, sys.argv[2]).records('train').read(numpy.arange(9))\n"
         "assert 'tensorflow' not in sys.modules",
         f"folder:{folder}",
         root,
@@ -256,6 +260,6 @@ def test_real_photographs(root):
     folder = REPOSITORY.parent / "shared" / "data" / "grocery10"
     if not folder.exists():
         pytest.skip("the photographs of groceries are not here")
-    prepared = prepare_dataset(f"folder:{folder}", 32, root)
+    prepared = datasets.prepared(f"folder:{folder}", 32, root)
     assert prepared.num_examples == {"train": 1525, "test": 1286}
     assert len(prepared.class_names) == 10

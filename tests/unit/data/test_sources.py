@@ -7,9 +7,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from src.data import images
-from src.data.sources import find_source
 from src.data.sources.source import Split
 from src.errors import UserError
+from tests.support import datasets
 
 
 def add_image(path: Path, gray: int = 0, size: int = 4) -> None:
@@ -33,7 +33,7 @@ def contents(split: Split) -> list[tuple[str, int]]:
 
 
 def test_digits():
-    originals = find_source("digits").load()
+    originals = datasets.source("digits").load()
     assert originals.class_names == [str(i) for i in range(10)]
     assert (originals.train.name, originals.train.num_examples) == ("train", 1437)
     assert (originals.evaluation.name, originals.evaluation.num_examples) == ("test", 360)
@@ -45,7 +45,7 @@ def test_digits():
     pixels = np.stack([example.image for example in train])
     assert (pixels.dtype, pixels.min(), pixels.max()) == (np.uint8, 0, 255)
     assert images.read(train[0].image).size == (8, 8)
-    assert contents(find_source("digits").load().train) == [(e.name, e.label) for e in train]
+    assert contents(datasets.source("digits").load().train) == [(e.name, e.label) for e in train]
 
 
 def test_folder(folder):
@@ -53,7 +53,7 @@ def test_folder(folder):
     add_image(folder / "train" / "bee" / ".hidden.png")
     add_image(folder / "train" / ".thumbnails" / "0.png")
     (folder / "train" / "readme.txt").write_text("no image, and of no class")
-    originals = find_source(f"folder:{folder}").load()
+    originals = datasets.source(f"folder:{folder}").load()
     assert originals.class_names == ["ant", "bee"]
     assert originals.evaluation.name == "val"
     assert contents(originals.train) == [
@@ -70,17 +70,17 @@ def test_folder(folder):
 def test_a_folders_evaluation_split(folder):
     add_image(folder / "test" / "ant" / "t.png")
     add_image(folder / "test" / "bee" / "t.png")
-    assert find_source(f"folder:{folder}").load().evaluation.name == "val"
-    chosen = find_source(f"folder:{folder}", eval_split="test").load()
+    assert datasets.source(f"folder:{folder}").load().evaluation.name == "val"
+    chosen = datasets.source(f"folder:{folder}", eval_split="test").load()
     assert contents(chosen.evaluation) == [("test/ant/t.png", 0), ("test/bee/t.png", 1)]
 
     (folder / "val").rename(folder / "unused")
-    assert find_source(f"folder:{folder}").load().evaluation.name == "test"
+    assert datasets.source(f"folder:{folder}").load().evaluation.name == "test"
 
 
 def test_a_folders_identity_is_what_is_in_it(folder):
     def identity(**splits: str) -> str:
-        return find_source(f"folder:{folder}", **splits).identity
+        return datasets.source(f"folder:{folder}", **splits).identity
 
     first = identity()
     assert identity() == first
@@ -96,12 +96,12 @@ def test_a_folders_identity_is_what_is_in_it(folder):
     assert len(seen) == 5
 
     moved = folder.rename(folder.with_name("moved"))
-    assert find_source(f"folder:{moved}").identity in seen
+    assert datasets.source(f"folder:{moved}").identity in seen
 
 
 def test_a_folders_dangling_link_is_left_to_be_found_unreadable(folder):
     (folder / "train" / "ant" / "link.png").symlink_to(folder / "nowhere.png")
-    assert find_source(f"folder:{folder}").load().train.num_examples == 5
+    assert datasets.source(f"folder:{folder}").load().train.num_examples == 5
 
 
 def remove(path: Path) -> None:
@@ -131,7 +131,7 @@ def remove(path: Path) -> None:
 def test_what_a_folder_may_lack(folder, damage, says):
     damage(folder)
     with pytest.raises(UserError) as raised:
-        find_source(f"folder:{folder}")
+        datasets.source(f"folder:{folder}")
     message = str(raised.value)
     assert message.startswith(f"config.data.dataset='folder:{folder}'")
     assert "\n" not in message
@@ -141,7 +141,7 @@ def test_what_a_folder_may_lack(folder, damage, says):
 
 def test_a_folder_that_is_not_there():
     with pytest.raises(UserError, match=r"folder:/no/where.*no such folder.*train/CLASS/\*"):
-        find_source("folder:/no/where")
+        datasets.source("folder:/no/where")
 
 
 @pytest.mark.parametrize("dataset", ["digits", "folder"])
@@ -151,7 +151,7 @@ def test_splits_that_are_not_there(folder, dataset, field):
     with pytest.raises(
         UserError, match=rf"config\.data\.{field}='nonsense'.*only (train|test|val)"
     ):
-        find_source(name, **{field: "nonsense"})
+        datasets.source(name, **{field: "nonsense"})
 
 
 def png(gray: int) -> bytes:
@@ -201,7 +201,7 @@ def write_tfds(
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 def test_tfds(tmp_path, file_format):
     root = write_tfds(tmp_path, {"train": 10, "test": 3, "validation": 4}, file_format=file_format)
-    found = find_source("grays", tfds_dir=root)
+    found = datasets.source("grays", tfds_dir=root)
     assert found.identity.startswith("grays/1.0.0")
     originals = found.load()
     assert originals.class_names == ["even", "odd"]
@@ -216,23 +216,23 @@ def test_tfds(tmp_path, file_format):
 def test_slices_of_a_tfds_split(tmp_path):
     root = write_tfds(tmp_path, {"train": 10})
     splits = {"train_split": "train[:70%]", "eval_split": "train[70%:]"}
-    found = find_source("grays", tfds_dir=root, **splits)
+    found = datasets.source("grays", tfds_dir=root, **splits)
     originals = found.load()
     assert (originals.train.name, originals.train.num_examples) == ("train", 7)
     assert (originals.evaluation.name, originals.evaluation.num_examples) == ("validation", 3)
     names = {name for name, _ in contents(originals.train) + contents(originals.evaluation)}
     assert len(names) == 10
-    assert found.identity != find_source("grays", tfds_dir=root).identity
+    assert found.identity != datasets.source("grays", tfds_dir=root).identity
 
 
 def test_a_tfds_set_without_a_split_to_evaluate_on(tmp_path):
     root = write_tfds(tmp_path, {"train": 10})
     with pytest.raises(UserError, match=r"config\.data\.eval_split=''.*train\[90%:\]"):
-        find_source("grays", tfds_dir=root).load()
+        datasets.source("grays", tfds_dir=root).load()
     with pytest.raises(UserError, match=r"config\.data\.eval_split='tset'.*train"):
-        find_source("grays", tfds_dir=root, eval_split="tset").load()
+        datasets.source("grays", tfds_dir=root, eval_split="tset").load()
     with pytest.raises(UserError, match=r"config\.data\.train_split='train\[:'.*train"):
-        find_source("grays", tfds_dir=root, eval_split="train", train_split="train[:").load()
+        datasets.source("grays", tfds_dir=root, eval_split="train", train_split="train[:").load()
 
 
 def test_which_of_two_labels_of_a_tfds_set(tmp_path):
@@ -241,11 +241,11 @@ def test_which_of_two_labels_of_a_tfds_set(tmp_path):
     with pytest.raises(
         UserError, match=r"config\.data\.dataset='grays.*ClassLabel.*'label', 'other'"
     ):
-        find_source("grays", tfds_dir=root).load()
+        datasets.source("grays", tfds_dir=root).load()
     root = write_tfds(
         tmp_path / "2", {"train": 4, "test": 4}, supervised=("image", "other"), **second
     )
-    assert find_source("grays", tfds_dir=root).load().class_names == ["a", "b", "c"]
+    assert datasets.source("grays", tfds_dir=root).load().class_names == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_which_of_two_labels_of_a_tfds_set(tmp_path):
 )
 def test_names_unknown_to_tfds(tmp_path, name, perhaps):
     with pytest.raises(UserError) as raised:
-        find_source(name, tfds_dir=str(tmp_path))
+        datasets.source(name, tfds_dir=str(tmp_path))
     assert str(raised.value).startswith(f"config.data.dataset={name!r}")
     assert perhaps in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -268,7 +268,7 @@ def test_names_unknown_to_tfds(tmp_path, name, perhaps):
 
 def test_imagenet_without_its_archives(tmp_path):
     with pytest.raises(UserError) as raised:
-        find_source("imagenet2012", tfds_dir=str(tmp_path)).load()
+        datasets.source("imagenet2012", tfds_dir=str(tmp_path)).load()
     message = str(raised.value)
     assert "\n" not in message
     for words in (str(tmp_path), "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"):

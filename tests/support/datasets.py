@@ -1,0 +1,24 @@
+"""Data sets by their names, without a whole recipe."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from src.data.dataset import PreparedDataset
+from src.data.preparation import prepare_dataset
+from src.data.sources import find_source
+from src.data.sources.source import Source
+
+
+def section(dataset: str, size: int = 16, root: str | Path = "", **fields: str) -> ConfigDict:
+    """`config.data` of a data set."""
+    defaults = {"train_split": "", "eval_split": "", "tfds_dir": ""}
+    return ConfigDict({"dataset": dataset, "size": size, "root": str(root), **defaults, **fields})
+
+
+def prepared(dataset: str, size: int, root: str | Path, **fields: str) -> PreparedDataset:
+    return prepare_dataset(section(dataset, size, root, **fields))
+
+
+def source(dataset: str, **fields: str) -> Source:
+    return find_source(section(dataset, **fields))
