@@ -9,11 +9,18 @@ import pytest
 
 from tests.support import golden
 
+FAST = {("paper_64", "1x1"), ("chm145", "1x1"), ("cifar_18pct", "2x2")}
 EXPECTED = json.loads(golden.FILE.read_text())
 
 
-@pytest.mark.parametrize("mesh", golden.MESHES)
-@pytest.mark.parametrize("recipe", golden.RECIPES)
+CASES = [
+    pytest.param(recipe, mesh, marks=() if (recipe, mesh) in FAST else pytest.mark.slow)
+    for recipe in golden.RECIPES
+    for mesh in golden.MESHES
+]
+
+
+@pytest.mark.parametrize(("recipe", "mesh"), CASES)
 def test_a_recipe_computes_what_it_did(recipe: str, mesh: str) -> None:
     found, expected = golden.numbers(recipe, mesh), EXPECTED[f"{recipe} {mesh}"]
     if mesh == "1x1" and golden.here() == EXPECTED["here"]:

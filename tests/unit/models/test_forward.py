@@ -263,6 +263,7 @@ def test_logits_of_a_small_network_equal_pytorchs(preset, torch):
     assert_same_logits(logits, TORCH[preset](torch, params, torch.tensor(images)).numpy())
 
 
+@pytest.mark.slow
 def test_logits_of_the_papers_network_equal_pytorchs(torch):
     model = miniature.network(PAPER, num_classes=1000)
     images = miniature.images_for(PAPER, count=1)

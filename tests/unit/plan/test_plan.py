@@ -116,6 +116,7 @@ def test_the_time_of_a_step_is_that_of_its_parts() -> None:
 
 
 @needs_extra
+@pytest.mark.slow
 def test_the_largest_batch_fits_and_a_slightly_larger_one_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -139,6 +140,7 @@ def test_the_largest_batch_fits_and_a_slightly_larger_one_does_not(
 
 
 @needs_extra
+@pytest.mark.slow
 def test_the_command_prints_json(tmp_path: Path) -> None:
     done = run(
         "src.plan", "--config=configs/alexnet.py:imagenet2012", "--topology=1x1x1", "--json",

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def leaves(fields: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[s
     return found
 
 
+@functools.cache
 def names_read() -> set[str]:
     """Attributes that some module reads, and parameters, which the linter finds if unused."""
     trees = [ast.walk(ast.parse(path.read_text())) for path in SOURCES]
