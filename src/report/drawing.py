@@ -1,4 +1,4 @@
-"""Figure 2: the network, drawn from what `network.read` found.
+"""Figure 2: the network, drawn from what `network.describe` returns.
 
 Boxes are as long as they have maps and as high as the maps are, by square roots, so that the small
 ones can be seen.
@@ -65,12 +65,12 @@ class _Box:
 class _Sheet:
     """Where everything goes: layers from left to right, towers one above the other; or turned."""
 
-    def __init__(self, network: Network, standing: bool):
+    def __init__(self, network: Network, vertical: bool):
         count, towers = len(network.layers), network.towers
-        self.standing = standing
+        self.vertical = vertical
         words = max(len(_words(layer)) for layer in network.layers) * LINE + 12
-        self.pitch = max(PITCH, words) if standing else PITCH
-        if standing:
+        self.pitch = max(PITCH, words) if vertical else PITCH
+        if vertical:
             self.width = max(360.0, BESIDE + 112 * towers)
             self.height = self.pitch * (count + 1)
             self.middle = (BESIDE + self.width) / 2
@@ -80,30 +80,30 @@ class _Sheet:
             self.middle = self.height - 8 - 63.0 * towers
             self.words = self.height - 16 - 126.0 * towers
         self._towers, self._tallest = towers, network.image[0]
-        self._longest = max(layer.makes[-1] for layer in network.layers if layer.size)
+        self._longest = max(layer.preactivation[-1] for layer in network.layers if layer.size)
 
     def place(self, layer: int, tower: float) -> Point:
         beside = tower - (self._towers - 1) / 2
-        if self.standing:
+        if self.vertical:
             return self.middle - 8 + 112 * beside, self.height - 60 - self.pitch * layer
         return 54.0 + self.pitch * layer, self.middle - 126 * beside
 
     def box(self, layer: int, tower: float, shape: Shape) -> _Box:
         x, y = self.place(layer, tower)
         if len(shape) == 1:
-            return _Box(x, y, 66, 9) if self.standing else _Box(x, y, 9, HEIGHT * 0.9)
+            return _Box(x, y, 66, 9) if self.vertical else _Box(x, y, 9, HEIGHT * 0.9)
         length = LENGTH * math.sqrt(min(1, shape[-1] / self._longest))
         return _Box(x, y, max(length, 4), max(HEIGHT * math.sqrt(shape[0] / self._tallest), 8))
 
     def entry(self, box: _Box) -> Point:
-        if self.standing:
+        if self.vertical:
             return box.x + box.height * SLANT[0] / 2, box.y + box.height * (0.5 + SLANT[1] / 2)
         return box.x - box.length / 2, box.y
 
 
-def draw(network: Network, *, standing: bool) -> Markup:
-    """The network as SVG: for a screen, or standing for a phone."""
-    sheet = _Sheet(network, standing)
+def draw(network: Network, *, vertical: bool) -> Markup:
+    """The network as SVG: for a screen, or vertical for a phone."""
+    sheet = _Sheet(network, vertical)
     drawn = svg.figure(sheet.width, sheet.height, constrained=False)
     axes = drawn.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, sheet.width), ylim=(0, sheet.height))
@@ -114,14 +114,14 @@ def draw(network: Network, *, standing: bool) -> Markup:
     _label(axes, image, network.image)
     before = [image] * network.towers
     for number, layer in enumerate(network.layers, start=1):
-        boxes = [sheet.box(number, tower, layer.makes) for tower in range(network.towers)]
+        boxes = [sheet.box(number, tower, layer.preactivation) for tower in range(network.towers)]
         for tower, box in enumerate(boxes):
             for other, source in enumerate(before):
                 if other == tower or layer.received:
                     _connect(axes, sheet, layer, source, box, crosses=other != tower)
         for tower, box in enumerate(boxes):
             box.draw(axes, svg.series(tower))
-            _label(axes, box, layer.makes)
+            _label(axes, box, layer.preactivation)
         before = boxes
         _write(axes, sheet, number, layer)
     if network.towers > 1:
@@ -139,9 +139,9 @@ def _connect(
 ) -> None:
     """Leads what a kernel sees, or all of a box, to a box of the next layer."""
     x, y = sheet.entry(box)
-    if layer.size and not sheet.standing:
-        starts = source.draw_kernel(axes, max(0.12, min(1, layer.size / layer.sees[0])))
-    elif sheet.standing:
+    if layer.size and not sheet.vertical:
+        starts = source.draw_kernel(axes, max(0.12, min(1, layer.size / layer.input[0])))
+    elif sheet.vertical:
         starts = [(source.x, source.bottom)]
     else:
         right, back = source.x + source.length / 2, source.height
@@ -161,23 +161,23 @@ def _words(layer: Layer) -> list[tuple[str, str]]:
     """What is to say of a layer, in lines, each with its color."""
     lines = [(layer.name, svg.INK), (f"{layer.parameters:,}", svg.INK), ("parameters", svg.INK)]
     if layer.received:
-        lines += [("sees all towers", svg.ACCENT), (f"{layer.received:,} cross", svg.ACCENT)]
+        lines += [("input: all towers", svg.ACCENT), (f"{layer.received:,} cross", svg.ACCENT)]
     for text in filter(None, (layer.kernel, *layer.followed_by)):
         lines.append((text, svg.QUIET))
         if text == "normalize" and layer.normalized:
             lines.append((f"{math.prod(layer.normalized):,} cross", svg.ACCENT))
-    if layer.hands_on != layer.makes:
-        lines.append(("→ " + " × ".join(f"{n:,}" for n in layer.hands_on), svg.QUIET))
+    if layer.output != layer.preactivation:
+        lines.append(("→ " + " × ".join(f"{n:,}" for n in layer.output), svg.QUIET))
     return lines
 
 
 def _write(axes: Axes, sheet: _Sheet, number: int, layer: Layer) -> None:
     lines = _words(layer)
     x, y = sheet.place(number, 0)
-    top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.standing else sheet.words
+    top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.vertical else sheet.words
     for line, (text, color) in enumerate(lines):
-        at = (4 if sheet.standing else x + 6, top - LINE * line)
-        style: dict[str, Any] = {"ha": "left" if sheet.standing else "center", "size": SIZE}
+        at = (4 if sheet.vertical else x + 6, top - LINE * line)
+        style: dict[str, Any] = {"ha": "left" if sheet.vertical else "center", "size": SIZE}
         if line == 0:
             style |= {"size": 13.5, "weight": "bold"}
         axes.text(*at, text, color=color, **style)

@@ -27,7 +27,7 @@ def facts(run: Run, data: PreparedDataset | None, error: float | None) -> dict[s
     dataset: str = config.data.dataset
     is_folder = dataset.startswith("folder:")
     return {
-        "network": network.called(config.model),
+        "network": network.published_name(config.model),
         "provenance": provenance,
         "dataset": Path(dataset.removeprefix("folder:")).name if is_folder else dataset,
         "classes": len(run.class_names),

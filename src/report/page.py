@@ -1,7 +1,7 @@
 """The page as a whole, from a run's folder to a file."""
 
 import json
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from . import (
     svg,
 )
 from .run import Run
+
+logger = logging.getLogger(__name__)
 
 
 def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 10_000) -> Path:
@@ -81,9 +83,9 @@ def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
         data, missing = run.data, ""
     except UserError as error:
         data, missing = None, str(error)
-        print(f"{run.workdir}: a page without images: {missing}", file=sys.stderr)
+        logger.warning("%s: the page has no images: %s", run.workdir, missing)
     pictures = _pictures(run, among) if data else None
-    net = network.read(run.architecture, len(run.class_names))
+    net = network.describe(run.architecture, len(run.class_names))
     first = np.asarray(run.classifier.params[run.layers[0]]["kernel"])
     return {
         "facts": facts.facts(run, data, pictures["error"] if pictures else None),
@@ -95,7 +97,7 @@ def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
         ],
         "curves": curves.draw([read_metrics(workdir) for workdir in workdirs]),
         "network": net,
-        "drawings": [drawing.draw(net, standing=standing) for standing in (False, True)],
+        "drawings": [drawing.draw(net, vertical=vertical) for vertical in (False, True)],
         "kernels": kernels.show(first),
         "first": run.layers[0],
         "missing": missing,

@@ -22,7 +22,7 @@ ALL = {**PRESETS, **CIFAR}
 
 
 def layers_of(name: str) -> network.Network:
-    return network.read(ALL[name], 1000 if name in PRESETS else 10)
+    return network.describe(ALL[name], 1000 if name in PRESETS else 10)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -30,16 +30,16 @@ def test_the_drawing_has_every_layer_and_its_parameters(name: str):
     net = layers_of(name)
     assert net.parameters == PARAMETERS[name]
     assert [layer.name for layer in net.layers] == [*ALL[name].convs, *ALL[name].dense]
-    for standing in (False, True):
-        drawn = drawing.draw(net, standing=standing)
+    for vertical in (False, True):
+        drawn = drawing.draw(net, vertical=vertical)
         for layer in net.layers:
             assert f">{layer.name}</text>" in drawn
             assert f">{layer.parameters:,}</text>" in drawn
             assert layer.received == 0 or f">{layer.received:,} cross</text>" in drawn
         exchanges = EXCHANGES.get(name, 0)
-        assert drawn.count("sees all towers") == exchanges
+        assert drawn.count("input: all towers") == exchanges
         crossing = drawn.count("stroke: var(--accent)")
-        assert crossing == 2 * exchanges if standing else (crossing > 0) == (exchanges > 0)
+        assert crossing == 2 * exchanges if vertical else (crossing > 0) == (exchanges > 0)
         assert ("tower 2" in drawn) == (net.towers > 1)
 
 
@@ -55,12 +55,12 @@ def test_the_papers_network_is_that_of_its_figure():
         "fc7": 16_781_312,
         "fc8": 4_097_000,
     }
-    assert layers["conv1"].makes == (55, 55, 48)
-    assert layers["conv1"].hands_on == layers["conv2"].sees == (27, 27, 48)
-    assert layers["conv3"].sees == (13, 13, 256)
-    assert layers["conv5"].hands_on == (6, 6, 128)
-    assert layers["fc6"].sees == (9216,)
-    assert layers["fc8"].makes == (500,)
+    assert layers["conv1"].preactivation == (55, 55, 48)
+    assert layers["conv1"].output == layers["conv2"].input == (27, 27, 48)
+    assert layers["conv3"].input == (13, 13, 256)
+    assert layers["conv5"].output == (6, 6, 128)
+    assert layers["fc6"].input == (9216,)
+    assert layers["fc8"].preactivation == (500,)
     assert {name: layer.received for name, layer in layers.items() if layer.received} == {
         "conv3": 13 * 13 * 128,
         "fc6": 6 * 6 * 128,
@@ -73,7 +73,7 @@ def test_the_papers_network_is_that_of_its_figure():
     assert layers_of("one_gpu").sent == 0
     # Caffe's windows need the other's maps too, before or after they are pooled.
     assert layers_of("bvlc").sent == 30_336 + 55 * 55 * 48 + 27 * 27 * 128
-    assert f">{55 * 55 * 48:,} cross<" in drawing.draw(layers_of("bvlc"), standing=True)
+    assert f">{55 * 55 * 48:,} cross<" in drawing.draw(layers_of("bvlc"), vertical=True)
     assert layers_of("caffenet").sent == 30_336 + 27 * 27 * 48 + 13 * 13 * 128
 
 
@@ -89,9 +89,9 @@ def test_shapes_are_those_that_are_computed(name: str):
     model = AlexNet(10, reduced, rngs=nnx.Rngs(0))
     images = np.zeros((1, reduced.image_size, reduced.image_size, 3), np.float32)
     computed = {name: x[0].shape[1:] for name, x in model.activations(images).items()}
-    found = network.read(reduced, 10)
-    assert {layer.name: layer.hands_on for layer in found.layers} == computed
-    assert found.parameters == sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    described = network.describe(reduced, 10)
+    assert {layer.name: layer.output for layer in described.layers} == computed
+    assert described.parameters == sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_shapes_are_those_that_are_computed(name: str):
     ],
 )
 def test_networks_are_called_by_the_published_one_that_they_are(config: ConfigDict, name: str):
-    assert network.called(config.model) == name
+    assert network.published_name(config.model) == name
 
 
 def test_published_networks_are_told_apart():
     for name, preset in network.PUBLISHED.items():
-        assert network.called(ConfigDict(asdict(preset))) == name
+        assert network.published_name(ConfigDict(asdict(preset))) == name
