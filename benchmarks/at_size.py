@@ -1,18 +1,18 @@
-"""What one process takes for a training set of so many images, and the making of that set.
+"""Time and memory of one process with a training set of a given size, for benchmarks/rehearsal.py.
 
-    python -m benchmarks.at_size --root=FOLDER --records=N --what=MEASUREMENT
+    python -m benchmarks.at_size --root=DIRECTORY --records=N --what=MEASUREMENT
 
-The images are tiny. A TFDS data set of 8,192 of them is taken again and again, by TFDS's arithmetic
-of splits, until there are as many as wanted; this project then prepares them as it does any others.
+The images are tiny. TFDS's split arithmetic repeats a data set of 8,192 images until there are N;
+this project then prepares them like any other images. A measurement takes seconds, `data` minutes.
 
-  data      prepares them: the seconds, the size of the files in bytes
-  first     opens what is prepared, in so many seconds, and gets the first batch of all
-  middle    the same for the first batch in the middle of epoch 45
-  memory    loads 200 batches around the end of epoch 45, where the order changes
-  halfway   makes a run that was stopped in the middle of epoch 45
-  resume    goes on with it as `python -m src.main` does, until the metrics of a step are written
+  data      prepares the images: seconds, and the size of the files in bytes
+  first     opens the prepared data and loads the first batch: seconds
+  middle    the same for the first batch in the middle of epoch 45, and for shuffling alone
+  memory    loads 200 batches around the end of epoch 45, where the order changes: bytes
+  halfway   creates a run that stopped in the middle of epoch 45
+  resume    resumes that run like `python -m src.main` until a step's metrics are written: seconds
 
-Times are without imports, which a training set's size does not change.
+Times exclude imports, which do not depend on the size of the training set.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import tensorflow as tf  # noqa: F401  (src imports it later, when the clock would be running)
+import tensorflow as tf  # noqa: F401  (src would import it later, while the clock runs)
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
@@ -42,18 +42,19 @@ from src.distributed.mesh import make_mesh
 from src.distributed.process_group import ProcessGroup
 from src.runs.checkpoint import Checkpointer
 from src.training.loop import train
+from src.training.periods import Periods
 from src.training.schedule import make_schedule
-from src.training.state import Progress, TrainState, create_state
+from src.training.state import Progress, TrainState, create_state, to_checkpoint
 
 IMAGENET = {"train": 1_281_167, "validation": 50_000}
 CLASSES = 1000
 ORIGINALS, SIZE, CROP = 8192, 16, 14
-MIDDLE, END = Fraction(89, 2), 45  # of the 45th epoch, in epochs
+MIDDLE, END = Fraction(89, 2), 45  # of epoch 45, in epochs
 AROUND = 100  # batches loaded before and after the end
 
 
 def main() -> dict[str, Any]:
-    """Takes one of the measurements."""
+    """Runs one measurement."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--records", type=int, default=IMAGENET["train"])
@@ -63,7 +64,7 @@ def main() -> dict[str, Any]:
 
 
 def recipe(root: Path, records: int) -> ConfigDict:
-    """The paper's, for a network of few maps and the tiny images."""
+    """The paper's recipe with a network of few maps for tiny images."""
     config = paper("rehearsal")
     config.data.size = SIZE
     config.data.root = str(root)
@@ -80,13 +81,13 @@ def recipe(root: Path, records: int) -> ConfigDict:
 
 
 def repeated(records: int) -> str:
-    """The split of the originals that has so many images, most of them several times."""
+    """The split expression that repeats the originals until there are `records` images."""
     times, rest = divmod(records, ORIGINALS)
     return "+".join(["train"] * times + [f"train[:{rest}]"] * (rest > 0))
 
 
 def make_data(config: ConfigDict, records: int) -> dict[str, Any]:  # noqa: ARG001
-    """Prepares the originals; makes them first where they are missing."""
+    """Prepares the originals, and generates them first if they are missing."""
     started = time.perf_counter()
     originals = Path(config.data.tfds_dir) / "rehearsal" / "1.0.0"
     if not originals.exists():
@@ -129,7 +130,7 @@ def write_originals(directory: Path) -> None:
 
 
 def open_at(config: ConfigDict, step: int) -> Batches:
-    """What src/train.py does before its first step."""
+    """The batches of a run from a step on, as in training."""
     loader = TrainLoader(
         prepare_dataset(config.data),
         config.augment,
@@ -141,19 +142,19 @@ def open_at(config: ConfigDict, step: int) -> Batches:
 
 
 def first_batch(config: ConfigDict, step: int) -> dict[str, Any]:
-    """Times the first batch of a process that starts at a step, in seconds."""
+    """Seconds until the first batch of a process that starts at a step."""
     started = time.perf_counter()
     next(open_at(config, step))
     return {"seconds": time.perf_counter() - started}
 
 
 def at_start(config: ConfigDict, records: int) -> dict[str, Any]:  # noqa: ARG001
-    """Times the first batch of a run, in seconds."""
+    """Seconds until the first batch of a new run."""
     return first_batch(config, 0)
 
 
 def in_the_middle(config: ConfigDict, records: int) -> dict[str, Any]:
-    """Times the first batch of a run that goes on, in seconds, and then the shuffling alone."""
+    """Seconds until the first batch of a resumed run, and of the shuffling alone."""
     result = first_batch(config, int(MIDDLE * records / config.batch_size))
     started = time.perf_counter()
     permutation(config.seed, int(MIDDLE), records)
@@ -161,7 +162,7 @@ def in_the_middle(config: ConfigDict, records: int) -> dict[str, Any]:
 
 
 def memory(config: ConfigDict, records: int) -> dict[str, Any]:
-    """Loads batches and returns what the process then holds, and its peak, in bytes."""
+    """Memory of a process that loads batches, and its peak, in bytes."""
     batches = open_at(config, max(0, END * records // config.batch_size - AROUND))
     for _ in range(2 * AROUND):
         next(batches)
@@ -171,25 +172,25 @@ def memory(config: ConfigDict, records: int) -> dict[str, Any]:
 
 
 def stop_halfway(config: ConfigDict, records: int) -> dict[str, Any]:
-    """Leaves the checkpoint of a run in the middle of epoch 45, whose network is yet untrained."""
+    """Saves a checkpoint of an untrained network in the middle of epoch 45."""
     data = prepare_dataset(config.data)
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     state = create_state(config, CLASSES, mesh)
     step = int(MIDDLE * records / config.batch_size)
-    steps_per_epoch = Fraction(data.num_examples["train"], config.batch_size)
-    schedule = make_schedule(config, int(90 * steps_per_epoch), steps_per_epoch)
-    workdir = run_of(config, records)
+    periods = Periods.from_config(config, data.num_examples[data.train_split])
+    schedule = make_schedule(config.schedule, periods)
+    workdir = run_directory(config, records)
     shutil.rmtree(workdir, ignore_errors=True)
-    with Checkpointer(workdir / "checkpoints") as checkpoints:
+    with Checkpointer(workdir) as checkpointer:
         stopped = TrainState(jnp.int32(step), state.params, state.velocity)
-        checkpoints.save(stopped, Progress(schedule.state(), evaluated=step))
+        checkpointer.save(to_checkpoint(stopped, Progress(schedule.state(), evaluated=step)), 0)
     (workdir / "metrics.jsonl").touch()
     return {"step": step}
 
 
 def resume(config: ConfigDict, records: int) -> dict[str, Any]:
-    """Times going on, in seconds, until the metrics of a step are in their file; then stops."""
-    metrics = run_of(config, records) / "metrics.jsonl"
+    """Seconds from the start until the metrics of a step are in their file."""
+    metrics = run_directory(config, records) / "metrics.jsonl"
     before, seconds = metrics.read_text(), []
 
     def stop_after_a_step() -> None:
@@ -204,8 +205,8 @@ def resume(config: ConfigDict, records: int) -> dict[str, Any]:
     return {"seconds": seconds[0]}
 
 
-def run_of(config: ConfigDict, records: int) -> Path:
-    """The folder of the run that is resumed."""
+def run_directory(config: ConfigDict, records: int) -> Path:
+    """The directory of the run that is resumed."""
     return Path(config.data.root) / "runs" / f"{records}"
 
 

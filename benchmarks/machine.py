@@ -1,18 +1,23 @@
-"""Whether the machine was busy with something else while it was measured."""
+"""The machine, and how busy other programs keep it during a measurement."""
 
 import os
 import time
 from pathlib import Path
+from typing import Any
+
+from src.runs.system_info import describe_system
+
+CORES = 2  # that every measurement uses
 
 
 class OtherPrograms:
-    """Counts the time that cores spend on other programs, from when it is made (on Linux)."""
+    """Counts the CPU time of other programs since its creation (on Linux)."""
 
     def __init__(self) -> None:
         self._since, self._then = time.perf_counter(), self._seconds()
 
     def cores(self) -> float:
-        """How many cores they have used on average; NaN where that can't be known."""
+        """The average number of cores they used; NaN where /proc/stat is missing."""
         return max(0.0, self._seconds() - self._then) / (time.perf_counter() - self._since)
 
     @staticmethod
@@ -25,3 +30,18 @@ class OtherPrograms:
         except OSError:
             return float("nan")
         return user + nice + system + sum(interrupts_and_stolen) - sum(os.times()[:4])
+
+
+class Session:
+    """The machine from the first measurement to the last."""
+
+    def __init__(self) -> None:
+        self._system, self._others = describe_system(), OtherPrograms()
+
+    def describe(self, rounds: int) -> dict[str, Any]:
+        """The machine, the versions, and the load by other programs."""
+        measured = (
+            f"on {CORES} cores, {rounds} rounds; "
+            f"meanwhile other programs used {self._others.cores():.2f} cores"
+        )
+        return {**self._system, "measured": measured}

@@ -1,9 +1,9 @@
-"""Makes a folder of photographs to measure with, the same at every call, with nothing to download.
+"""Generates the same photographs at every call, in seconds and without a download.
 
-    python -m benchmarks.photos --folder=FOLDER [--count=1000]
+    python -m benchmarks.photos --folder=DIRECTORY [--count=1000]
 
-They are parts of the two photographs that scikit-learn comes with, enlarged to 500 × 375 as most of
-ImageNet are: train/CLASS/*.jpg, and a few in val/.
+They are crops of scikit-learn's two sample photographs, enlarged to 500 × 375, which is common in
+ImageNet: train/CLASS/*.jpg, and a few in val/.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from sklearn.datasets import load_sample_images
 from benchmarks import worker
 
 WIDTH, HEIGHT = 500, 375
-QUALITY = 98  # at which a file is as long as ImageNet's are on average, 110 kB
+QUALITY = 98  # gives files of 110 kB, ImageNet's average
 
 
 def main() -> dict[str, Any]:
@@ -42,7 +42,7 @@ def main() -> dict[str, Any]:
 
 
 def random_part(photograph: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A part of nearly all of the height, in the shape of the photographs to make."""
+    """A crop of 88 to 100% of the height, resized to (HEIGHT, WIDTH, 3)."""
     height = int(random.uniform(0.88, 1) * photograph.shape[0])
     width = height * WIDTH // HEIGHT
     top = random.integers(photograph.shape[0] - height, endpoint=True)

@@ -1,12 +1,13 @@
-"""How many images per second three ways of loading them yield, with nothing else to do.
+"""Loading speed of three pipelines in images per second, without training.
 
-    python -m benchmarks.pipeline --photos=FOLDER --root=FOLDER [--loader=tfdata] [--seconds=5]
+    python -m benchmarks.pipeline --photos=DIRECTORY --root=DIRECTORY [--loader=tfdata]
 
-A loader makes batches of 128 random 224-crops, half of them mirrored:
+It takes ten seconds, and once the preparation. A loader yields batches of 128 random 224-crops,
+half of them mirrored:
 
-  ours           this project's, from the data set that it prepares in `root`
-  tfdata         a plain tf.data pipeline over the original files, which it decodes and resizes
-  tfdata-small   the same over the prepared JPEGs, already in memory, which it only decodes
+  ours           this project's loader, from the data set that it prepares in `root`
+  tfdata         a plain tf.data pipeline that decodes and resizes the original files
+  tfdata-small   a plain tf.data pipeline that decodes the prepared JPEGs, already in memory
 """
 
 import argparse
@@ -28,7 +29,7 @@ CROP, SIZE = 224, 256
 
 
 def main() -> dict[str, Any]:
-    """Prepares the photographs if they are not yet, and loads them for some seconds."""
+    """Prepares the photographs if necessary, and measures one loader."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
@@ -53,14 +54,14 @@ def _section(flags: argparse.Namespace) -> ConfigDict:
 
 
 def ours(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[Any]:  # noqa: ARG001
-    """What src/train.py trains on."""
+    """The batches that training uses."""
     augment = default_config().augment
     loader = TrainLoader(prepared, augment, crop=CROP, global_batch=batch, seed=0)
     return loader.batches(slice(None), range(10**9))
 
 
 def originals(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[Any]:  # noqa: ARG001
-    """Decodes and resizes the files as they came."""
+    """Decodes and resizes the original files."""
 
     def load(path: tf.Tensor) -> tf.Tensor:
         image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
@@ -73,7 +74,7 @@ def originals(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[A
 
 
 def small(photos: Path, prepared: PreparedDataset, batch: int) -> Iterator[Any]:  # noqa: ARG001
-    """Decodes what is prepared with TensorFlow's decoder."""
+    """Decodes the prepared JPEGs with TensorFlow's decoder."""
     return _batches(
         _jpegs(prepared), lambda jpeg: _augment(tf.io.decode_jpeg(jpeg, channels=3)), batch
     )

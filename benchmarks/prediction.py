@@ -1,9 +1,9 @@
-"""How fast photographs in files are predicted, and how soon the first.
+"""Speed of prediction on files and on images in memory, and the time to the first answer.
 
-    python -m benchmarks.prediction --photos=FOLDER --root=FOLDER
+    python -m benchmarks.prediction --photos=DIRECTORY --root=DIRECTORY
 
-The network is the paper's, trained for a step on the photographs. The files are read, decoded and
-resized while others are computed; beside it, the same images from memory.
+It takes about a minute for a thousand photographs. The network is the paper's, trained on them for
+one step. The classifier reads, decodes and resizes files while it computes others.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from src.training.loop import train
 
 
 def main() -> dict[str, Any]:
-    """Trains if that is not done yet, and predicts."""
+    """Trains if necessary, and measures prediction."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
@@ -34,8 +34,8 @@ def main() -> dict[str, Any]:
     config = alexnet.paper(f"folder:{flags.photos}")
     config.data.root = str(flags.root)
     config.duration, config.views = "1 step", 1
-    with ProcessGroup(process_info({}), config.processes) as team:
-        train(config, workdir, team)
+    with ProcessGroup(process_info({}), config.processes) as group:
+        train(config, workdir, group)
 
     photos = [image.original for image in find_images([str(flags.photos)])]
     command = [sys.executable, "-m", "src.predict", f"--workdir={workdir}", str(photos[0])]
@@ -44,9 +44,9 @@ def main() -> dict[str, Any]:
     first_answer = time.perf_counter() - started
 
     classifier = load(workdir)
-    some = np.zeros((classifier.max_batch, 256, 256, 3), np.uint8)
-    images = np.concatenate([some] * max(1, len(photos) // len(some)))
-    classifier(some)  # compiles
+    batch = np.zeros((classifier.max_batch, 256, 256, 3), np.uint8)
+    images = np.concatenate([batch] * max(1, len(photos) // len(batch)))
+    classifier(batch)  # compiles
     started = time.perf_counter()
     classifier(images)
     from_memory = len(images) / (time.perf_counter() - started)

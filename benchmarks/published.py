@@ -1,6 +1,8 @@
-"""Published speeds of AlexNet beside what the planner makes of the same network and GPUs.
+"""Compares published speeds of AlexNet on GPUs with the planner's predictions.
 
-python -m benchmarks.published
+    python -m benchmarks.published
+
+It needs the extra `plan` but no GPU, and takes about a minute.
 """
 
 import dataclasses
@@ -27,7 +29,7 @@ TF_CNN_BENCHMARKS = replace(
 
 
 def compare_with_published() -> list[Plan]:
-    """A row for each measurement that the descriptions of GPUs hold."""
+    """A row for each measurement in src/plan/gpus/."""
     rows = []
     for described in map(gpu.load, gpu.known()):
         for measured in described.published:
@@ -58,7 +60,8 @@ def compare_with_published() -> list[Plan]:
     return rows
 
 
-def against_published(rows: list[Plan]) -> str:
+def format_comparison(rows: list[Plan]) -> str:
+    """The rows as a table, with sources and explanations."""
     cells = [["GPUs", "type", "published", "modelled", "÷", "at peaks", "÷"]]
     for row in rows:
         cells.append(
@@ -91,4 +94,4 @@ def against_published(rows: list[Plan]) -> str:
 
 if __name__ == "__main__":
     compiler.check_extra()
-    print(against_published(compare_with_published()))
+    print(format_comparison(compare_with_published()))

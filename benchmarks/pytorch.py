@@ -2,8 +2,8 @@
 
     python -m benchmarks.pytorch [--batch=128] [--seconds=10]
 
-Convolutions have `groups=2`, response normalization stays within a tower. PyTorch is spared the
-color noise and the mean image's cropping, and gets its pixels in the order that it likes best.
+It takes about half a minute. Convolutions have `groups=2`; response normalization stays within a
+tower. PyTorch skips the color noise and the mean image's cropping, and gets pixels in NCHW order.
 """
 
 from typing import Any
@@ -16,10 +16,12 @@ from benchmarks import training, worker
 
 
 class TowerNorm(nn.LocalResponseNorm):
-    """The paper's response normalization, over the maps of each tower alone."""
+    """The paper's response normalization, within each tower."""
 
     def __init__(self) -> None:
-        super().__init__(size=5, k=2.0, alpha=1e-4 * 5, beta=0.75)  # PyTorch's alpha is of a mean
+        super().__init__(
+            size=5, k=2.0, alpha=1e-4 * 5, beta=0.75
+        )  # PyTorch's alpha multiplies a mean
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.unflatten(1, (2, -1)).flatten(0, 1)).view_as(x)
@@ -41,7 +43,7 @@ def network() -> nn.Sequential:
 
 
 def main() -> dict[str, Any]:
-    """Trains on one batch, again and again."""
+    """Trains on the same batch repeatedly."""
     flags = training.parse()
     torch.set_num_threads(worker.CORES)
     model = network()

@@ -1,43 +1,40 @@
-"""Measures what this project promises about speed and memory, and prints one table.
+"""Measures the speed and memory that this project promises, and prints one table.
 
-    python -m benchmarks.run [--only=PART,PART…] [--photos=FOLDER] [--json=FILE]
+    python -m benchmarks.run [--only=PART,PART…] [--photos=DIRECTORY] [--json=FILE]
 
-The parts are step, memory, pipeline, prediction and digits. All take half an hour, in which nothing
-else should be running. Each measurement is a process of its own on two cores, one after another.
-What is compared takes turns, round by round and every other round in reverse, so that a machine
-that slows down does so for all. A ratio is of two measurements of the same round. The table has the
-medians over the rounds and the extremes.
+The parts are step, memory, pipeline and prediction. All of them take up to half an hour, in which
+nothing else should run. Each measurement is its own process on two cores; they run one by one.
+Measurements that are compared take turns in each round, and every other round reverses their order:
+a machine that slows down then slows all of them. A ratio compares two measurements of one round.
+The table shows the median, minimum and maximum over the rounds.
 
-`--photos` has photographs as they come, in train/CLASS/* and val/CLASS/*. The default is a thousand
-that benchmarks/photos.py makes.
+`--photos` holds unprepared photographs in train/CLASS/* and val/CLASS/*. By default,
+benchmarks/photos.py generates a thousand.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import OtherPrograms
-from benchmarks.table import AT_LEAST, AT_MOST, Row, ratio, render
-from benchmarks.worker import CORES, alone
-from src.runs.system_info import describe_system
+from benchmarks.machine import Session
+from benchmarks.table import AT_LEAST, AT_MOST, Row, Sections, print_sections, ratio
+from benchmarks.worker import run_worker
 
-PARTS = ("step", "memory", "pipeline", "prediction", "digits")
+PARTS = ("step", "memory", "pipeline", "prediction")
 
-FULL = {"rounds": 3, "batch": 128, "seconds": 10, "photos": 1000, "steps": 60}
-TOY = {"rounds": 1, "batch": 2, "seconds": 0, "photos": 10, "steps": 4}  # only shows that it runs
+FULL = {"rounds": 3, "batch": 128, "seconds": 10, "photos": 1000}
+TOY = {"rounds": 1, "batch": 2, "seconds": 0, "photos": 10}  # tests only that it runs
 
-Sections = dict[str, list[Row]]
 Sizes = dict[str, int]
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Runs the selected parts and prints their table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default=",".join(PARTS), help="the parts to run")
-    parser.add_argument("--photos", help="a folder with train/CLASS/* and val/CLASS/*")
-    parser.add_argument("--json", type=Path, help="a file to keep the numbers in")
+    parser.add_argument("--photos", help="a directory with train/CLASS/* and val/CLASS/*")
+    parser.add_argument("--json", type=Path, help="a file for the numbers")
     parser.add_argument("--toy", action="store_true", help=argparse.SUPPRESS)
     flags = parser.parse_args()
     parts = flags.only.split(",")
@@ -45,70 +42,57 @@ def main() -> None:
         parser.error(f"--only={flags.only}: {unknown.pop()!r} is none of {', '.join(PARTS)}")
     sizes = TOY if flags.toy else FULL
 
-    about, others = describe_system(), OtherPrograms()
+    session = Session()
     sections: Sections = {}
     if "step" in parts or "memory" in parts:
         sections |= training(parts, sizes)
-    with tempfile.TemporaryDirectory() as folder:
-        photos = flags.photos or f"{folder}/photos"
+    with tempfile.TemporaryDirectory() as root:
+        photos = flags.photos or f"{root}/photos"
         if not flags.photos and {"pipeline", "prediction"} & set(parts):
-            alone("photos", folder=photos, count=sizes["photos"])
+            run_worker("photos", folder=photos, count=sizes["photos"])
         if "pipeline" in parts:
-            sections |= pipeline(photos, folder, sizes)
+            sections |= pipeline(photos, root, sizes)
         if "prediction" in parts:
-            sections |= prediction(photos, folder, sizes)
-        if "digits" in parts:
-            sections |= digits(folder, sizes)
-    about["measured"] = (
-        f"on {CORES} cores, {sizes['rounds']} rounds; "
-        f"meanwhile other programs used {others.cores():.2f} cores"
-    )
-
-    print(*(f"{name}: {value}" for name, value in about.items()), "", sep="\n")
-    print(render(sections))
-    if flags.json:
-        rows = {title: [row.summary() for row in rows] for title, rows in sections.items()}
-        flags.json.write_text(json.dumps({**about, "results": rows}, indent=2, ensure_ascii=False))
+            sections |= prediction(photos, root, sizes)
+    print_sections(session.describe(sizes["rounds"]), sections, flags.json)
 
 
-class InTurns:
-    """Runs each of several measurements once a round."""
+class RoundRobin:
+    """Results of several measurements, each of which runs once in every round."""
 
-    def __init__(self, rounds: int, candidates: dict[str, tuple[str, dict[str, Any]]]):
-        self._results: dict[str, list[dict[str, Any]]] = {name: [] for name in candidates}
+    def __init__(self, rounds: int, measurements: dict[str, tuple[str, dict[str, Any]]]):
+        self._results: dict[str, list[dict[str, Any]]] = {name: [] for name in measurements}
         for number in range(rounds):
-            order = list(candidates) if number % 2 == 0 else list(reversed(candidates))
+            order = list(measurements) if number % 2 == 0 else list(reversed(measurements))
             for name in order:
-                module, flags = candidates[name]
-                self._results[name].append(alone(module, **flags))
+                module, flags = measurements[name]
+                self._results[name].append(run_worker(module, **flags))
 
-    def __call__(self, name: str, what: str, scale: float = 1) -> list[float]:
-        """What one of them gave, round by round."""
-        return [result[what] * scale for result in self._results[name]]
+    def values(self, name: str, field: str, scale: float = 1) -> list[float]:
+        """A field of one measurement's results, by round."""
+        return [result[field] * scale for result in self._results[name]]
 
 
 def training(parts: list[str], sizes: Sizes) -> Sections:
-    """The paper's network: the step of this project beside PyTorch's and plain JAX's."""
+    """The training step of the paper's network, in this project and in PyTorch."""
     flags = {"batch": sizes["batch"], "seconds": sizes["seconds"]}
-    candidates = {"one": ("towers", flags), "torch": ("pytorch", flags)}
+    measurements = {"one": ("towers", flags), "torch": ("pytorch", flags)}
     if "step" in parts:
-        candidates |= {"grouped": ("grouped", flags), "two": ("towers", flags | {"devices": 2})}
-    results = InTurns(sizes["rounds"], candidates)
+        measurements["two"] = ("towers", flags | {"devices": 2})
+    results = RoundRobin(sizes["rounds"], measurements)
 
     sections = {}
     if "step" in parts:
-        speed = {name: results(name, "images_per_second") for name in candidates}
+        speed = {name: results.values(name, "images_per_second") for name in measurements}
         sections[f"Training step, 224 px, float32, batch {sizes['batch']}"] = [
             Row("one device", speed["one"], "images/s"),
             Row("PyTorch, groups=2", speed["torch"], "images/s"),
-            Row("JAX, feature_group_count=2", speed["grouped"], "images/s"),
             Row("two towers on two devices", speed["two"], "images/s"),
             ratio("one device ÷ PyTorch", speed["one"], speed["torch"], (AT_LEAST, 1.0)),
-            ratio("one device ÷ JAX, grouped", speed["one"], speed["grouped"], (AT_LEAST, 3.5)),
             ratio("two devices ÷ one device", speed["two"], speed["one"], (AT_LEAST, 0.9)),
         ]
     if "memory" in parts:
-        peak = {name: results(name, "peak_bytes", 1e-6) for name in ("one", "torch")}
+        peak = {name: results.values(name, "peak_bytes", 1e-6) for name in ("one", "torch")}
         sections[f"Peak memory of training, batch {sizes['batch']}"] = [
             Row("one device", peak["one"], "MB"),
             Row("PyTorch, groups=2", peak["torch"], "MB"),
@@ -117,37 +101,37 @@ def training(parts: list[str], sizes: Sizes) -> Sections:
     return sections
 
 
-def pipeline(photos: str, folder: str, sizes: Sizes) -> Sections:
-    """Loading photographs: prepared by this project, beside tf.data with the originals."""
+def pipeline(photos: str, root: str, sizes: Sizes) -> Sections:
+    """Loading photographs: this project's prepared ones, and tf.data with the originals."""
     flags = {
         "photos": photos,
-        "root": f"{folder}/prepared",
+        "root": f"{root}/prepared",
         "batch": sizes["batch"],
         "seconds": sizes["seconds"],
     }
     loaders = ("ours", "tfdata", "tfdata-small")
-    results = InTurns(
+    results = RoundRobin(
         sizes["rounds"], {name: ("pipeline", flags | {"loader": name}) for name in loaders}
     )
-    speed = {name: results(name, "images_per_second") for name in loaders}
+    speed = {name: results.values(name, "images_per_second") for name in loaders}
     return {
         "Loading photographs, 224-crops of 256 px, mirrored": [
             Row("this project, prepared", speed["ours"], "images/s", (AT_LEAST, 2500)),
             Row("tf.data, originals", speed["tfdata"], "images/s"),
             Row("tf.data, prepared (for information)", speed["tfdata-small"], "images/s"),
             ratio("prepared ÷ originals", speed["ours"], speed["tfdata"], (AT_LEAST, 3.0)),
-            Row("an original", results("ours", "original_bytes", 1e-3), "kB"),
-            Row("a prepared image", results("ours", "prepared_bytes", 1e-3), "kB"),
+            Row("an original", results.values("ours", "original_bytes", 1e-3), "kB"),
+            Row("a prepared image", results.values("ours", "prepared_bytes", 1e-3), "kB"),
         ]
     }
 
 
-def prediction(photos: str, folder: str, sizes: Sizes) -> Sections:
-    """Predicting photographs in files, beside the same network with images in memory."""
-    flags = {"photos": photos, "root": f"{folder}/prepared"}
-    results = InTurns(sizes["rounds"], {"prediction": ("prediction", flags)})
-    speed = results("prediction", "files_per_second")
-    forward = results("prediction", "forward_per_second")
+def prediction(photos: str, root: str, sizes: Sizes) -> Sections:
+    """Prediction on files, and by the same network on images in memory."""
+    flags = {"photos": photos, "root": f"{root}/prepared"}
+    results = RoundRobin(sizes["rounds"], {"prediction": ("prediction", flags)})
+    speed = results.values("prediction", "files_per_second")
+    forward = results.values("prediction", "forward_per_second")
     return {
         "Predicting photographs, the paper's network, one view": [
             Row("from files", speed, "images/s"),
@@ -155,28 +139,10 @@ def prediction(photos: str, folder: str, sizes: Sizes) -> Sections:
             ratio("from files ÷ from memory", speed, forward, (AT_LEAST, 0.8)),
             Row(
                 "from the command to its first answer",
-                results("prediction", "first_answer_seconds"),
+                results.values("prediction", "first_answer_seconds"),
                 "s",
                 (AT_MOST, 8),
             ),
-        ]
-    }
-
-
-def digits(folder: str, sizes: Sizes) -> Sections:
-    """Whether training on little images waits for them."""
-    flags = {"root": f"{folder}/prepared", "steps": sizes["steps"]}
-    results = InTurns(sizes["rounds"], {"digits": ("digits", flags)})
-    return {
-        "Training on digits, configs/small.py": [
-            Row("speed", results("digits", "images_per_second"), "images/s"),
-            Row(
-                "the device waits for a batch",
-                results("digits", "device_waits", 100),
-                "%",
-                (AT_MOST, 1),
-            ),
-            Row("the loop waits, the device at work", results("digits", "loop_waits", 100), "%"),
         ]
     }
 

@@ -1,8 +1,10 @@
-"""A table of measurements, their targets, and whether they are met."""
+"""A table of measurements with their targets."""
 
+import json
 import operator
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 AT_LEAST, AT_MOST = "≥", "≤"
@@ -11,7 +13,7 @@ MEETS = {AT_LEAST: operator.ge, AT_MOST: operator.le}
 
 @dataclass(frozen=True)
 class Row:
-    """What a measurement gave in each round, and what its median should be."""
+    """A measurement's value in each round, and the target of the median."""
 
     name: str
     values: list[float]
@@ -19,7 +21,7 @@ class Row:
     target: tuple[str, float] | None = None  # (AT_LEAST or AT_MOST, number)
 
     def summary(self) -> dict[str, Any]:
-        """All there is to tell, as JSON."""
+        """The row as JSON."""
         median = statistics.median(self.values)
         result = {"name": self.name, "unit": self.unit, "median": median, "values": self.values}
         if self.target:
@@ -28,7 +30,7 @@ class Row:
         return result
 
     def cells(self) -> list[str]:
-        """A line of the table."""
+        """The row's cells in the table."""
         summary = self.summary()
         unit = f" {self.unit}" if self.unit else ""
         target = f"{self.target[0]} {self.target[1]:,g}{unit}" if self.target else ""
@@ -41,13 +43,17 @@ class Row:
         ]
 
 
+Sections = dict[str, list[Row]]
+"""Rows by the title of their section."""
+
+
 def ratio(name: str, above: list[float], below: list[float], target: tuple[str, float]) -> Row:
-    """Of what two measurements gave in the same round."""
+    """The ratio of two measurements in each round."""
     return Row(name, [a / b for a, b in zip(above, below, strict=True)], "×", target)
 
 
-def render(sections: dict[str, list[Row]]) -> str:
-    """The table in Markdown, its columns aligned."""
+def render(sections: Sections) -> str:
+    """The table in Markdown, with aligned columns."""
     lines = [["", "median", "min – max", "target", ""]]
     for title, rows in sections.items():
         lines += [[f"**{title}**", "", "", "", ""], *(row.cells() for row in rows)]
@@ -57,6 +63,15 @@ def render(sections: dict[str, list[Row]]) -> str:
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
         for line in lines
     )
+
+
+def print_sections(about: dict[str, Any], sections: Sections, file: Path | None) -> None:
+    """Prints a description of the session and the table, and writes both to `file` as JSON."""
+    print(*(f"{name}: {value}" for name, value in about.items()), "", sep="\n")
+    print(render(sections))
+    if file:
+        rows = {title: [row.summary() for row in rows] for title, rows in sections.items()}
+        file.write_text(json.dumps({**about, "results": rows}, indent=2, ensure_ascii=False))
 
 
 def _digits(x: float) -> str:

@@ -1,9 +1,9 @@
-"""Training speed and peak memory of this project, its two towers on one device or on two.
+"""Training speed and peak memory of this project, with its two towers on one or two devices.
 
     python -m benchmarks.towers [--devices=2] [--batch=128] [--seconds=10]
 
-It is what src/train.py runs for configs/alexnet.py: a batch of uint8 goes to the devices, and the
-compiled step subtracts the mean image, adds the color noise, has dropout, and updates.
+It runs the training step of configs/alexnet.py, about half a minute in all: a uint8 batch goes to
+the devices; the compiled step subtracts the mean image, adds color noise, applies dropout, updates.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from src.training.step import make_train_step
 
 
 def main() -> dict[str, Any]:
-    """Trains on one batch, again and again."""
+    """Trains on the same batch repeatedly."""
     flags = training.parse(devices=1)
     jax.config.update("jax_num_cpu_devices", flags.devices)
     config = alexnet.paper("imagenet2012")
@@ -30,12 +30,12 @@ def main() -> dict[str, Any]:
     state = create_state(config, training.CLASSES, mesh)
     train_step = make_train_step(config, training.CLASSES, mesh)
     batch, statistics = training.random_batch(flags.batch), replicate(mesh, random_statistics())
-    rate = np.float32(config.schedule.learning_rate)
+    learning_rate = np.float32(config.schedule.learning_rate)
 
     def step() -> None:
         nonlocal state
         on_devices = to_devices(mesh, batch, flags.batch)
-        state, metrics = train_step(state, on_devices, statistics, rate)
+        state, metrics = train_step(state, on_devices, statistics, learning_rate)
         jax.block_until_ready((state, metrics))
 
     return training.measure(step, flags)

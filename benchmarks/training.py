@@ -1,4 +1,4 @@
-"""What the training benchmarks share; it imports neither JAX nor PyTorch."""
+"""Functions that the training benchmarks share; imports neither JAX nor PyTorch."""
 
 import argparse
 from collections.abc import Callable
@@ -13,7 +13,7 @@ CROP, SIZE = 224, 256  # height and width of the network's input, and of the pre
 
 
 def parse(**more: int) -> argparse.Namespace:
-    """The flags of a training benchmark; `more` are further whole numbers and their defaults."""
+    """The flags of a training benchmark; `more` are additional integers and their defaults."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=10)
@@ -23,7 +23,7 @@ def parse(**more: int) -> argparse.Namespace:
 
 
 def random_batch(size: int) -> dict[str, np.ndarray]:
-    """Noise of the shapes and types that src.data.pipeline yields."""
+    """Noise of the shapes and types that src.data.loader yields."""
     random = np.random.default_rng(0)
     return {
         "image": random.integers(0, 256, (size, CROP, CROP, 3), np.uint8),
@@ -39,6 +39,6 @@ def random_mean() -> np.ndarray:
 
 
 def measure(step: Callable[[], object], flags: argparse.Namespace) -> dict[str, Any]:
-    """The result of a benchmark whose `step` trains on one batch and waits for the end."""
+    """Speed and peak memory of `step`, which trains on one batch and waits for the result."""
     steps = worker.calls_per_second(step, warm_up=0, seconds=flags.seconds)
     return {"images_per_second": steps * flags.batch, "peak_bytes": worker.peak_bytes()}

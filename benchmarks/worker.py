@@ -1,7 +1,7 @@
-"""What every measurement has in common: a process of its own, on as many cores as the others.
+"""Runs each measurement in its own process, on a fixed number of cores.
 
-A measurement is a module with a `main`, whose result is printed as JSON. `alone` runs one and waits
-for it, so that nothing runs beside it and no memory is left from another.
+A measurement is a module whose `main` returns a result; `report` prints it as JSON. `run_worker`
+starts a module and waits for it: no other measurement runs then, and none leaves memory behind.
 """
 
 import json
@@ -13,21 +13,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.machine import OtherPrograms
+from benchmarks.machine import CORES, OtherPrograms
 
-CORES = 2
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
-    "TF_CPP_MIN_LOG_LEVEL": "2",  # no messages but errors
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only
     "TF_ENABLE_ONEDNN_OPTS": "0",
 }
 
 
-def alone(module: str, **flags: Any) -> dict[str, Any]:
+def run_worker(module: str, **flags: Any) -> dict[str, Any]:
     """Runs `python -m benchmarks.MODULE --FLAG=VALUE …` and returns its result.
 
     Raises:
-      SystemExit: it failed, and has said why.
+      SystemExit: the module failed; its own message is on stderr.
     """
     command = [sys.executable, "-m", f"benchmarks.{module}"]
     command += [f"--{name}={value}" for name, value in flags.items()]
@@ -42,17 +41,17 @@ def alone(module: str, **flags: Any) -> dict[str, Any]:
 
 
 def report(main: Callable[[], dict[str, Any]]) -> None:
-    """Prints what `main` returns, computed on the first cores that this process may use."""
-    if hasattr(os, "sched_setaffinity"):  # Linux; elsewhere there is no such thing
+    """Runs `main` on the first cores that this process may use, and prints its result."""
+    if hasattr(os, "sched_setaffinity"):  # only Linux has it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     print(json.dumps(main()))
 
 
 def calls_per_second(call: Callable[[], object], warm_up: float, seconds: float) -> float:
-    """How often `call`, which returns when all is done, can be called in a second.
+    """Calls of `call` in a second; `call` must return only when its work is complete.
 
-    It is called for `warm_up` seconds, and at least twice, before the clock is started; then for so
-    many seconds, and at least once.
+    It runs for `warm_up` seconds and at least twice before the clock starts, and then for `seconds`
+    and at least once.
     """
     _repeat(call, warm_up, at_least=2)
     started = time.perf_counter()
@@ -69,6 +68,6 @@ def _repeat(call: Callable[[], object], seconds: float, at_least: int) -> int:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held at once."""
+    """The peak memory of this process."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
