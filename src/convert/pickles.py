@@ -14,7 +14,7 @@ from ..errors import UserError
 
 
 # Python's own, since C's sets aside as much memory as an index in the pickle asks for.
-class Unpickler(pickle._Unpickler):
+class Unpickler(pickle._Unpickler):  # noqa: SLF001
     """Reads one pickle, which may call what is allowed.
 
     Raises:

@@ -85,6 +85,7 @@ class Architecture:
         _check_order(self)
         _check_choices(self)
         _check_numbers(self)
+        _check_windows(self)
         _check_widths(self)
         if min(min(sizes) for sizes in self.spatial_sizes().values()) < 1:
             _refuse("image_size", f"{self.image_size} pixels are too few for the layers")
@@ -159,32 +160,29 @@ def _check_choice(field: str, value: str, choices: Iterable[str]) -> None:
 
 def _check_numbers(net: Architecture) -> None:
     positive = {"towers": net.towers}
-    for name, pool in net.pools.items():
-        positive[f"pools.{name}.stride"] = pool.stride
-    for name, spec in net.convs.items():
-        for field in ("maps", "size", "stride"):
-            positive[f"convs.{name}.{field}"] = getattr(spec, field)
+    positive |= {f"pools.{name}.stride": pool.stride for name, pool in net.pools.items()}
+    for field in ("maps", "size", "stride"):
+        positive |= {f"convs.{name}.{field}": getattr(c, field) for name, c in net.convs.items()}
     for name in [name for name in net.dense if name != net.head]:
         positive[f"dense.{name}.units"] = net.dense[name].units
     for field, number in positive.items():
         if number < 1:
             _refuse(field, f"{number} is not positive")
+    if units := net.dense[net.head].units:
+        problem = f"{units}; the last layer has one unit for each class; leave it at 0"
+        _refuse(f"dense.{net.head}.units", problem)
     if not 0 <= net.dropout < 1:
         _refuse("dropout", f"{net.dropout} is not a probability below 1")
-    if units := net.dense[net.head].units:
-        _refuse(
-            f"dense.{net.head}.units",
-            f"{units}; the last layer has one unit for each class; leave it at 0",
-        )
+
+
+def _check_windows(net: Architecture) -> None:
     for name, norm in net.norms.items():
         if norm.n < 1 or norm.n % 2 == 0:
             _refuse(f"norms.{name}.n", f"a window of {norm.n} has no middle; take 5, say")
     for name, pool in net.pools.items():
         if pool.window < pool.stride:
-            _refuse(
-                f"pools.{name}",
-                f"windows of {pool.window} skip positions with a stride of {pool.stride}",
-            )
+            problem = f"windows of {pool.window} skip positions with a stride of {pool.stride}"
+            _refuse(f"pools.{name}", problem)
 
 
 def _check_widths(net: Architecture) -> None:

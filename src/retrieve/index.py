@@ -3,9 +3,9 @@
 import hashlib
 import itertools
 import json
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,8 @@ from ..filesystem import build_once
 from ..inference.classifier import Classifier
 from ..runs.checkpoint import checksum
 from ..runs.workdir import check_data
+
+logger = logging.getLogger(__name__)
 
 
 class Index(NamedTuple):
@@ -121,8 +123,10 @@ def _fill(directory: Path, classifier: Classifier, images: Images, layer: str, w
             f"--index={where}: none of the {len(unreadable)} files there can be read: {left_out}"
         )
     if unreadable:
-        print(
-            f"left out {len(unreadable)} of {images.total} files, which cannot be read: {left_out}",
-            file=sys.stderr,
+        logger.warning(
+            "left out %d of %d files, which cannot be read: %s",
+            len(unreadable),
+            images.total,
+            left_out,
         )
     (directory / "entries.json").write_text(json.dumps({"shape": shape, "entries": readable}))

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -11,68 +11,81 @@ from ...errors import UserError
 from ...filesystem import walk_files
 from .source import Example, Originals, Source, Split, choose_split
 
-FOLDER_LAYOUT = "a folder with train/CLASS/* and val/CLASS/* (or test/CLASS/*)"
+LAYOUT = "a folder with train/CLASS/* and val/CLASS/* (or test/CLASS/*)"
+
+Listing = Mapping[str, list[str]]
+"""The files of each class, as paths from the data set's folder."""
 
 
 def folder_source(section: ConfigDict) -> Source:
     """The images in PATH/train/CLASS and PATH/val/CLASS (or test), of "folder:PATH"."""
     path = Path(section.dataset.removeprefix("folder:")).expanduser()
     field = f"config.data.dataset='folder:{path}'"
-    if not path.is_dir():
-        raise UserError(f"{field}: no such folder; give {FOLDER_LAYOUT}")
-    if not (path / "train").is_dir():
-        raise UserError(f"{field}: it has no train/; give {FOLDER_LAYOUT}")
-    evaluations = [name for name in ("val", "test") if (path / name).is_dir()]
-    if not evaluations:
-        raise UserError(f"{field}: it has neither val/ nor test/; give {FOLDER_LAYOUT}")
+    evaluations = _find_evaluations(field, path)
     train_name = choose_split("train_split", section.train_split, ["train"])
     eval_name = choose_split("eval_split", section.eval_split, evaluations)
-
-    train, evaluation = _listing(path, train_name), _listing(path, eval_name)
-    if only_one := sorted(train.keys() ^ evaluation.keys()):
-        raise UserError(
-            f"{field}: train/ and {eval_name}/ must have the same classes; "
-            f"only one of them has {_enumerate(only_one)}"
-        )
-    if len(train) < 2:
-        raise UserError(f"{field}: train/ has {len(train)} class folders; give two or more")
-    for name, listing in ((train_name, train), (eval_name, evaluation)):
-        if not any(listing.values()):
-            raise UserError(f"{field}: {name}/ has no images in its class folders; put some there")
-
-    def split(name: str, listing: dict[str, list[str]]) -> Split:
-        def examples() -> Iterator[Example]:
-            for label, files in enumerate(listing.values()):
-                for file in files:
-                    yield Example(file, label, path / file)
-
-        return Split(name, sum(map(len, listing.values())), examples)
-
-    digest = hashlib.sha256()
-    for name, listing in ((train_name, train), (eval_name, evaluation)):
-        for class_name, files in listing.items():
-            digest.update(os.fsencode(f"{name}/{class_name}\n"))
-            for file in files:
-                there = os.path.join(path, file)
-                try:
-                    size = os.stat(there).st_size
-                except OSError:  # a dangling link is no reason to stop: an unreadable image
-                    size = 0
-                digest.update(os.fsencode(f"{file} {size}\n"))
-    originals = Originals(list(train), split(train_name, train), split(eval_name, evaluation))
-    return Source(
-        path.resolve().name, digest.hexdigest(), lambda: originals.class_names, lambda: originals
-    )
+    listings = {name: _list(path, name) for name in (train_name, eval_name)}
+    _check_classes(field, listings)
+    class_names = list(listings[train_name])
+    train, evaluation = (_make_split(path, *item) for item in listings.items())
+    originals = Originals(class_names, train, evaluation)
+    identity = _identity(path, listings)
+    return Source(path.resolve().name, identity, lambda: class_names, lambda: originals)
 
 
-def _listing(root: Path, split: str) -> dict[str, list[str]]:
-    """The files of each class, however deep, as paths from the root."""
-    classes = (f for f in (root / split).iterdir() if f.is_dir() and not f.name.startswith("."))
+def _find_evaluations(field: str, path: Path) -> list[str]:
+    if not path.is_dir():
+        raise UserError(f"{field}: no such folder; give {LAYOUT}")
+    if not (path / "train").is_dir():
+        raise UserError(f"{field}: it has no train/; give {LAYOUT}")
+    evaluations = [name for name in ("val", "test") if (path / name).is_dir()]
+    if not evaluations:
+        raise UserError(f"{field}: it has neither val/ nor test/; give {LAYOUT}")
+    return evaluations
+
+
+def _list(path: Path, split: str) -> Listing:
+    classes = (f for f in (path / split).iterdir() if f.is_dir() and not f.name.startswith("."))
     return {
-        directory.name: [os.path.relpath(file, root) for file in walk_files(directory)]
+        directory.name: [os.path.relpath(file, path) for file in walk_files(directory)]
         for directory in sorted(classes)
     }
 
 
-def _enumerate(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
+    (_, train), (eval_name, evaluation) = listings.items()
+    if in_one := sorted(train.keys() ^ evaluation.keys()):
+        names = ", ".join(in_one[:5]) + (f" and {len(in_one) - 5} more" if in_one[5:] else "")
+        raise UserError(
+            f"{field}: train/ and {eval_name}/ must have the same classes; "
+            f"only one of them has {names}"
+        )
+    if len(train) < 2:
+        raise UserError(f"{field}: train/ has {len(train)} class folders; give two or more")
+    for name, listing in listings.items():
+        if not any(listing.values()):
+            raise UserError(f"{field}: {name}/ has no images in its class folders; put some there")
+
+
+def _make_split(path: Path, name: str, listing: Listing) -> Split:
+    def examples() -> Iterator[Example]:
+        for label, files in enumerate(listing.values()):
+            for file in files:
+                yield Example(file, label, path / file)
+
+    return Split(name, sum(map(len, listing.values())), examples)
+
+
+def _identity(path: Path, listings: Mapping[str, Listing]) -> str:
+    """Changes with the names and the sizes of the files."""
+    digest = hashlib.sha256()
+    for name, listing in listings.items():
+        for class_name, files in listing.items():
+            digest.update(os.fsencode(f"{name}/{class_name}\n"))
+            for file in files:
+                try:
+                    size = os.stat(os.path.join(path, file)).st_size
+                except OSError:  # a dangling link counts as an unreadable image later
+                    size = 0
+                digest.update(os.fsencode(f"{file} {size}\n"))
+    return digest.hexdigest()
