@@ -169,11 +169,11 @@ def with_only(packages: list[str], folder: Path) -> str:
     return f"import sys; sys.path.append({str(folder)!r})\n"
 
 
-@pytest.mark.parametrize("source", ["card", "README"])
+@pytest.mark.parametrize("source", ["card", "docs"])
 def test_the_script_runs_with_the_packages_that_are_named(
     exported: Path, finished: Path, source: str, tmp_path: Path
 ) -> None:
-    text = {"card": exported.with_name("README.md"), "README": ROOT / "README.md"}[source]
+    text = {"card": exported.with_name("README.md"), "docs": ROOT / "docs/export.md"}[source]
     ((names, last, program),) = re.findall(
         r"With (jax[\w, ]*) and (\w+),[^`]*(?:`exported`)?:\n\n```python\n(.*?)```",
         text.read_text(),
