@@ -1,4 +1,4 @@
-"""What a training run would need and do on GPUs that are not there: a modelled bound.
+"""Predicts memory and speed of training on GPUs that are not present: a modelled bound.
 
 python -m src.plan --config=FILE[:DATASET] --topology=PARTITIONSxHOSTSxGPUS [--gpu=h100] [--compare]
 """
@@ -29,34 +29,34 @@ CLASSES = FLAGS.integer("classes", None, "Classes of the dataset.")
 EXAMPLES = FLAGS.integer("examples", None, "Training images of the dataset.")
 JSON = FLAGS.boolean("json", False, "Print a JSON object.")
 
-EXAMPLES_OF = {"imagenet2012": 1_281_167}  # TFDS counts only what it has prepared
+KNOWN_EXAMPLES = {"imagenet2012": 1_281_167}  # TFDS counts only what it has prepared
 
 
 def main() -> None:
     for flag in (NETWORK, CLASSES, EXAMPLES):
         if flag.value is not None and not flag.value > 0:
-            raise UserError(f"--{flag.name}={flag.value}: give a positive number")
+            raise UserError(f"--{flag.name}={flag.value}: must be a positive number")
     compiler.check_extra()
-    described = gpu.load(GPU.value, NETWORK.value)
+    target = gpu.load(GPU.value, NETWORK.value)
     config = CONFIG.value
     validate_config(config)
-    fit_batch(config, compiler.gpus(described, TOPOLOGY.value))
+    fit_batch(config, compiler.gpus(target, TOPOLOGY.value))
     classes, examples = data_size(config)
-    given = (config, classes, examples, described, TOPOLOGY.value)
-    plan = make_plan(*given)
-    comparison = compare(plan, *given) if COMPARE.value else None
+    workload = (config, classes, examples, target, TOPOLOGY.value)
+    plan = make_plan(*workload)
+    comparison = compare(plan, *workload) if COMPARE.value else None
     if JSON.value:
         print(json.dumps({**plan, "compare": comparison}))
         return
-    print(report.describe(plan, described, FLAGS.config_file))
+    print(report.describe(plan, target, FLAGS.config_file))
     if comparison:
-        print("", report.compared(comparison), sep="\n")
+        print("", report.format_comparison(comparison), sep="\n")
 
 
 def fit_batch(config: ConfigDict, devices: list[jax.Device]) -> None:
-    """Takes a recipe's own batch for that of a data shard where there are too many shards for it.
+    """Makes the recipe's batch that of a data shard if the shards do not divide it.
 
-    A batch that was asked for is left alone: it is refused, as `src.main` would.
+    A batch size from the command line stays: `make_mesh` refuses it, as in `src.main`.
     """
     if "batch_size" in config_flags.get_override_values(FLAGS.values["config"]):
         return
@@ -64,7 +64,7 @@ def fit_batch(config: ConfigDict, devices: list[jax.Device]) -> None:
     shards = mesh.shape["data"]
     if config.batch_size % shards:
         print(
-            f"config.batch_size: {shards} data shards don't divide the recipe's "
+            f"config.batch_size: {shards} data shards do not divide the recipe's "
             f"{config.batch_size}; this plan is for {config.batch_size} images a data shard, "
             f"--config.batch_size={config.batch_size * shards}",
             file=sys.stderr,
@@ -73,9 +73,9 @@ def fit_batch(config: ConfigDict, devices: list[jax.Device]) -> None:
 
 
 def data_size(config: ConfigDict) -> tuple[int, int | None]:
-    """The classes and, if they can be known without the data, the training images."""
+    """The number of classes and, if known without the data, of training images."""
     data = config.data
-    classes, examples = CLASSES.value, EXAMPLES.value or EXAMPLES_OF.get(data.dataset)
+    classes, examples = CLASSES.value, EXAMPLES.value or KNOWN_EXAMPLES.get(data.dataset)
     if classes and examples:
         return classes, examples
     source = find_source(data)
@@ -85,7 +85,9 @@ def data_size(config: ConfigDict) -> tuple[int, int | None]:
     info = tfds.builder(data.dataset, data_dir=data.tfds_dir or None).info
     labels = [f for f in info.features.values() if isinstance(f, tfds.features.ClassLabel)]
     if not classes and len(labels) != 1:
-        raise UserError(f"--classes: TFDS doesn't say how many {data.dataset!r} has; give a number")
+        raise UserError(
+            f"--classes: TFDS does not know the number of classes of {data.dataset!r}; give it"
+        )
     classes = classes or labels[0].num_classes
     split = data.train_split or "train"
     return classes, examples or (info.splits[split].num_examples if info.splits else None)

@@ -1,4 +1,4 @@
-"""The step that `src.main` runs, compiled for GPUs that are not there."""
+"""Compiles the step that `src.main` runs for GPUs that are not present."""
 
 import importlib.metadata
 import math
@@ -21,7 +21,7 @@ from .gpu import Gpu
 
 # What launch/run.sh sets on GPUs too.
 TRAINING_OPTIONS: dict[str, bool] = {"xla_gpu_enable_latency_hiding_scheduler": True}
-# These make the program say what its parts cost, and leave products to cuBLAS.
+# These add cost estimates to the program, and leave matrix products to cuBLAS.
 READABLE_OPTIONS = {"xla_gpu_collect_cost_model_stats": True, "xla_gpu_enable_triton_gemm": False}
 
 EXTRA = ("jax-cuda13-pjrt", "nvidia-cuda-nvcc-cu12")
@@ -35,7 +35,7 @@ class Memory:
     optimizer: int
     inputs: int  # the batch, the mean image and the like
     activations: int  # that the forward pass leaves for the backward pass
-    temporary: int  # the rest at the fullest moment, and workspaces of cuBLAS
+    temporary: int  # the rest at the peak, and workspaces of cuBLAS
     total: int
 
 
@@ -54,7 +54,7 @@ class Program:
         return self.global_batch // self.mesh.shape["data"]
 
     def images_per_host(self) -> int:
-        """That one host loads a step: two GPUs with towers of one data shard need the same."""
+        """Images that one host loads per step; GPUs with towers of one data shard share them."""
         shards: dict[int, set[int]] = {}
         for shard, devices in enumerate(self.mesh.devices):
             for device in devices:
@@ -78,7 +78,7 @@ def check_extra() -> None:
 
 
 def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
-    """The devices of a topology, PARTITIONSxHOSTSxGPUS, described and not there."""
+    """Descriptions of the devices of a topology, PARTITIONSxHOSTSxGPUS."""
     sizes = topology.split("x")
     if len(sizes) != 3 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
         raise UserError(
@@ -87,7 +87,7 @@ def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
     from jax.experimental import topologies
 
     avoid_compiler_plugin()
-    jax.config.update("jax_platforms", "cpu")  # whatever GPUs there may be here
+    jax.config.update("jax_platforms", "cpu")  # even if this machine has GPUs
     described = topologies.get_topology_desc(
         "", "cuda", target_config=gpu.target, topology=topology
     )
@@ -95,7 +95,7 @@ def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
 
 
 def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, Any]:
-    """What a step takes besides the state: shapes, types and shardings."""
+    """Shapes, types and shardings of a step's inputs besides the state."""
 
     def array(shape: tuple[int, ...], dtype: str, spec: jax.P = BATCH) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=NamedSharding(mesh, spec))
@@ -119,10 +119,10 @@ def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, 
 def compile_step(
     config: ConfigDict, classes: int, devices: list[jax.Device], gpu: Gpu | None
 ) -> Program:
-    """Compiles for `devices`; without a `gpu` for whatever they are.
+    """Compiles the step for `devices`; `gpu` is None if these are real ones.
 
     Raises:
-      UserError: the devices can't be laid out as `config.mesh` says.
+      UserError: the devices do not fit `config.mesh`.
     """
     mesh = make_mesh(
         config.mesh, towers=config.model.towers, batch_size=config.batch_size, devices=devices
@@ -145,7 +145,7 @@ def compile_step(
 
 def options(gpu: Gpu) -> dict[str, bool]:
     chosen = TRAINING_OPTIONS | READABLE_OPTIONS
-    if gpu.compute_capability < (9, 0):  # it knows no older GPU, and the compiler would fail
+    if gpu.compute_capability < (9, 0):  # the estimator knows no older GPU: compilation would fail
         chosen["xla_gpu_enable_analytical_sol_latency_estimator"] = False
     return chosen
 
@@ -159,14 +159,14 @@ def _text(compiled: Any) -> str:
 
 
 def _memory(analysis: Any, state: TrainState, program: list[hlo.Instruction]) -> Memory:
-    def of_one_gpu(tree: Any) -> int:
+    def bytes_per_gpu(tree: Any) -> int:
         leaves = jax.tree.leaves(tree)
         shapes = [leaf.sharding.shard_shape(leaf.shape) for leaf in leaves]
         return sum(
             math.prod(s) * leaf.dtype.itemsize for s, leaf in zip(shapes, leaves, strict=True)
         )
 
-    parameters, optimizer = of_one_gpu(state.params), of_one_gpu(state.velocity)
+    parameters, optimizer = bytes_per_gpu(state.params), bytes_per_gpu(state.velocity)
     new = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
     total = analysis.argument_size_in_bytes + new + analysis.temp_size_in_bytes
     activations = min(hlo.kept_for_backward(program), analysis.temp_size_in_bytes)

@@ -1,4 +1,4 @@
-"""Descriptions of GPUs: small files of datasheet numbers, one a GPU, in gpus/."""
+"""Descriptions of GPUs: one file of datasheet numbers per GPU, in gpus/."""
 
 import tomllib
 from dataclasses import dataclass
@@ -50,13 +50,13 @@ def known() -> list[str]:
 
 
 def load(key: str, network_gbps: float | None = None) -> Gpu:
-    """Reads a description; `network_gbps`, Gbit/s a GPU, replaces its host's network.
+    """Reads a description; `network_gbps`, Gbit/s per GPU, replaces its network.
 
     Raises:
-      UserError: there is none, or a number that the compiler needs is missing: it would abort.
+      UserError: no such description exists, or it lacks a number without which XLA would abort.
     """
     if key not in known():
-        raise UserError(f"--gpu={key}: it is none of {', '.join(known())}")
+        raise UserError(f"--gpu={key}: must be one of {', '.join(known())}")
     return parse(key, (FOLDER / f"{key}.toml").read_text(), network_gbps)
 
 
@@ -68,7 +68,7 @@ def parse(key: str, text: str, network_gbps: float | None = None) -> Gpu:
     for field in POSITIVE:
         if not isinstance(numbers.get(field), int | float) or not numbers[field] > 0:
             raise UserError(
-                f"src/plan/gpus/{key}.toml: {field}={numbers.get(field)!r} is no positive number"
+                f"src/plan/gpus/{key}.toml: {field}={numbers.get(field)!r}: must be positive"
             )
     for field in ("name", "source", "compute_capability", "teraflops"):
         if not numbers.get(field):

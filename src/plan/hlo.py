@@ -1,4 +1,4 @@
-"""XLA's text of a scheduled program: its instructions, in order, and its collectives."""
+"""Parses XLA's text of a scheduled program: instructions in order, and collectives."""
 
 import math
 import re
@@ -36,12 +36,12 @@ class Instruction:
     operands: list[Array]
     operand_names: list[str]
     attributes: str
-    op_name: str  # where in the Python program it comes from, "" if unknown
+    op_name: str  # the path of Python scopes, "" if unknown
 
 
 @dataclass(frozen=True)
 class Collective:
-    """What devices say to one another at one point of the program."""
+    """A communication between devices at one point of the program."""
 
     name: str
     kind: str
@@ -51,13 +51,13 @@ class Collective:
 
     @property
     def bytes(self) -> int:
-        """What each device has in the end, or had at first, whichever is more."""
+        """The size of a device's input or output, whichever is larger."""
         size = sum(array.bytes for array in self.operands)
         return size * len(self.groups[0]) if self.kind == "all-gather" else size
 
     @property
     def bytes_sent(self) -> float:
-        """By each device, around a ring."""
+        """Bytes that each device sends around a ring."""
         others = (len(self.groups[0]) - 1) / len(self.groups[0])
         return self.bytes * others * (2 if self.kind == "all-reduce" else 1)
 
@@ -73,14 +73,14 @@ def arrays(text: str) -> list[Array]:
 def instructions(text: str) -> list[Instruction]:
     """The instructions of the entry computation, in their order of execution."""
     entry = text[text.index("\nENTRY ") :]
-    found = []
+    parsed = []
     for line in entry[: entry.index("\n}")].splitlines():
         match = re.match(r"\s+(?:ROOT )?%(\S+) = (.*?) ([a-z][\w-]*)\((.*)", line)
         if match:
             name, results, opcode, rest = match.groups()
             inside = rest[: _closing(rest)]
             op_name = re.search(r'op_name="([^"]*)"', rest)
-            found.append(
+            parsed.append(
                 Instruction(
                     name,
                     opcode,
@@ -91,20 +91,20 @@ def instructions(text: str) -> list[Instruction]:
                     op_name[1] if op_name else "",
                 )
             )
-    return found
+    return parsed
 
 
 def _closing(text: str) -> int:
     depth = 1
-    for place, character in enumerate(text):
+    for i, character in enumerate(text):
         depth += {"(": 1, ")": -1}.get(character, 0)
         if not depth:
-            return place
-    raise ValueError(f"an instruction that does not end: {text[:80]}")
+            return i
+    raise ValueError(f"an instruction without a closing parenthesis: {text[:80]}")
 
 
 def collectives(program: list[Instruction], layers: list[str]) -> list[Collective]:
-    """Those between devices: XLA leaves some sums over groups of one, which move nothing."""
+    """The collectives between devices, without XLA's sums over groups of one."""
     by_name = {instruction.name: instruction for instruction in program}
 
     def layers_of(instruction: Instruction) -> set[str]:
@@ -112,20 +112,20 @@ def collectives(program: list[Instruction], layers: list[str]) -> list[Collectiv
             return set(layers) & set(instruction.op_name.split("/"))
         return {layer for name in instruction.operand_names for layer in layers_of(by_name[name])}
 
-    found = []
+    result = []
     for instruction in program:
         if match := re.fullmatch(rf"({KINDS})(-start)?", instruction.opcode):
             groups = replica_groups(instruction.attributes)
             if len(groups[0]) > 1:
-                about = sorted(layers_of(instruction), key=layers.index)
-                found.append(
-                    Collective(instruction.name, match[1], instruction.operands, groups, about)
+                names = sorted(layers_of(instruction), key=layers.index)
+                result.append(
+                    Collective(instruction.name, match[1], instruction.operands, groups, names)
                 )
-    return found
+    return result
 
 
 def replica_groups(attributes: str) -> list[list[int]]:
-    """Which devices talk to one another, in any of the three ways that XLA writes groups."""
+    """The groups of devices that communicate, from any of XLA's three notations."""
     if match := re.search(r"replica_groups=\{(\{[\d,{}]+\})\}", attributes):  # {{0,1},{2,3}}
         return [[int(i) for i in g.split(",")] for g in re.findall(r"\{([\d,]+)\}", match[1])]
     if match := re.search(r"replica_groups=(\[[\d,]+\])<=(\[[\d,]+\](?:T\([\d,]+\))?)", attributes):
@@ -133,7 +133,7 @@ def replica_groups(attributes: str) -> list[list[int]]:
     # mesh['a'=2,'b'=8], device_ids=([8,2]T(1,0)) {'a'}
     pattern = r"replica_groups=mesh\[(.*?)\](?:, device_ids=\((.*?\])(T\(.*?\))?\))? \{(.*?)\}"
     if not (match := re.search(pattern, attributes)):
-        raise ValueError(f"replica groups of an unknown form: {attributes[:120]}")
+        raise ValueError(f"unknown notation of replica groups: {attributes[:120]}")
     sizes = {axis: int(size) for axis, size in re.findall(r"'(\w+)'=(\d+)", match[1])}
     axes = list(sizes)
     devices = _iota((match[2] or f"[{math.prod(sizes.values())}]") + (match[3] or ""))
@@ -154,21 +154,19 @@ def _iota(text: str) -> np.ndarray:
 
 
 def kept_for_backward(program: list[Instruction]) -> int:
-    """Bytes that the forward pass has computed when the backward pass begins, and that it needs."""
-    begins = next(
-        (
-            place
-            for place, instruction in enumerate(program)
-            if "transpose(" in instruction.op_name and instruction.opcode != "parameter"
-        ),
-        len(program),
-    )
-    buffers: dict[str, list[int]] = {}  # of a name, those it stands for: places in `sizes`
+    """Bytes that the forward pass computes and the backward pass reads."""
+    backward = [
+        i
+        for i, instruction in enumerate(program)
+        if "transpose(" in instruction.op_name and instruction.opcode != "parameter"
+    ]
+    begins = min(backward, default=len(program))
+    buffers: dict[str, list[int]] = {}  # indices in `sizes` by the name of an instruction
     sizes: list[int] = []
     needed: set[int] = set()
-    for place, instruction in enumerate(program):
+    for i, instruction in enumerate(program):
         operands = [buffer for name in instruction.operand_names for buffer in buffers[name]]
-        if place >= begins:
+        if i >= begins:
             needed.update(operands)
         if instruction.opcode == "get-tuple-element":
             index = re.search(r"index=(\d+)", instruction.attributes)
@@ -176,7 +174,7 @@ def kept_for_backward(program: list[Instruction]) -> int:
         elif instruction.opcode in ("bitcast", "tuple"):
             buffers[instruction.name] = operands
         else:
-            kept = instruction.opcode != "parameter" and place < begins
+            kept = instruction.opcode != "parameter" and i < begins
             start = len(sizes)
             sizes += [array.bytes * kept for array in instruction.results]
             buffers[instruction.name] = list(range(start, len(sizes)))

@@ -1,4 +1,4 @@
-"""What a step needs and how long it takes, as one dictionary of plain values."""
+"""Memory and time of a step, as one dictionary of plain values."""
 
 import copy
 import dataclasses
@@ -13,12 +13,12 @@ from . import compiler, roofline
 from .compiler import Program
 from .gpu import Gpu
 from .hlo import Collective
-from .roofline import IDEAL, Assumptions, Talk
+from .roofline import IDEAL, Assumptions, CollectiveTiming
 
-IMAGES_PER_CORE = 2_776  # images/s that one core loads: README.md, 5,552 on two of an AMD EPYC
+IMAGES_PER_CORE = 2_776  # images/s that one core loads: 5,552 on two of an AMD EPYC
 EPOCHS = 90
 WORKSPACES = 0.05  # of that memory: cuDNN chooses its own when the run starts
-SMALL = 4096  # bytes; what is smaller are sums of losses, errors and norms
+SMALL = 4096  # bytes; smaller collectives are sums of losses, errors and norms
 
 MODELLED = "a modelled bound: compiled for these GPUs, timed on none"
 
@@ -34,13 +34,13 @@ def make_plan(
     *,
     largest_batch: bool = True,
 ) -> Plan:
-    """Compiles the step for the topology and for two GPUs, and reads off what they need.
+    """Compiles the step for the topology and for two GPUs, and models memory and time.
 
     Args:
       classes: of the data set.
-      examples: training images, None where they are not known.
+      examples: training images; None if unknown.
       topology: PARTITIONSxHOSTSxGPUS.
-      largest_batch: whether to find the largest that fits, which takes some more compilations.
+      largest_batch: whether to find the largest that fits, by some more compilations.
     """
     devices = compiler.gpus(gpu, topology)
     program = compiler.compile_step(config, classes, devices, gpu)
@@ -64,10 +64,10 @@ def make_plan(
             "gpu": int(gpu.memory),
             "usable": usable(gpu),
         },
-        "collectives": [_talk(talk, model) for talk in step.talks],
+        "collectives": [_collective(timing, model) for timing in step.collectives],
         "roofline": {
             "parts": {name: dataclasses.asdict(part) for name, part in step.parts.items()},
-            "collective_seconds": sum(talk.seconds for talk in step.talks),
+            "collective_seconds": sum(timing.seconds for timing in step.collectives),
             "exposed_seconds": step.exposed,
             "seconds": step.seconds,
             "ideal_seconds": bound.seconds,
@@ -90,13 +90,13 @@ def make_plan(
 
 
 def usable(gpu: Gpu) -> int:
-    """Bytes that JAX takes of a GPU's memory, less a share for what is not XLA's to plan."""
+    """Bytes that JAX allocates on a GPU, minus a share for what XLA does not plan."""
     fraction = float(os.environ.get("XLA_CLIENT_MEM_FRACTION", "0.9"))  # launch/run.sh's
     return int(gpu.memory * fraction * (1 - WORKSPACES))
 
 
 def _two_gpus(config: ConfigDict, classes: int, gpu: Gpu, program: Program) -> float | None:
-    """Images/s of two GPUs that have as much to do each as those of the program."""
+    """Images/s of two GPUs with as many images per GPU as in the program."""
     model = program.mesh.shape["model"]
     if program.mesh.size < 2 or model > 2:
         return None
@@ -108,7 +108,7 @@ def _two_gpus(config: ConfigDict, classes: int, gpu: Gpu, program: Program) -> f
 
 
 def with_mesh(config: ConfigDict, model: int, batch_size: int) -> ConfigDict:
-    """The recipe with so many GPUs to the towers, and as many data shards as that leaves."""
+    """The recipe with `model` GPUs for the towers, and the remaining factor for data shards."""
     changed = copy.deepcopy(config)
     changed.batch_size = batch_size
     changed.mesh.model, changed.mesh.data = str(model), "auto"
@@ -118,7 +118,7 @@ def with_mesh(config: ConfigDict, model: int, batch_size: int) -> ConfigDict:
 def find_largest_batch(
     config: ConfigDict, classes: int, gpu: Gpu, devices: list, program: Program
 ) -> Plan:
-    """Compiles with larger batches until one that fits and one that does not are 2% apart."""
+    """Compiles larger batches until the largest that fits is known to 2%."""
     shards, model = program.mesh.shape["data"], program.mesh.shape["model"]
 
     def total(images: int) -> int:
@@ -152,14 +152,14 @@ def search(
             return fits, too_many
         low = fits or min(known)
         high = too_many or max(known)
-        if low == high:  # all that is known is on one side
+        if low == high:  # all known sizes are on one side
             low, high = min(known), max(known)
         if low == high:
             line = 2 * low if known[low] <= room else low / 2
         else:
             slope = (known[high] - known[low]) / (high - low)
             line = low + (room - known[low]) / slope if slope > 0 else 2 * high
-        aside = line / 125  # to where there's no number yet: two that are as near suffice
+        aside = line / 125  # avoids known sizes; two sizes as near as this suffice
         if too_many is None or (fits and line - fits <= 2 * aside):
             guess = math.ceil(line + aside)
         else:
@@ -168,8 +168,8 @@ def search(
             guess = (fits + too_many) // 2 if too_many else 2 * max(known)
 
 
-def _talk(talk: Talk, model: int) -> Plan:
-    collective = talk.collective
+def _collective(timing: CollectiveTiming, model: int) -> Plan:
+    collective = timing.collective
     rows = {device // model for device in collective.groups[0]}
     axis = (
         "towers" if len(rows) == 1 else "data" if len(rows) == len(collective.groups[0]) else "all"
@@ -182,31 +182,31 @@ def _talk(talk: Talk, model: int) -> Plan:
         "gpus": len(collective.groups[0]),
         "bytes": collective.bytes,
         "bytes_sent": collective.bytes_sent,
-        "across_hosts": talk.across_hosts,
-        "bandwidth": talk.bandwidth,
-        "seconds": talk.seconds,
-        "exposed_seconds": talk.exposed,
-        "overlaps": talk.exposed < 0.5 * talk.seconds,
+        "across_hosts": timing.across_hosts,
+        "bandwidth": timing.bandwidth,
+        "seconds": timing.seconds,
+        "exposed_seconds": timing.exposed,
+        "overlaps": timing.exposed < 0.5 * timing.seconds,
     }
 
 
 def tensor(collective: Collective) -> str:
-    """What is being sent, in words."""
+    """The tensor of a collective, in words."""
     layers = collective.layers
     if not layers or collective.bytes < SMALL:
         return "sums: scores, loss, norm"
-    about = layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}"
+    name = layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}"
     if collective.kind == "all-gather":
-        return f"maps into {about}"
+        return f"maps into {name}"
     if collective.kind == "reduce-scatter":
-        return f"gradient of maps into {about}"
-    return f"gradient of {about}"
+        return f"gradient of maps into {name}"
+    return f"gradient of {name}"
 
 
 def compare(
     plan: Plan, config: ConfigDict, classes: int, examples: int | None, gpu: Gpu, topology: str
 ) -> Plan:
-    """The meshes that are possible with the topology, and which of them is the fastest."""
+    """Plans for all possible meshes of the topology, the fastest first."""
     count = plan["gpus"]
     towers = config.model.towers
     plans, impossible = [plan], {}
@@ -215,7 +215,7 @@ def compare(
         if model == plan["mesh"]["model"]:
             continue
         if config.batch_size % data:
-            impossible[f"{data} × {model}"] = f"{data} shards don't divide {config.batch_size}"
+            impossible[f"{data} × {model}"] = f"{data} shards do not divide {config.batch_size}"
             continue
         other = with_mesh(config, model, config.batch_size)
         plans.append(make_plan(other, classes, examples, gpu, topology, largest_batch=False))

@@ -1,4 +1,4 @@
-"""A plan in words and tables, for people."""
+"""A plan as readable text and tables."""
 
 import textwrap
 from typing import Any
@@ -10,13 +10,13 @@ from .roofline import Assumptions
 
 
 def table(rows: list[list[str]], right_from: int = 1) -> list[str]:
-    """Columns as wide as they need to be; those from `right_from` on are right-aligned."""
+    """Aligned columns; those from `right_from` on are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  "
         + "  ".join(
-            cell.ljust(width) if place < right_from else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if i < right_from else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
@@ -36,73 +36,54 @@ def milli(seconds: float) -> str:
 
 def describe(plan: Plan, gpu: Gpu, recipe: str) -> str:
     mesh, memory, roof = plan["mesh"], plan["memory"], plan["roofline"]
+    rows = {
+        "parameters": memory["parameters"],
+        "optimizer": memory["optimizer"],
+        "batch and mean image": memory["inputs"],
+        "activations kept for the backward pass": memory["activations"],
+        "temporary": memory["temporary"],
+        "all": memory["total"],
+        f"usable of {gpu.memory / 1e9:.0f} GB": memory["usable"],
+    }
+    covered = milli(roof["collective_seconds"] - roof["exposed_seconds"])
+    overlap = f"collectives overlap compute for {covered}, and add {milli(roof['exposed_seconds'])}"
     lines = [
         f"{recipe}, {plan['dtype']}, {plan['gpus']} × {gpu.name} ({plan['topology']})",
         MODELLED[0].upper() + MODELLED[1:],
         f"mesh data {mesh['data']} × model {mesh['model']}, global batch {plan['batch_size']:,}: "
         f"{plan['images_per_shard']:,} images a data shard",
-        "",
-        "Memory of one GPU",
-        *table(
-            [[name, mega(memory[name])] for name in ("parameters", "optimizer")]
-            + [
-                ["batch and mean image", mega(memory["inputs"])],
-                ["activations kept for the backward pass", mega(memory["activations"])],
-                ["temporary", mega(memory["temporary"])],
-                ["all", mega(memory["total"])],
-                [
-                    f"usable of {gpu.memory / 1e9:.0f} GB",
-                    mega(memory["usable"]),
-                ],
-            ]
-        ),
-    ]
-    if "largest_batch" in plan:
-        lines.append(f"  {_largest(plan['largest_batch'])}")
-    lines += ["", "Collectives of a step, by one GPU", *_collectives(plan["collectives"])]
-    lines += ["", "Time of a step", *_times(plan)]
-    covered = roof["collective_seconds"] - roof["exposed_seconds"]
-    lines += [
-        f"  collectives overlap compute for {milli(covered)}, "
-        f"and add {milli(roof['exposed_seconds'])}"
-        if plan["collectives"]
-        else "  no collectives",
-        "",
-        *_speeds(plan),
-        "",
-        "Assumed",
-        *_assumed(gpu),
+        *("", "Memory of one GPU", *table([[name, mega(size)] for name, size in rows.items()])),
+        *_largest(plan.get("largest_batch")),
+        *("", "Collectives of a step, by one GPU", *_collectives(plan["collectives"])),
+        *("", "Time of a step", *_times(plan)),
+        "  " + (overlap if plan["collectives"] else "no collectives"),
+        *("", *_speeds(plan)),
+        *("", "Assumed", *_assumed(gpu)),
     ]
     return "\n".join(lines)
 
 
-def _largest(largest: dict[str, int]) -> str:
+def _largest(largest: dict[str, int] | None) -> list[str]:
+    if largest is None:
+        return []
     if not largest["images_per_shard"]:
-        return "not a single image a data shard fits"
-    return (
-        f"largest batch that fits: {largest['batch_size']:,} ({largest['images_per_shard']:,} a "
+        return ["  not a single image a data shard fits"]
+    return [
+        f"  largest batch that fits: {largest['batch_size']:,} ({largest['images_per_shard']:,} a "
         f"data shard); {largest['does_not_fit']:,} does not"
-    )
+    ]
 
 
-def _collectives(talks: list[dict[str, Any]]) -> list[str]:
-    if not talks:
+def _collectives(collectives: list[dict[str, Any]]) -> list[str]:
+    if not collectives:
         return ["  none"]
     rows = [["kind", "tensor", "axis", "GPUs", "sends", "over", "at", "time", "adds"]]
-    for talk in talks:
-        rows.append(
-            [
-                talk["kind"],
-                talk["tensor"],
-                talk["axis"],
-                str(talk["gpus"]),
-                mega(talk["bytes_sent"]),
-                "network" if talk["across_hosts"] else "NVLink",
-                f"{talk['bandwidth'] / 1e9:.0f} GB/s",
-                f"{talk['seconds'] * 1e6:.0f} µs",
-                f"{talk['exposed_seconds'] * 1e6:.0f} µs",
-            ]
-        )
+    for timing in collectives:
+        seconds = [f"{timing[name] * 1e6:.0f} µs" for name in ("seconds", "exposed_seconds")]
+        link = "network" if timing["across_hosts"] else "NVLink"
+        sends, rate = mega(timing["bytes_sent"]), f"{timing['bandwidth'] / 1e9:.0f} GB/s"
+        names = [timing["kind"], timing["tensor"], timing["axis"], str(timing["gpus"])]
+        rows.append([*names, sends, link, rate, *seconds])
     return table(rows, right_from=3)
 
 
@@ -116,17 +97,10 @@ def _times(plan: Plan) -> list[str]:
             work = f"{part['flops'] / 1e9:,.0f} GFLOP"
             rate = f"{part['flops'] / seconds / 1e12:,.1f} TFLOP/s"
         rows.append([name, milli(part["seconds"]), str(part["kernels"]), work, rate])
-    sent = sum(talk["bytes_sent"] for talk in plan["collectives"])
-    rate = f"{sent / (roof['collective_seconds'] or 1) / 1e9:,.0f} GB/s"
-    rows.append(
-        [
-            "collectives",
-            milli(roof["collective_seconds"]),
-            str(len(plan["collectives"])),
-            f"{sent / 1e9:.3f} GB",
-            rate,
-        ]
-    )
+    seconds, count = roof["collective_seconds"], str(len(plan["collectives"]))
+    sent = sum(timing["bytes_sent"] for timing in plan["collectives"])
+    rate = f"{sent / (seconds or 1) / 1e9:,.0f} GB/s"
+    rows.append(["collectives", milli(seconds), count, f"{sent / 1e9:.3f} GB", rate])
     rows.append(["step", milli(roof["seconds"]), "", "", ""])
     rows.append(["step at the datasheet's peaks", milli(roof["ideal_seconds"]), "", "", ""])
     return table(rows)
@@ -176,38 +150,29 @@ def _assumed(gpu: Gpu) -> list[str]:
     ]
 
 
-def compared(comparison: Plan) -> str:
+def format_comparison(comparison: Plan) -> str:
     rows = [["mesh", "memory", "compute", "waits", "step", "images/s", "of two GPUs'", "90 epochs"]]
     for plan in comparison["meshes"]:
         roof, hours = plan["roofline"], plan["hours_for_90_epochs"]
         efficiency = plan["scaling_efficiency"]
+        waits, step = roof["exposed_seconds"], roof["seconds"]
         rows.append(
             [
                 "data {data} × model {model}".format(**plan["mesh"]),
                 f"{plan['memory']['total'] / 1e9:.2f} GB",
-                milli(roof["seconds"] - roof["exposed_seconds"]),
-                milli(roof["exposed_seconds"]),
-                milli(roof["seconds"]),
+                *map(milli, (step - waits, waits, step)),
                 f"{plan['images_per_second']:,.0f}",
                 "" if efficiency is None else f"{efficiency:.0%}",
                 "" if hours is None else duration(hours),
             ]
         )
-    impossible = [
-        f"  {mesh}: not possible, {why}" for mesh, why in comparison["impossible"].items()
-    ]
-    return "\n".join(
-        [
-            "Meshes",
-            *table(rows),
-            *impossible,
-            "Best",
-            *textwrap.wrap(
-                comparison["why"],
-                98,
-                initial_indent="  ",
-                subsequent_indent="  ",
-                break_on_hyphens=False,
-            ),
-        ]
+    indent = "  "
+    why = textwrap.wrap(
+        comparison["why"],
+        98,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
     )
+    impossible = [f"  {mesh}: impossible, {why}" for mesh, why in comparison["impossible"].items()]
+    return "\n".join(["Meshes", *table(rows), *impossible, "Best", *why])

@@ -1,8 +1,8 @@
-"""How long a compiled step takes at least, and at assumed fractions of the GPU's peaks.
+"""The time of a compiled step at assumed fractions of the GPU's peaks.
 
-Two clocks run through the program in its order of execution: one of the kernels, which follow one
-another, and one of the collectives, which do too. A collective that is started and awaited later
-costs only what the kernels in between don't cover.
+Two clocks run through the program in its order of execution: one for kernels, one for collectives.
+Kernels run one after another, and so do collectives. An asynchronous collective costs only the time
+that the kernels between its start and its end do not cover.
 """
 
 import math
@@ -21,7 +21,7 @@ CATEGORIES = ("convolutions", "products", "memory-bound")
 
 @dataclass(frozen=True)
 class Assumptions:
-    """Fractions of the datasheet's peaks, and what every start costs."""
+    """Fractions of the datasheet's peaks, and the latency of every start."""
 
     tensor_core_convolutions: float = 0.5
     cuda_core_convolutions: float = 1.3  # Winograd's and FFT algorithms need fewer operations
@@ -38,7 +38,7 @@ IDEAL = Assumptions(1, 1, 1, 1, 1, 0, 0, 0)
 
 @dataclass
 class Part:
-    """Of a step, by one GPU."""
+    """One category of kernels in a step, on one GPU."""
 
     seconds: float = 0
     flops: float = 0
@@ -47,67 +47,67 @@ class Part:
 
 
 @dataclass
-class Talk:
-    """A collective in time."""
+class CollectiveTiming:
+    """When a collective runs, and what it adds to the step."""
 
     collective: Collective
     bandwidth: float  # bytes/s of each GPU
     across_hosts: bool
     seconds: float
-    exposed: float = 0  # seconds in which nothing else is done
+    exposed: float = 0  # seconds in which no kernel runs
 
 
 @dataclass
 class Timeline:
-    """A step; `seconds` are less than the sum of its parts and talks where these overlap."""
+    """A step; `seconds` is less than the sum of parts and collectives where they overlap."""
 
     seconds: float = 0
     parts: dict[str, Part] = field(default_factory=lambda: {name: Part() for name in CATEGORIES})
-    talks: list[Talk] = field(default_factory=list)
+    collectives: list[CollectiveTiming] = field(default_factory=list)
 
     @property
     def exposed(self) -> float:
         """Seconds that collectives add to the step."""
-        return sum(talk.exposed for talk in self.talks)
+        return sum(timing.exposed for timing in self.collectives)
 
 
 def run(program: Program, gpu: Gpu, assumed: Assumptions) -> Timeline:
-    """Runs the clocks."""
+    """Simulates a step of the program on one GPU."""
     devices = list(program.mesh.devices.flat)
     timeline = Timeline()
-    ends: dict[str, tuple[float, Talk]] = {}  # of what has been started, by name
+    ends: dict[str, tuple[float, CollectiveTiming]] = {}  # of started collectives, by name
     by_name = {collective.name: collective for collective in program.collectives}
     now = link_free = 0.0
     for instruction in program.instructions:
         if collective := by_name.get(instruction.name):
-            talk = _talk(collective, devices, gpu, assumed)
-            timeline.talks.append(talk)
-            link_free = max(link_free, now) + talk.seconds
+            timing = _time_collective(collective, devices, gpu, assumed)
+            timeline.collectives.append(timing)
+            link_free = max(link_free, now) + timing.seconds
             if instruction.opcode.endswith("-start") and '"is_sync":true' not in (
                 instruction.attributes
             ):
-                ends[instruction.name] = link_free, talk
+                ends[instruction.name] = link_free, timing
             else:
-                talk.exposed, now = link_free - now, link_free
+                timing.exposed, now = link_free - now, link_free
         elif instruction.opcode.endswith("-done"):
             if instruction.operand_names[0] in ends:
-                end, talk = ends.pop(instruction.operand_names[0])
-                talk.exposed, now = max(end - now, 0), max(end, now)
+                end, timing = ends.pop(instruction.operand_names[0])
+                timing.exposed, now = max(end - now, 0), max(end, now)
         elif instruction.opcode not in FREE and not instruction.opcode.endswith("-start"):
             category, part = _kernel(instruction, gpu, assumed)
             now += part.seconds
-            whole = timeline.parts[category]
-            whole.seconds += part.seconds
-            whole.flops += part.flops
-            whole.bytes += part.bytes
-            whole.kernels += 1
+            total = timeline.parts[category]
+            total.seconds += part.seconds
+            total.flops += part.flops
+            total.bytes += part.bytes
+            total.kernels += 1
     timeline.seconds = max(now, link_free)
     return timeline
 
 
-def _talk(
+def _time_collective(
     collective: Collective, devices: list[jax.Device], gpu: Gpu, assumed: Assumptions
-) -> Talk:
+) -> CollectiveTiming:
     hosts = [devices[device].process_index for device in collective.groups[0]]
     across = len(set(hosts)) > 1
     # A ring a GPU of the host, each over that GPU's own share of the network.
@@ -115,7 +115,7 @@ def _talk(
     bandwidth = min(gpu.nvlink, fewest * gpu.network) if across else gpu.nvlink
     latency = assumed.network_latency if across else assumed.host_latency
     seconds = latency + collective.bytes_sent / (bandwidth * assumed.links)
-    return Talk(collective, bandwidth * assumed.links, across, seconds)
+    return CollectiveTiming(collective, bandwidth * assumed.links, across, seconds)
 
 
 def _kernel(instruction: Instruction, gpu: Gpu, assumed: Assumptions) -> tuple[str, Part]:
@@ -129,7 +129,7 @@ def _kernel(instruction: Instruction, gpu: Gpu, assumed: Assumptions) -> tuple[s
     elif touched > gpu.l2_cache and (
         cost := re.search(r'"exec_time_us":([\d.e+-]+)', instruction.attributes)
     ):
-        # XLA knows of slices; but what stays in the cache it may count a thousand times.
+        # XLA knows slices, but may count accesses to cached data a thousand times.
         seconds = float(cost[1]) * 1e-6 / assumed.memory
     if flops:
         peak = gpu.peak(instruction.operands[0].dtype)
@@ -148,7 +148,7 @@ def _kernel(instruction: Instruction, gpu: Gpu, assumed: Assumptions) -> tuple[s
 
 
 def _convolution_flops(instruction: Instruction) -> float:
-    """2 · output · filter ÷ maps made, whichever of the three is being computed."""
+    """2 · output · kernel ÷ output maps, for the forward pass and both gradients."""
     labels = re.search(r"dim_labels=\w+_(\w+)->", instruction.attributes)
     assert labels, instruction
     first, second, result = instruction.operands[0], instruction.operands[1], instruction.results[0]

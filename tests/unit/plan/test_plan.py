@@ -49,11 +49,11 @@ def large(program: compiler.Program, kind: str) -> list[hlo.Collective]:
 @needs_extra
 @pytest.mark.parametrize("kind", ["all-gather", "reduce-scatter"])
 def test_towers_exchange_what_the_paper_exchanges(kind: str) -> None:
-    found = large(step(2, "h100"), kind)
-    assert sorted(collective.layers for collective in found) == [
+    exchanged = large(step(2, "h100"), kind)
+    assert sorted(collective.layers for collective in exchanged) == [
         ["conv3"], ["fc6"], ["fc7"], ["fc8"],
     ]  # fmt: skip
-    assert sum(collective.bytes_sent for collective in found) == 4 * EXCHANGED * 4
+    assert sum(collective.bytes_sent for collective in exchanged) == 4 * EXCHANGED * 4
 
 
 @needs_extra
@@ -94,8 +94,8 @@ def test_memory_holds_parameters_optimizer_and_activations(model: int) -> None:
 def test_groups_across_hosts_use_the_network_of_their_members() -> None:
     program = step(2, "h100", 8, "1x2x4")
     described = gpu.load("h100")
-    talks = roofline.run(program, described, roofline.IDEAL).talks
-    bandwidths = {(len(t.collective.groups[0]), t.across_hosts): t.bandwidth for t in talks}
+    timings = roofline.run(program, described, roofline.IDEAL).collectives
+    bandwidths = {(len(t.collective.groups[0]), t.across_hosts): t.bandwidth for t in timings}
     # Four of the eight GPUs hold the same tower, two on each host.
     assert bandwidths == {(2, False): described.nvlink, (4, True): 2 * described.network}
     assert program.images_per_host() == 4
@@ -106,7 +106,7 @@ def test_the_time_of_a_step_is_that_of_its_parts() -> None:
     timeline = roofline.run(step(2, "h100"), gpu.load("h100"), roofline.Assumptions())
     kernels = sum(part.seconds for part in timeline.parts.values())
     assert timeline.seconds == pytest.approx(kernels + timeline.exposed)
-    assert 0 < timeline.exposed < sum(talk.seconds for talk in timeline.talks)
+    assert 0 < timeline.exposed < sum(timing.seconds for timing in timeline.collectives)
     # Forward, and backward towards maps and weights, but not towards the image.
     convolutions = 665_784_864 + 2 * 665_784_864 - 105_415_200
     assert timeline.parts["convolutions"].flops == 2 * convolutions * 4 / 2
@@ -157,7 +157,7 @@ def test_the_command_prints_json(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "--gpu=k80": "--gpu=k80: it is none of a100, b200, h100, h200, p100, v100",
+    "--gpu=k80": "--gpu=k80: must be one of a100, b200, h100, h200, p100, v100",
     "--topology=8": "--topology=8: give PARTITIONSxHOSTSxGPUS",
     "--topology=1x0x8": "--topology=1x0x8",
     "--config.batch_size=100": "config.batch_size: 256 data shards do not divide",
