@@ -174,5 +174,7 @@ def format_comparison(comparison: Plan) -> str:
         subsequent_indent=indent,
         break_on_hyphens=False,
     )
-    impossible = [f"  {mesh}: not possible, {why}" for mesh, why in comparison["impossible"].items()]
+    impossible = [
+        f"  {mesh}: not possible, {why}" for mesh, why in comparison["impossible"].items()
+    ]
     return "\n".join(["Meshes", *table(rows), *impossible, "Best", *why])
