@@ -83,14 +83,14 @@ class AlexNet(nn.Module):
             kind = functional.max_pool2d if pool["kind"] == "max" else functional.avg_pool2d
             return kind(x, pool["window"], pool["stride"], ceil_mode=True)
         norm = self.net["norms"][operation]
-        return self.normalize(norm, x) if norm["on"] else x
+        return self.normalize(norm, x) if norm["enabled"] else x
 
     def activate(self, x: torch.Tensor) -> torch.Tensor:
         return x.relu() if self.net["activation"] == "relu" else x.tanh()
 
     def normalize(self, norm: dict, x: torch.Tensor) -> torch.Tensor:
         n, squares = norm["n"], x.square()
-        if norm["across"] == "places":
+        if norm["across"] == "spatial":
             total = functional.avg_pool2d(squares, n, 1, n // 2, divisor_override=1)
         else:
             parts = [squares] if norm["across"] == "towers" else squares.chunk(self.towers, dim=1)

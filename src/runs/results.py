@@ -65,5 +65,5 @@ def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
 
 def _read(path: Path) -> dict[str, Any]:
     result = json.loads(path.read_text())
-    check_format(path, result.get("format"))
+    check_format(path, result.pop("format", None))
     return result

@@ -131,7 +131,7 @@ def test_class_names_as_windows_writes_them(tmp_path: Path) -> None:
 def test_it_is_not_trained_in_place(imported: Path) -> None:
     config = recipe(bvlc_alexnet)
     config.data.root = str(imported / "prepared")
-    with pytest.raises(UserError, match=r"train on from them with --config\.init_from"):
+    with pytest.raises(UserError, match=r"to train from them, give --config\.init_from"):
         trained(config, imported / "run")
 
 

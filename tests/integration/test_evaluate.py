@@ -30,7 +30,7 @@ def slowly(params: None, images: jax.Array, statistics: None) -> jax.Array:
 def test_batches_do_not_pile_up_before_a_slow_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many that wait, each takes one of the few threads that the CPU's devices share."""
     started: list[dict[str, jax.Array]] = []
-    make = evaluation._adder
+    make = evaluation._make_add
 
     def watched(classify: tuple) -> Callable[..., Any]:
         add = make(classify)
@@ -50,7 +50,7 @@ def test_batches_do_not_pile_up_before_a_slow_device(monkeypatch: pytest.MonkeyP
                 "mask": np.ones(GLOBAL_BATCH, np.float32),
             }
 
-    monkeypatch.setattr(evaluation, "_adder", watched)
+    monkeypatch.setattr(evaluation, "_make_add", watched)
     result = evaluate([Member(slowly, None, None, batches)], miniature.mesh(1, 1), GLOBAL_BATCH)
     assert result is not None
     assert result["examples"] == BATCHES * GLOBAL_BATCH
