@@ -1,9 +1,9 @@
-"""Trains every variant of one comparison, and says what came out.
+"""Trains every variant of an experiment, and compares the results.
 
 python -m src.experiment --config=configs/experiments/NAME.py[:DATASET] [--workdir=DIR]
 
-The same command again goes on where it stopped. In the end there are in DIR, by default runs/NAME:
-results.json, table.md, figure.png, and a folder for each run.
+Run the same command again to resume. At the end DIR, by default runs/NAME, contains results.json,
+table.md, figure.png, and a run directory for each run.
 """
 
 import importlib.util
@@ -17,30 +17,33 @@ from ..distributed.preemption import exit_on_signal
 from ..distributed.process_group import ProcessGroup
 from ..errors import EXIT_PREEMPTED, UserError
 from ..training.loop import Status
-from .runner import _slug, run_experiment
+from .runner import run_experiment, slug
 from .spec import validate_experiment
 
 FLAGS = CommandFlags()
 CONFIG = FLAGS.config(None, "The experiment, FILE[:DATASET].", required=True)
 WORKDIR = FLAGS.string(
-    "workdir", None, "Directory for its runs. Default: runs/<config>[-<dataset>]."
+    "workdir", None, "Directory for its results and runs. Default: runs/<config>[-<dataset>]."
 )
 
 
 def main() -> int:
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError('matplotlib is missing, which draws the figure: pip install -e ".[report]"')
+        raise UserError('the figure needs matplotlib: pip install -e ".[report]"')
     exit_on_signal()
     config = CONFIG.value
     if "variants" not in config:
-        raise UserError("--config: a recipe, no experiment; those are in configs/experiments")
+        raise UserError("--config: a recipe, not an experiment; configs/experiments has those")
     validate_experiment(config)
     file, _, dataset = FLAGS.config_file.partition(":")
-    default = f"runs/{_slug(f'{Path(file).stem} {Path(dataset).name}')}"
+    default = f"runs/{slug(f'{Path(file).stem} {Path(dataset).name}')}"
+    workdir = Path(WORKDIR.value or default)
     first = config.variants[config.order[0]]
     with ProcessGroup(process_info(os.environ), first.processes) as group:
-        status = run_experiment(config, Path(WORKDIR.value or default), group)
-    return EXIT_PREEMPTED if status is Status.PREEMPTED else 0
+        result = run_experiment(config, workdir, group)
+    if result.text:
+        print(f"\n{result.text}\nsee {workdir}")
+    return EXIT_PREEMPTED if result.status is Status.PREEMPTED else 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .analysis import _finished
+from .analysis import count_finished
 
 
 def draw_figure(found: Mapping[str, Any], path: Path) -> None:
@@ -30,7 +30,7 @@ def draw_figure(found: Mapping[str, Any], path: Path) -> None:
                 percent = [100 * error for error in errors]
                 axes.plot(epochs, percent, style, color=f"C{index}", label=label, lw=width)
         if variant["average"] is not None:
-            label = f"the average of {_finished(variant)}"
+            label = f"average of {count_finished(variant)} networks"
             axes.axhline(100 * variant["average"], ls=":", color=f"C{index}", label=label)
     if target:
         axes.axhline(100 * target, color="gray", lw=0.8)

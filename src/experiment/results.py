@@ -1,4 +1,4 @@
-"""What came out of an experiment: of each variant its recipe, and the numbers of its runs."""
+"""The results of an experiment: for each variant its recipe, and the numbers of its runs."""
 
 import json
 import math
@@ -9,29 +9,24 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from ..runs.config import FREE_TO_CHANGE, flatten, read_config
+from ..runs.config import FORMAT, FREE_TO_CHANGE, flatten, read_config
 from ..runs.metrics_file import read_metrics
 from ..runs.results import read_result
 
-DIVERGED = "diverged.txt"  # in the folder of a run that has, what it was told of
+DIVERGED = "diverged.txt"  # in the run directory of a run that has diverged: the reason
 ROUNDING = 1e-6  # of epochs
 LEFT_OUT = (*(name for name in FREE_TO_CHANGE if name != "log_every"), "seed")
+RUN_DEPTH = 4  # of a run in results.json: variants, name, runs, seed
 
 
-def lines(folder: Path, split: str) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl: of "train", or of "evaluation", whatever its split."""
-    found = read_metrics(folder)
-    return [line for line in found if (line["split"] == "train") == (split == "train")]
+def epoch_means(train: Sequence[Mapping[str, Any]], value: str) -> list[tuple[float, float]]:
+    """For each train line, its epoch, and the mean of a value over the epoch that ends there.
 
-
-def over_an_epoch(folder: Path, value: str) -> list[tuple[float, float]]:
-    """Of each train line, its epoch, and the mean of a value over the epoch that ends there.
-
-    A line is of a fraction of an epoch, and its mean a matter of luck. As many lines are taken as
-    span an epoch; all, where they don't.
+    A line covers only a fraction of an epoch, so its own mean varies by chance. The mean is over as
+    many lines as span an epoch; over all of them if they span less.
     """
-    train = lines(folder, "train")
-    values, weights = [line[value] for line in train], np.diff([0, *(i["step"] for i in train)])
+    values = [line[value] for line in train]
+    weights = np.diff([0, *(line["step"] for line in train)])
     ends = np.array([line["epoch"] for line in train])
     starts = np.array([0, *ends[:-1]])
     firsts = np.searchsorted(starts, ends - 1 + ROUNDING, side="right") - 1
@@ -41,41 +36,41 @@ def over_an_epoch(folder: Path, value: str) -> list[tuple[float, float]]:
     ]
 
 
-def chosen(
-    config: ConfigDict, variant: str, tried: Mapping[str, Mapping[float, float]]
+def train_lines(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl that training has written."""
+    return [line for line in read_metrics(run) if line["split"] == "train"]
+
+
+def with_best_rate(
+    config: ConfigDict, variant: str, lr_search_results: Mapping[str, Mapping[float, float]]
 ) -> ConfigDict:
-    """A variant's recipe, with the learning rate that came out of the search for it, if any."""
+    """A variant's recipe, with the learning rate that the search found, if any."""
     recipe = config.variants[variant].copy_and_resolve_references()
-    if variant in tried:
-        recipe.schedule.learning_rate = best(tried[variant])
+    if losses := lr_search_results.get(variant):
+        recipe.schedule.learning_rate = min(losses, key=lambda rate: losses[rate])
     return recipe
 
 
-def best(tried: Mapping[float, float]) -> float:
-    """The learning rate whose training loss was the lowest in the end."""
-    return min(tried, key=lambda rate: tried[rate])
-
-
 def comparable(recipe: ConfigDict) -> dict[str, Any]:
-    """The fields that what is measured depends on, as JSON; without those of places, and the seed.
+    """The fields that the results depend on, as JSON: without paths and the seed.
 
-    A folder of images has its own name there, without that of the folder that it is in.
+    A folder of images has its own name there, without the path to it.
     """
-    found = {
+    fields = {
         name: value for name, value in flatten(recipe).items() if not name.startswith(LEFT_OUT)
     }
-    return json.loads(json.dumps({**found, "data.dataset": _dataset(recipe)}))
+    return json.loads(json.dumps({**fields, "data.dataset": _dataset(recipe)}))
 
 
 def _dataset(recipe: ConfigDict) -> str:
-    kind, colon, place = recipe.data.dataset.partition(":")
-    return f"{kind}:{Path(place).resolve().name}" if colon else kind
+    kind, colon, path = recipe.data.dataset.partition(":")
+    return f"{kind}:{Path(path).resolve().name}" if colon else kind
 
 
 def collect_results(
     config: ConfigDict,
-    folders: Mapping[str, Sequence[Path]],
-    tried: Mapping[str, Mapping[float, float]],
+    directories: Mapping[str, Sequence[Path]],
+    lr_search_results: Mapping[str, Mapping[float, float]],
     averages: Mapping[str, float | None],
     split: str,
 ) -> dict[str, Any]:
@@ -83,28 +78,29 @@ def collect_results(
 
     Args:
       config: see `spec.comparison`.
-      folders: of each variant's runs, finished or diverged, in the order of the seeds.
-      tried: the training loss that each learning rate of the search came to, by variant; infinite
-        where it diverged.
-      averages: the top-1 error of the average of a variant's networks, by variant; None where
-        all have diverged.
-      split: what the errors are of.
+      directories: the run directories of each variant, finished or diverged, in the order of seeds.
+      lr_search_results: by variant and learning rate, the final training loss; infinite where the
+        run diverged.
+      averages: by variant, the top-1 error of the average of its networks; None where all have
+        diverged.
+      split: the split of the errors.
     """
     variants = {}
-    for name, runs in folders.items():
-        of_runs = [_of_run(folder, config.target_training_error) for folder in runs]
+    for name, paths in directories.items():
+        runs = [_run_results(path, config.target_training_error) for path in paths]
         variants[name] = {
             "published": config.published.get(name),
-            "recipe": comparable(chosen(config, name, tried)),
-            "tried": {
+            "recipe": comparable(with_best_rate(config, name, lr_search_results)),
+            "lr_search_results": {
                 f"{rate:g}": loss if math.isfinite(loss) else None
-                for rate, loss in tried.get(name, {}).items()
+                for rate, loss in lr_search_results.get(name, {}).items()
             },
-            "runs": dict(zip(map(str, config.seeds), of_runs, strict=True)),
+            "runs": dict(zip(map(str, config.seeds), runs, strict=True)),
             "average": averages.get(name),
         }
     return {
-        "claim": config.claim,
+        "format": FORMAT,
+        "hypothesis": config.hypothesis,
         "dataset": _dataset(config.variants[config.order[0]]),
         "split": split,
         "reference": config.reference.to_dict(),
@@ -114,24 +110,27 @@ def collect_results(
     }
 
 
-def _of_run(folder: Path, target: float) -> dict[str, Any]:
-    """What is measured of a run is None where it has diverged, or not come to the target."""
-    evaluations = [(line["epoch"], line["top1_error"]) for line in lines(folder, "evaluation")]
-    train = over_an_epoch(folder, "top1_error")
-    reached = [epoch for epoch, error in train if epoch > 1 - ROUNDING and error <= target]
+def _run_results(run: Path, target: float) -> dict[str, Any]:
+    """`measured` is None if the run has diverged or missed the target."""
+    evaluations = [line for line in read_metrics(run) if line["split"] != "train"]
+    train = epoch_means(train_lines(run), "top1_error")
     curves = {
-        split: [(round(epoch, 3), round(error, 4)) for epoch, error in curve]
-        for split, curve in [("train", train), ("evaluation", evaluations)]
+        "train": [(round(epoch, 3), round(error, 4)) for epoch, error in train],
+        "evaluation": [(round(i["epoch"], 3), round(i["top1_error"], 4)) for i in evaluations],
     }
-    result = read_result(folder)
+    result = read_result(run)
     if result is None:
-        nothing = dict.fromkeys(("measured", "top1_error", "training_error", "seconds", "machine"))
-        diverged = (folder / DIVERGED).read_text()
-        last = train[-1][0] if train else 0.0
-        views = read_config(folder).views
-        return {**nothing, "views": views, "epochs": last, "diverged": diverged, "curves": curves}
+        missing = dict.fromkeys(("measured", "top1_error", "training_error", "seconds", "machine"))
+        return {
+            **missing,
+            "views": read_config(run).views,
+            "epochs": train[-1][0] if train else 0.0,
+            "diverged": (run / DIVERGED).read_text(),
+            "curves": curves,
+        }
+    reached = (epoch for epoch, error in train if epoch > 1 - ROUNDING and error <= target)
     return {
-        "measured": (reached[0] if reached else None) if target else result["top1_error"],
+        "measured": next(reached, None) if target else result["top1_error"],
         "top1_error": result["top1_error"],
         "training_error": train[-1][1],
         "views": result["views"],
@@ -140,3 +139,12 @@ def _of_run(folder: Path, target: float) -> dict[str, Any]:
         "machine": result.get("machine"),
         "curves": curves,
     }
+
+
+def to_json(value: Any, depth: int = 0) -> str:
+    """Indented JSON with each run on one line."""
+    if depth == RUN_DEPTH or not isinstance(value, dict) or not value:
+        return json.dumps(value)
+    indent = "\n" + " " * depth
+    items = [f"{json.dumps(name)}: {to_json(item, depth + 1)}" for name, item in value.items()]
+    return f"{{{indent} {f',{indent} '.join(items)}{indent}}}"

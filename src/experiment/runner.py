@@ -1,12 +1,13 @@
 """Trains every variant of an experiment, one run after the other."""
 
+import dataclasses
 import functools
 import itertools
-import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -23,172 +24,189 @@ from ..runs.workdir import check_workdir
 from ..training.loop import Status, train
 from ..training.periods import Periods
 from ..training.progress import ProgressBar
-from .analysis import results_table, sentences
+from .analysis import report
 from .figure import draw_figure
-from .results import DIVERGED, chosen, collect_results, over_an_epoch
+from .results import DIVERGED, collect_results, epoch_means, to_json, train_lines, with_best_rate
 
-SEARCH_SEED = 1000  # the rates are not chosen on the runs that are then measured
+SEARCH_SEED = 1000  # the learning rates are not chosen on the runs that are then measured
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentResult:
+    """How an experiment ended; the results are those of process 0, unless preempted."""
+
+    status: Status
+    results: dict[str, Any] | None = None  # what results.json has
+    text: str = ""  # what table.md has
 
 
 class Run(NamedTuple):
     """One training."""
 
     variant: str
-    what: str  # "rate 0.001" or "seed 0"
+    label: str  # "rate 0.001" or "seed 0"
     recipe: ConfigDict
-    folder: Path
+    workdir: Path
 
 
-def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> Status:
-    """Trains whatever is not trained yet, one run after the other, and writes the outcome.
+def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> ExperimentResult:
+    """Trains all runs that are not finished yet, and writes the results.
 
     Args:
       config: see `spec.comparison`.
-      workdir: its runs are in folders in it.
+      workdir: gets the results, and a run directory for each run.
       group: the processes, each of which calls this.
 
-    Returns:
-      Whether it is finished or was preempted, as `train`.
-
     Raises:
-      UserError: a variant can't be trained, or a folder has another's run.
+      UserError: a variant cannot be trained, or a run directory belongs to another run.
     """
-    candidates = list(_candidates(config, workdir))
+    candidates = list(_search_runs(config, workdir))
     known = [name for name in config.order if name not in config.rates]
-    _check_folders([*candidates, *_runs(config, known, {}, workdir)], group)
-    data = {}
-    for name in config.order:
-        data[name] = group.first_then_others(
+    _check_runs([*candidates, *_measured_runs(config, known, {}, workdir)], group)
+    datasets = {
+        name: group.first_then_others(
             functools.partial(prepare_dataset, config.variants[name].data)
         )
-    begins, total = _begins(config, candidates, data)
+        for name in config.order
+    }
+    starts, total = _first_steps(config, candidates, datasets)
     with ProgressBar(total, shown=group.is_main_process) as bar:
-        for number, candidate in enumerate(candidates):
-            if _train(candidate, group, bar, number, begins) is Status.PREEMPTED:
-                return Status.PREEMPTED
-        tried = group.first_then_others(
-            lambda: _tried(candidates)
-        )  # the first has written it all by then
-        runs = list(_runs(config, config.order, tried, workdir))
-        for number, measured in enumerate(runs, len(candidates)):
-            if _train(measured, group, bar, number, begins) is Status.PREEMPTED:
-                return Status.PREEMPTED
+
+        def train_all(runs: Sequence[Run], number: int) -> bool:
+            for index, run in enumerate(runs, number):
+                bar.start_run(
+                    f"{index + 1}/{len(starts)} {run.variant}, {run.label}", starts[index]
+                )
+                if _train(run, group, bar) is Status.PREEMPTED:
+                    return False
+            return True
+
+        if not train_all(candidates, 0):
+            return ExperimentResult(Status.PREEMPTED)
+        # Process 0, which reads first, has written all of it by then.
+        lr_search_results = group.first_then_others(lambda: _search_results(candidates))
+        runs = list(_measured_runs(config, config.order, lr_search_results, workdir))
+        if not train_all(runs, len(candidates)):
+            return ExperimentResult(Status.PREEMPTED)
         bar.advance_to(bar.total)
-        folders = {name: [r.folder for r in runs if r.variant == name] for name in config.order}
-        averages = _averages(folders, group, bar) if config.average else {}
+        directories = {
+            name: [run.workdir for run in runs if run.variant == name] for name in config.order
+        }
+        averages = _averages(directories, group, bar) if config.average else {}
 
-    if group.is_main_process:
-        found = collect_results(config, folders, tried, averages, data[config.order[0]].eval_split)
-        (workdir / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-        said = f"{results_table(found)}\n{sentences(found)}"
-        (workdir / "table.md").write_text(said)
-        draw_figure(found, workdir / "figure.png")
-        print(f"\n{said}\nsee {workdir}")
-    return Status.FINISHED
+    if not group.is_main_process:
+        return ExperimentResult(Status.FINISHED)
+    split = datasets[config.order[0]].eval_split
+    results = collect_results(config, directories, lr_search_results, averages, split)
+    text = report(results)
+    (workdir / "results.json").write_text(to_json(results) + "\n")
+    (workdir / "table.md").write_text(text)
+    draw_figure(results, workdir / "figure.png")
+    return ExperimentResult(Status.FINISHED, results, text)
 
 
-def _check_folders(runs: Sequence[Run], group: ProcessGroup) -> None:
-    """Finds at once what would else stop one of these hours after the first has begun."""
-    for _, _, recipe, folder in runs:
+def slug(name: str) -> str:
+    """A name as part of a path."""
+    return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
+
+
+def _check_runs(runs: Sequence[Run], group: ProcessGroup) -> None:
+    """Raises now what would else stop one of these runs hours after the first has begun."""
+    for run in runs:
+        recipe = run.recipe
         make_mesh(recipe.mesh, towers=recipe.model.towers, batch_size=recipe.batch_size)
-        group.first_then_others(functools.partial(check_workdir, folder, recipe))
+        group.first_then_others(functools.partial(check_workdir, run.workdir, recipe))
 
 
-def _begins(
-    config: ConfigDict, candidates: Sequence[Run], data: Mapping[str, PreparedDataset]
+def _first_steps(
+    config: ConfigDict, candidates: Sequence[Run], datasets: Mapping[str, PreparedDataset]
 ) -> tuple[list[int], int]:
-    """How many steps there are before each run, and in all."""
-    searched = [_total_steps(candidate.recipe, data[candidate.variant]) for candidate in candidates]
-    of_a_seed = [_total_steps(config.variants[name], data[name]) for name in config.order]
-    *begins, total = itertools.accumulate(searched + of_a_seed * len(config.seeds), initial=0)
-    return begins, total
+    """The number of steps before each run, and in all."""
+
+    def steps(recipe: ConfigDict, dataset: PreparedDataset) -> int:
+        return Periods.from_config(recipe, dataset.num_examples[dataset.train_split]).total
+
+    search = [steps(run.recipe, datasets[run.variant]) for run in candidates]
+    per_seed = [steps(config.variants[name], datasets[name]) for name in config.order]
+    *starts, total = itertools.accumulate(search + per_seed * len(config.seeds), initial=0)
+    return starts, total
 
 
-def _total_steps(recipe: ConfigDict, data: PreparedDataset) -> int:
-    return Periods.from_config(recipe, data.num_examples[data.train_split]).total
-
-
-def _train(
-    of: Run, group: ProcessGroup, bar: ProgressBar, number: int, begins: Sequence[int]
-) -> Status:
-    """As `train`, but reports a run that diverges, and does not train it again the next time."""
-    bar.start_run(f"{number + 1}/{len(begins)} {of.variant}, {of.what}", begins[number])
-    memory = of.folder / DIVERGED
+def _train(run: Run, group: ProcessGroup, bar: ProgressBar) -> Status:
+    """Like `train`, but a run that diverges counts as finished and is not trained again."""
+    reason = run.workdir / DIVERGED
     try:
-        if group.first_then_others(functools.partial(_is_remembered, memory, of.recipe)):
-            raise DivergedError(f"{memory.read_text()} ({memory}: remove it to try again)")
-        trained = train(of.recipe, of.folder, group, bar)
-        if group.is_main_process:
-            bar.write(trained.message)
-        return trained.status
+        if group.first_then_others(functools.partial(_has_diverged, reason, run.recipe)):
+            raise DivergedError(f"{reason.read_text()} ({reason}: remove it to try again)")
+        trained = train(run.recipe, run.workdir, group, bar)
     except DivergedError as error:
-        told = f"{of.variant}, {of.what}: {error}"
         if group.is_main_process:
-            bar.write(told)
-            if not memory.exists():
-                with atomic_write(memory) as incomplete:
+            logger.warning("%s, %s: %s", run.variant, run.label, error)
+            if not reason.exists():
+                with atomic_write(reason) as incomplete:
                     incomplete.write_text(str(error))
         return Status.FINISHED
+    if group.is_main_process:
+        logger.info(trained.message)
+    return trained.status
 
 
-def _is_remembered(memory: Path, recipe: ConfigDict) -> bool:
-    """Whether the run has diverged before; forgets it if that was with other settings."""
-    if memory.exists() and forbidden_changes(memory.parent, recipe):
-        memory.unlink(missing_ok=True)  # another process may have
-    return memory.exists()
+def _has_diverged(reason: Path, recipe: ConfigDict) -> bool:
+    """Whether the run has diverged before; with other settings does not count."""
+    if reason.exists() and forbidden_changes(reason.parent, recipe):
+        reason.unlink(missing_ok=True)  # another process may have removed it
+    return reason.exists()
 
 
 def _averages(
-    folders: Mapping[str, Sequence[Path]], group: ProcessGroup, bar: ProgressBar
+    directories: Mapping[str, Sequence[Path]], group: ProcessGroup, bar: ProgressBar
 ) -> dict[str, float | None]:
     """By variant, the top-1 error of the average of the networks that have not diverged."""
-    averages: dict[str, float | None] = dict.fromkeys(folders)
-    for name, of_variant in folders.items():
+    averages: dict[str, float | None] = dict.fromkeys(directories)
+    for name, paths in directories.items():
         bar.start_run(f"average of {name}", bar.n)
-        if finished := group.first_then_others(functools.partial(_finished, of_variant)):
-            averages[name] = evaluate_ensemble(finished, before_batch=group.report_progress)[
-                "top1_error"
-            ]
+        finished = group.first_then_others(functools.partial(_finished, paths))
+        if finished:
+            result = evaluate_ensemble(finished, before_batch=group.report_progress)
+            averages[name] = result["top1_error"]
     return averages
 
 
-def _finished(folders: Sequence[Path]) -> list[Path]:
-    return [folder for folder in folders if read_result(folder)]
+def _finished(directories: Sequence[Path]) -> list[Path]:
+    return [directory for directory in directories if read_result(directory)]
 
 
-def _candidates(config: ConfigDict, workdir: Path) -> Iterator[Run]:
+def _search_runs(config: ConfigDict, workdir: Path) -> Iterator[Run]:
     for variant in config.order:
         for rate in config.rates.get(variant, ()):
             recipe = config.variants[variant].copy_and_resolve_references()
             recipe.schedule.learning_rate = rate
             recipe.duration = recipe.evaluate_every = config.search
             recipe.seed = SEARCH_SEED
-            what = f"rate {rate:g}"
-            yield Run(variant, what, recipe, workdir / _slug(variant) / _slug(what))
+            label = f"rate {rate:g}"
+            yield Run(variant, label, recipe, workdir / slug(variant) / slug(label))
 
 
-def _tried(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
-    """By variant and rate, the training loss that it came to; infinite where it diverged."""
-    tried: dict[str, dict[float, float]] = {}
-    for variant, _, recipe, folder in candidates:
-        is_finished = read_result(folder)
-        loss = over_an_epoch(folder, "loss")[-1][1] if is_finished else math.inf
-        tried.setdefault(variant, {})[recipe.schedule.learning_rate] = loss
-    return tried
+def _search_results(candidates: Sequence[Run]) -> dict[str, dict[float, float]]:
+    """By variant and learning rate, the final training loss; infinite where the run diverged."""
+    losses: dict[str, dict[float, float]] = {}
+    for variant, _, recipe, workdir in candidates:
+        finished = read_result(workdir)
+        loss = epoch_means(train_lines(workdir), "loss")[-1][1] if finished else math.inf
+        losses.setdefault(variant, {})[recipe.schedule.learning_rate] = loss
+    return losses
 
 
-def _runs(
+def _measured_runs(
     config: ConfigDict,
     variants: Sequence[str],
-    tried: Mapping[str, Mapping[float, float]],
+    lr_search_results: Mapping[str, Mapping[float, float]],
     workdir: Path,
 ) -> Iterator[Run]:
     for seed in config.seeds:
         for variant in variants:
-            recipe = chosen(config, variant, tried)
+            recipe = with_best_rate(config, variant, lr_search_results)
             recipe.seed = seed
-            yield Run(variant, f"seed {seed}", recipe, workdir / _slug(variant) / f"seed{seed}")
-
-
-def _slug(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())
+            yield Run(variant, f"seed {seed}", recipe, workdir / slug(variant) / f"seed{seed}")

@@ -1,4 +1,4 @@
-"""What an experiment is: recipes that differ in one thing, and what is measured of them."""
+"""The configuration of an experiment: recipes that differ in one thing, and what to measure."""
 
 import math
 from collections.abc import Mapping
@@ -12,39 +12,40 @@ from ..training.periods import parse_duration
 from ..training.validation import validate_config
 
 
-def validate_experiment(config: ConfigDict) -> None:
-    """As `check`, of a comparison of recipes: see `spec.comparison`."""
+def validate_experiment(config: ConfigDict) -> None:  # noqa: C901 (a flat list of checks)
+    """Raises UserError unless the experiment (see `comparison`) can be run."""
     for name in config.order:
         if name not in list(config.variants):
-            raise UserError(f"config.order: {name!r} is none of {', '.join(config.variants)}")
+            raise UserError(f"config.order: {name!r} is not one of {', '.join(config.variants)}")
     for seed in config.seeds:
         if not (type(seed) is int and 0 <= seed < 2**32):
-            raise UserError(f"config.seeds: {seed!r} is no whole number of at most 32 bits")
+            raise UserError(f"config.seeds: {seed!r} is not an integer from 0 to 2^32 - 1")
     for name, rates in config.rates.items():
         for rate in rates:
             if not (type(rate) in (int, float) and 0 < rate < math.inf):
-                raise UserError(f"config.rates.{name}: {rate!r} is no positive number")
-    several = {"order": config.order, "seeds": config.seeds}
-    several |= {f"rates.{name}": [f"{r:g}" for r in rates] for name, rates in config.rates.items()}
-    for field, values in several.items():
+                raise UserError(f"config.rates.{name}: {rate!r} is not a positive number")
+    lists = {"order": config.order, "seeds": config.seeds}
+    lists |= {f"rates.{name}": [f"{r:g}" for r in rates] for name, rates in config.rates.items()}
+    for field, values in lists.items():
         if not values:
-            raise UserError(f"config.{field}: it is empty")
+            raise UserError(f"config.{field}: must not be empty")
         if len(set(values)) < len(values):
-            raise UserError(f"config.{field}: {', '.join(map(str, values))} has one twice")
+            raise UserError(f"config.{field}: {', '.join(map(str, values))} has a value twice")
     for name, reference in config.reference.items():
         if reference not in config.variants or reference == name:
-            raise UserError(f"config.reference.{name}: {reference!r} is no other variant")
+            raise UserError(f"config.reference.{name}: {reference!r} is not another variant")
     parse_duration("config.search", config.search, Fraction(1))
     if not 0 <= config.target_training_error < 1:
         raise UserError(
-            f"config.target_training_error: {config.target_training_error} is no fraction of errors"
+            f"config.target_training_error: {config.target_training_error} is not at least 0 and "
+            "below 1"
         )
     for recipe in config.variants.values():
         validate_config(recipe)
 
 
-def comparison(
-    claim: str,
+def comparison(  # noqa: PLR0913 (read as a table by configs/experiments)
+    hypothesis: str,
     variants: Mapping[str, ConfigDict],
     *,
     seeds: tuple[int, ...],
@@ -55,28 +56,29 @@ def comparison(
     search: str = "2 epochs",
     average: bool = False,
 ) -> ConfigDict:
-    """An experiment for `python -m src.experiment`; in short, for `digits`.
+    """The configuration of an experiment for `python -m src.experiment`.
+
+    On the data set `digits` it is a short version, which takes seconds.
 
     Args:
-      claim: what the paper, or another source, says comes out, in a sentence.
+      hypothesis: the result that the paper, or another source, states, in a sentence.
       variants: recipes by name.
-      seeds: each variant is trained with each.
-      reference: the variant that the others are compared with; or for each, by name, that which it
-        is compared with; empty for none.
-      published: what variants were published to reach, by name: a fraction of errors, or epochs.
-      target_training_error: if not 0, what is measured are the epochs until the training error,
-        over the last whole epoch, is this; else the test error in the end.
-      rates: learning rates to choose from for a variant, by name, by the training loss that they
-        come to.
-      search: how long each rate is tried.
+      seeds: each variant is trained with each seed.
+      reference: the variant that the others are compared with, or one for each variant, by name;
+        empty for none.
+      published: the published values of variants, by name: a fraction of errors, or epochs.
+      target_training_error: if not 0, the experiment measures the epochs until the training error,
+        over the last whole epoch, is at most this; else the final test error.
+      rates: learning rates by variant. The one with the lowest final training loss is used.
+      search: how long each learning rate is tried, such as "2 epochs".
       average: whether to measure the average of each variant's networks too.
     """
     variants = dict(variants)
     if any(recipe.data.dataset == "digits" for recipe in variants.values()):
-        variants = {name: _in_short(recipe) for name, recipe in variants.items()}
+        variants = {name: _shortened(recipe) for name, recipe in variants.items()}
         seeds, search = seeds[: 2 if average else 1], "4 steps"
     config = ConfigDict()
-    config.claim = claim
+    config.hypothesis = hypothesis
     config.variants = ConfigDict(variants, sort_keys=False)
     config.order = tuple(variants)
     config.seeds = seeds
@@ -92,13 +94,13 @@ def comparison(
 
 
 def changed(recipe: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
-    """A copy of a recipe with other values in some fields, named as on the command line."""
+    """A copy of a recipe with some fields changed, named as on the command line."""
     copy = recipe.copy_and_resolve_references()
     copy.update_from_flattened_dict(changes)
     return copy
 
 
-def _in_short(recipe: ConfigDict) -> ConfigDict:
+def _shortened(recipe: ConfigDict) -> ConfigDict:
     return changed(
         recipe, {"duration": "8 steps", "evaluate_every": "4 steps", "log_every": 2, "views": 1}
     )

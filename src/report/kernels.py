@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from . import svg
-from .pictures import png
+from .images import png
 
 RANDOM_KERNEL = 2 / 3  # the expected colorfulness of independent weights: two of three directions
 
@@ -14,9 +14,9 @@ RANDOM_KERNEL = 2 / 3  # the expected colorfulness of independent weights: two o
 def colorfulness(kernels: np.ndarray) -> np.ndarray:
     """The share of a kernel's energy that is orthogonal to gray, 0 to 1.
 
-    A kernel w has at each place a vector of weights for red, green and blue. Its part along
+    A kernel w has at each position a vector of weights for red, green and blue. Its part along
     (1, 1, 1)/√3 answers to brightness, and what is left to color: Σ |w − w̄|² / Σ |w|², where w̄ is
-    the mean over red, green and blue at each place.
+    the mean over red, green and blue at each position.
 
     Args:
       kernels: (H, W, 3, maps).
@@ -38,7 +38,7 @@ def chance_of_more(one: np.ndarray, other: np.ndarray) -> float:
 def show(kernels: np.ndarray) -> dict[str, Any] | None:
     """Each tower's kernels (towers, H, W, 3, maps) as images, and how colorful they are.
 
-    None where the first layer is another: one whose places have kernels of their own.
+    None where the first layer is locally connected: it has kernels of its own at each position.
     """
     if kernels.shape[3] != 3:
         return None

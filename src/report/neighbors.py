@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..inference.nearest import NearestNeighbors
-from .pictures import photo
+from .images import photo
 from .run import RANDOM, Run
 
 QUERIES, NEAREST = 6, 6
@@ -30,8 +30,8 @@ def show(run: Run, among: int) -> dict[str, Any]:
         by_features.add(run.classifier.features(batch.pixels, layer))
         by_pixels.add(batch.pixels)
 
-    def found(places: np.ndarray, label: int) -> list[dict[str, Any]]:
-        some = run.read(run.data.train_split, index[places])
+    def show_images(positions: np.ndarray, label: int) -> list[dict[str, Any]]:
+        some = run.read(run.data.train_split, index[positions])
         return [
             {"image": photo(p), "label": run.class_names[i], "same": i == label}
             for p, i in zip(some.pixels, some.labels, strict=True)
@@ -41,8 +41,8 @@ def show(run: Run, among: int) -> dict[str, Any]:
         {
             "image": photo(pixels),
             "label": run.class_names[label],
-            "features": found(by_features.indices[number], label),
-            "pixels": found(by_pixels.indices[number], label),
+            "features": show_images(by_features.indices[number], label),
+            "pixels": show_images(by_pixels.indices[number], label),
         }
         for number, (pixels, label) in enumerate(zip(queries.pixels, queries.labels, strict=True))
     ]

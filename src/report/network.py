@@ -62,7 +62,9 @@ class Network:
 def describe(net: Architecture, num_classes: int) -> Network:
     """Derives every layer's shapes from the architecture."""
     counts, sizes = parameter_counts(net, num_classes), net.spatial_sizes()
-    image = shape = (net.image_size, net.image_size, 3)
+    image: Shape = (net.image_size, net.image_size, 3)
+    shape: Shape = image
+    before: Shape
     layers = []
     for name in net.layer_names:
         conv = net.convs.get(name)

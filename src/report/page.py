@@ -1,4 +1,4 @@
-"""The page as a whole, from a run's folder to a file."""
+"""Writes the page about a run."""
 
 import json
 import logging
@@ -18,13 +18,13 @@ from ..runs.system_info import describe_system
 from . import (
     augmentation,
     curves,
-    drawing,
     facts,
-    guesses,
+    feature_maps,
     kernels,
-    maps,
     neighbors,
     network,
+    network_figure,
+    predictions,
     svg,
 )
 from .run import Run
@@ -35,20 +35,20 @@ logger = logging.getLogger(__name__)
 def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 10_000) -> Path:
     """Writes the page about the first run, with the curves of all.
 
-    Where its images are not there, it has what can be shown without them, and says why.
+    Where the images are missing, the page leaves out what needs them, and says why.
 
     Args:
       checkpoint: "newest" or "best".
-      among: how many training images to look for neighbors among, at most.
+      among: how many training images to search for neighbors, at most.
 
     Returns:
-      Where the page is.
+      The page's path.
 
     Raises:
-      UserError: a folder has no run, or the first one no checkpoint.
+      UserError: a directory has no run, or the first one no checkpoint.
     """
     for workdir in workdirs:
-        read_config(workdir)  # a mistake in the last one need not wait
+        read_config(workdir)  # reports a mistake in any of them before the work starts
     path = workdirs[0] / "report" / "index.html"
     try:
         path.parent.mkdir(exist_ok=True)
@@ -71,7 +71,7 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
 
 
 def _names(workdirs: Sequence[Path]) -> list[str]:
-    """What tells the runs apart: the shortest ends of their paths that do."""
+    """The runs' names: the shortest ends of their paths that differ."""
     paths = [workdir.resolve().parts for workdir in workdirs]
     depths = range(1, max(map(len, paths)) + 1)
     enough = next(d for d in depths if len({path[-d:] for path in paths}) == len(set(paths)))
@@ -84,11 +84,11 @@ def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
     except UserError as error:
         data, missing = None, str(error)
         logger.warning("%s: the page has no images: %s", run.workdir, missing)
-    pictures = _pictures(run, among) if data else None
+    images = _images(run, among) if data else None
     net = network.describe(run.architecture, len(run.class_names))
     first = np.asarray(run.classifier.params[run.layers[0]]["kernel"])
     return {
-        "facts": facts.facts(run, data, pictures["error"] if pictures else None),
+        "facts": facts.facts(run, data, images["error"] if images else None),
         "machine": describe_system(),
         "settings": json.dumps(run.config.to_dict(), indent=2, ensure_ascii=False),
         "runs": [
@@ -97,30 +97,30 @@ def _sections(run: Run, workdirs: Sequence[Path], among: int) -> dict[str, Any]:
         ],
         "curves": curves.draw([read_metrics(workdir) for workdir in workdirs]),
         "network": net,
-        "drawings": [drawing.draw(net, vertical=vertical) for vertical in (False, True)],
+        "drawings": [network_figure.draw(net, vertical=vertical) for vertical in (False, True)],
         "kernels": kernels.show(first),
         "first": run.layers[0],
         "missing": missing,
-        "pictures": pictures,
+        "images": images,
     }
 
 
-def _pictures(run: Run, among: int) -> dict[str, Any]:
-    """What takes images."""
-    found = guesses.guess(run)
+def _images(run: Run, among: int) -> dict[str, Any]:
+    """The sections that need images."""
+    predicted = predictions.predict(run)
     return {
-        "error": found.error,
-        "examples": guesses.examples(run),
-        "matrix": guesses.matrix(run, found),
-        "mistakes": guesses.mistakes(run, found),
+        "error": predicted.error,
+        "examples": predictions.examples(run),
+        "matrix": predictions.matrix(run, predicted),
+        "mistakes": predictions.mistakes(run, predicted),
         "neighbors": neighbors.show(run, among),
-        "maps": maps.show(run),
+        "maps": feature_maps.show(run),
         "augmentation": augmentation.show(run),
     }
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that there are two of."""
+    """A duration in the largest unit that gives at least two."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Figure 4, left, and what else the network says of the images it is evaluated with."""
+"""Figure 4, left: what the network predicts for the evaluation images, and its mistakes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,66 +10,66 @@ from markupsafe import Markup
 from matplotlib.patches import Rectangle
 
 from . import svg
-from .pictures import photo
+from .images import photo
 from .run import Run
 
 SHOWN = 8  # examples, and mistakes
 
 
-class Room(NamedTuple):
-    """What there is for a confusion matrix."""
+class Viewport(NamedTuple):
+    """The space that a device has for a confusion matrix."""
 
-    place: str
-    classes: int
-    width: int  # of their columns, in pixels
-    letters: int  # of their names
+    device: str
+    classes: int  # at most
+    width: int  # of all columns, in pixels
+    letters: int  # of a class name, at most
 
 
-SCREEN, PHONE = Room("screen", 20, 600, 16), Room("phone", 10, 240, 12)
+SCREEN, PHONE = Viewport("screen", 20, 600, 16), Viewport("phone", 10, 240, 12)
 
 
 @dataclass(frozen=True)
-class Guesses:
+class Predictions:
     """The most probable class of every image of the evaluation split, in its order."""
 
     labels: np.ndarray  # int32 (N,)
-    guesses: np.ndarray  # int32 (N,)
-    probabilities: np.ndarray  # float32 (N,), of the guesses
+    classes: np.ndarray  # int32 (N,)
+    probabilities: np.ndarray  # float32 (N,), of the predicted classes
 
     @property
     def error(self) -> float:
-        return float((self.guesses != self.labels).mean())
+        return float((self.classes != self.labels).mean())
 
 
-def guess(run: Run) -> Guesses:
-    """Looks at the center of every image of the evaluation split."""
+def predict(run: Run) -> Predictions:
+    """Classifies the center crop of every image of the evaluation split."""
     split = run.data.eval_split
-    found = []
+    parts = []
     for batch in run.batches(split, np.arange(run.data.num_examples[split]), "evaluate"):
         p = run.classifier(batch.pixels, views=1)
-        found.append((batch.labels, p.argmax(axis=1).astype(np.int32), p.max(axis=1)))
-    return Guesses(*(np.concatenate(part) for part in zip(*found, strict=True)))
+        parts.append((batch.labels, p.argmax(axis=1).astype(np.int32), p.max(axis=1)))
+    return Predictions(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def confusion(labels: np.ndarray, guesses: np.ndarray, classes: int) -> np.ndarray:
-    """How many images of each class (row) were taken for which (column): int (classes, classes)."""
-    pairs = labels.astype(np.int64) * classes + guesses
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """The number of images by true (row) and predicted class: int (classes, classes)."""
+    pairs = labels.astype(np.int64) * classes + predicted
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def most_confused(counts: np.ndarray, most: int = SCREEN.classes) -> np.ndarray:
-    """The classes that are taken for each other most often, ascending: int (at most `most`,)."""
+    """The classes that are confused most often, ascending: int (at most `most`,)."""
     if len(counts) <= most:
         return np.arange(len(counts))
     chosen: dict[int, None] = {}
-    for pair in mistaken(counts):
+    for pair in frequent_mistakes(counts):
         if len(chosen.keys() | set(pair)) <= most:
             chosen |= dict.fromkeys(pair)
     return np.array(sorted(chosen), int)
 
 
-def mistaken(counts: np.ndarray) -> list[tuple[int, int]]:
-    """(class, what it was taken for), the most frequent mistake first; at most 1,000."""
+def frequent_mistakes(counts: np.ndarray) -> list[tuple[int, int]]:
+    """(class, predicted class) of the mistakes, the most frequent first; at most 1,000."""
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:1000]
     pairs = zip(*np.unravel_index(order, counts.shape), strict=True)
@@ -93,43 +93,43 @@ def examples(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def mistakes(run: Run, found: Guesses) -> list[dict[str, Any]]:
-    """The wrong guesses that the network was surest of."""
-    wrong = np.flatnonzero(found.guesses != found.labels)
-    worst = wrong[np.argsort(-found.probabilities[wrong], kind="stable")][:SHOWN]
+def mistakes(run: Run, predictions: Predictions) -> list[dict[str, Any]]:
+    """The wrong predictions with the highest probability."""
+    wrong = np.flatnonzero(predictions.classes != predictions.labels)
+    worst = wrong[np.argsort(-predictions.probabilities[wrong], kind="stable")][:SHOWN]
     if not len(worst):
         return []
     return [
         {
             "image": photo(pixels),
             "label": run.class_names[label],
-            "guess": run.class_names[found.guesses[i]],
-            "percent": 100 * float(found.probabilities[i]),
+            "predicted": run.class_names[predictions.classes[i]],
+            "percent": 100 * float(predictions.probabilities[i]),
         }
         for i, pixels, label in zip(*run.read(run.data.eval_split, worst), strict=True)
     ]
 
 
-def matrix(run: Run, found: Guesses) -> dict[str, Any]:
+def matrix(run: Run, predictions: Predictions) -> dict[str, Any]:
     """The confusion matrix of all classes, or of the most confused, and the worst pairs.
 
     Twice: for a screen, and of fewer classes for a phone.
     """
-    counts = confusion(found.labels, found.guesses, len(run.class_names))
+    counts = confusion(predictions.labels, predictions.classes, len(run.class_names))
     pairs = [
         {
             "label": run.class_names[a],
-            "guess": run.class_names[b],
+            "predicted": run.class_names[b],
             "count": int(counts[a, b]),
             "of": int(counts[a].sum()),
         }
-        for a, b in mistaken(counts)[:6]
+        for a, b in frequent_mistakes(counts)[:6]
     ]
     drawings = []
-    for room in (SCREEN, PHONE):
-        chosen = most_confused(counts, room.classes)
+    for viewport in (SCREEN, PHONE):
+        chosen = most_confused(counts, viewport.classes)
         if len(chosen):
-            drawn = _heat(counts, chosen, run.class_names, room)
+            drawn = _heat(counts, chosen, run.class_names, viewport)
             drawings.append({"drawn": drawn, "shown": len(chosen)})
     return {"drawings": drawings, "pairs": pairs}
 
@@ -153,10 +153,10 @@ def _elided(name: str, most: int) -> str:
     return f"{name[: most - 1 - end]}…{name[-end:]}"
 
 
-def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str], room: Room) -> Markup:
+def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str], viewport: Viewport) -> Markup:
     side = len(chosen)
-    labels = shortened([names[i] for i in chosen], room.letters)
-    cells = min(40 * side, room.width)
+    labels = shortened([names[i] for i in chosen], viewport.letters)
+    cells = min(40 * side, viewport.width)
     width = cells + 40 + 6.5 * max(map(len, labels))
     drawn = svg.figure(width, width)
     axes = drawn.subplots()
@@ -175,8 +175,8 @@ def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str], room: Room) 
     axes.set_xticks(range(side), labels, rotation=90, **words)
     axes.set_yticks(range(side), labels, **words)
     axes.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5), aspect="equal")
-    axes.set(xlabel="taken for", ylabel="true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    says = f"Confusion matrix of {side} classes, for a {room.place}"
+    says = f"Confusion matrix of {side} classes, for a {viewport.device}"
     return svg.inline(drawn, says, widest=1.4 * width)

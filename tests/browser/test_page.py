@@ -47,7 +47,7 @@ def test_the_page_has_the_runs_numbers(written, workdir: Path):
     result = json.loads((workdir / "result.json").read_text())
     assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
     # The page counts for itself, and the result is of one view too.
-    assert f"<p>{100 * result['top1_error']:.1f}% of test is taken for another class" in text
+    assert f"<p>{100 * result['top1_error']:.1f}% of test is misclassified" in text
     assert "Errors are of 360 images (test), 1 view of each." in text
     assert "exact, among all 1,437 training images" in text
     parameters = sum(x.size for x in jax.tree.leaves(load(workdir).params))
@@ -91,7 +91,7 @@ def test_without_its_images_a_run_has_a_page_that_says_why(without_images: Path,
     text = " ".join(page.write([without_images]).read_text().split())
     sections = re.findall('<section id="([a-z]*)"', text)
     assert sections == ["curves", "network", "kernels", "missing", "settings"]
-    assert re.search("What takes images is left out: [^<]*gone", text)
+    assert re.search("Sections that need images are left out: [^<]*gone", text)
     assert "the page has no images" in caplog.text
     result = json.loads((without_images / "result.json").read_text())
     assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text

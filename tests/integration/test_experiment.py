@@ -19,7 +19,8 @@ from src.errors import EXIT_PREEMPTED, UserError
 from src.experiment.runner import run_experiment
 from src.experiment.spec import changed, comparison, validate_experiment
 from src.inference.ensemble import evaluate_ensemble
-from src.runs.config import differences
+from src.runs.config import differences, write_config
+from src.training.loop import Status
 from tests.support import commands, tiny
 from tests.support.commands import free_port
 from tests.support.finished import write_run
@@ -97,7 +98,7 @@ def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
     found = json.loads((tmp_path / "results.json").read_text())
-    assert f"Claimed: {found['claim']}. Measured: " in ended.stdout
+    assert f"- Hypothesis: {found['hypothesis']}.\n" in ended.stdout
     assert [*found["variants"]] == list(get_config(name).order)
     for variant, of_variant in found["variants"].items():
         assert f"| {variant} |" in ended.stdout
@@ -107,9 +108,9 @@ def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
         if of_variant["average"] is not None:
             members = [tmp_path / variant / f"seed{seed}" for seed in of_variant["runs"]]
             assert of_variant["average"] == evaluate_ensemble(members)["top1_error"]
-    told = (tmp_path / "table.md").read_text()
-    assert told in ended.stdout
-    assert "Claimed: " in told
+    text = (tmp_path / "table.md").read_text()
+    assert f"\n{text}\nsee {tmp_path}\n" in ended.stdout
+    assert "- Hypothesis: " in text
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -148,7 +149,7 @@ def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> 
 
     again = commands.run("src.experiment", *flags("stopped"), cache=cache)
     assert again.returncode == 0, again.stderr
-    assert "is finished after" in again.stdout  # the first run is not trained again
+    assert "is finished after" in again.stderr  # the first run is not trained again
     results = [
         json.loads((tmp_path / name / "results.json").read_text())["variants"]
         for name in ("whole", "stopped")
@@ -212,8 +213,11 @@ def test_networks_are_averaged_by_all_processes_but_for_those_that_diverged(
     assert of_relu["average"] == pytest.approx(evaluate_ensemble(members)["top1_error"])
 
 
-def test_a_run_that_diverges_is_told_of_and_not_trained_again(
-    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_that_diverges_is_reported_and_not_trained_again(
+    tmp_path: Path,
+    cache: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     recipe = changed(
         tiny.get_config(),
@@ -224,29 +228,35 @@ def test_a_run_that_diverges_is_told_of_and_not_trained_again(
     config = comparison("It works", recipes, seeds=(3,), rates={"better": (0.01, 1e30)})
     group = ProcessGroup(process_info({}), tiny.get_config().processes)
 
-    def tell() -> tuple[dict[str, Any], str, str]:
-        assert run_experiment(config, tmp_path, group, {}) == 0
-        said = capsys.readouterr()
-        return json.loads((tmp_path / "results.json").read_text())["variants"], *said
+    def experiment() -> tuple[dict[str, Any], str, str]:
+        caplog.clear()
+        result = run_experiment(config, tmp_path, group)
+        assert result.status is Status.FINISHED
+        written = json.loads((tmp_path / "results.json").read_text())
+        assert written == json.loads(json.dumps(result.results))
+        assert (tmp_path / "table.md").read_text() == result.text
+        out, err = capsys.readouterr()
+        assert out == ""
+        return written["variants"], "\n".join(caplog.messages), err
 
-    variants, out, err = tell()
-    assert re.search("^better, rate 1e\\+30: step .*nan", out, re.MULTILINE)
-    assert re.search("^plain, seed 3: step .*nan", out, re.MULTILINE)
+    variants, log, err = experiment()
+    assert re.search("^better, rate 1e\\+30: step .*nan", log, re.MULTILINE)
+    assert re.search("^plain, seed 3: step .*nan", log, re.MULTILINE)
     assert "3/4 plain, seed 3:  33%" in err  # the steps that the search has left out are passed
     assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
     assert "nan" in variants["plain"]["runs"]["3"]["diverged"]
-    assert variants["better"]["tried"]["1e+30"] is None
+    assert variants["better"]["lr_search_results"]["1e+30"] is None
     assert variants["better"]["runs"]["3"]["measured"] > 0
 
-    again, out, err = tell()
+    again, log, err = experiment()
     assert again == variants
-    assert out.count("remove it to try again") == 2
+    assert log.count("remove it to try again") == 2
     assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
 
     config.variants.plain = changed(recipe, {"batch_size": 16})  # another run
-    variants, out, _ = tell()
+    variants, log, _ = experiment()
     assert variants["plain"]["runs"]["3"]["measured"] > 0
-    assert out.count("remove it to try again") == 1
+    assert log.count("remove it to try again") == 1
 
 
 def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
@@ -255,18 +265,18 @@ def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
     recipe = changed(tiny.get_config(), {"data.root": str(cache / "prepared")})
     config = comparison("It works", {"plain": recipe, "better": recipe}, seeds=(3,))
     last = write_run(tmp_path / "better/seed3", [0.5], 0.3)
-    (last / "config.json").write_text(json.dumps(changed(recipe, {"seed": 4}).to_dict()))
+    write_config(last, changed(recipe, {"seed": 4}))
     group = ProcessGroup(process_info({}), recipe.processes)
     with pytest.raises(UserError, match=r"better/seed3: its run has other settings"):
-        run_experiment(config, tmp_path, group, {})
+        run_experiment(config, tmp_path, group)
     assert not (tmp_path / "plain/seed3/config.json").exists()
 
 
 @pytest.mark.parametrize(
     ("module", "config", "message"),
     [
-        ("src.experiment", "tests/support/tiny.py", "--config: a recipe, no experiment"),
-        ("src.main", "tests/support/tiny_experiment.py", "--config: an experiment, no recipe"),
+        ("src.experiment", "tests/support/tiny.py", "--config: a recipe, not an experiment"),
+        ("src.main", "tests/support/tiny_experiment.py", "--config: an experiment, not a recipe"),
     ],
 )
 def test_recipes_and_experiments_are_told_apart(
@@ -281,32 +291,35 @@ def test_recipes_and_experiments_are_told_apart(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("order=('relu','tan')", "config.order: 'tan' is none of relu, tanh"),
-        ("order=()", "config.order: it is empty"),
-        ("order=([1],)", "config.order: [1] is none of relu, tanh"),
-        ("order=('relu','relu')", "config.order: relu, relu has one twice"),
-        ("seeds=1,-1", "config.seeds: -1 is no whole number of at most 32 bits"),
-        ("seeds=1,1", "config.seeds: 1, 1 has one twice"),
-        ("seeds=a", "config.seeds: 'a' is no whole number of at most 32 bits"),
-        ("seeds=0.5", "config.seeds: 0.5 is no whole number of at most 32 bits"),
-        ("seeds=4294967296", "config.seeds: 4294967296 is no whole number of at most 32 bits"),
-        ("seeds=True", "config.seeds: True is no whole number of at most 32 bits"),
-        ("rates.tanh=-1,0.1", "config.rates.tanh: -1 is no positive number"),
-        ("rates.tanh=0", "config.rates.tanh: 0 is no positive number"),
-        ("rates.tanh=1e999", "config.rates.tanh: inf is no positive number"),
-        ("rates.tanh=()", "config.rates.tanh: it is empty"),
-        ("rates.tanh=0.001,0.0010000001", "config.rates.tanh: 0.001, 0.001 has one twice"),
-        ("reference.tanh=rleu", "config.reference.tanh: 'rleu' is no other variant"),
-        ("reference.tanh=tanh", "config.reference.tanh: 'tanh' is no other variant"),
-        ("rates.tanh=", "config.rates.tanh: '' is no positive number"),
+        ("order=('relu','tan')", "config.order: 'tan' is not one of relu, tanh"),
+        ("order=()", "config.order: must not be empty"),
+        ("order=([1],)", "config.order: [1] is not one of relu, tanh"),
+        ("order=('relu','relu')", "config.order: relu, relu has a value twice"),
+        ("seeds=1,-1", "config.seeds: -1 is not an integer from 0 to 2^32 - 1"),
+        ("seeds=1,1", "config.seeds: 1, 1 has a value twice"),
+        ("seeds=a", "config.seeds: 'a' is not an integer from 0 to 2^32 - 1"),
+        ("seeds=0.5", "config.seeds: 0.5 is not an integer from 0 to 2^32 - 1"),
+        ("seeds=4294967296", "config.seeds: 4294967296 is not an integer from 0 to 2^32 - 1"),
+        ("seeds=True", "config.seeds: True is not an integer from 0 to 2^32 - 1"),
+        ("rates.tanh=-1,0.1", "config.rates.tanh: -1 is not a positive number"),
+        ("rates.tanh=0", "config.rates.tanh: 0 is not a positive number"),
+        ("rates.tanh=1e999", "config.rates.tanh: inf is not a positive number"),
+        ("rates.tanh=()", "config.rates.tanh: must not be empty"),
+        ("rates.tanh=0.001,0.0010000001", "config.rates.tanh: 0.001, 0.001 has a value twice"),
+        ("reference.tanh=rleu", "config.reference.tanh: 'rleu' is not another variant"),
+        ("reference.tanh=tanh", "config.reference.tanh: 'tanh' is not another variant"),
+        ("rates.tanh=", "config.rates.tanh: '' is not a positive number"),
         (
             "search=foo",
-            "config.search: 'foo' is no duration; write it like '90 epochs' or '1000 steps'",
+            "config.search: 'foo' is not a duration; write it like '90 epochs' or '1000 steps'",
         ),
-        ("target_training_error=1", "config.target_training_error: 1.0 is no fraction of errors"),
+        (
+            "target_training_error=1",
+            "config.target_training_error: 1.0 is not at least 0 and below 1",
+        ),
         (
             "target_training_error=-0.1",
-            "config.target_training_error: -0.1 is no fraction of errors",
+            "config.target_training_error: -0.1 is not at least 0 and below 1",
         ),
         ("variants.relu.views=5", "config.views: 5 is none of 1, 9, 10"),
     ],
@@ -324,9 +337,9 @@ def test_what_there_cannot_be_is_a_mistake(
     assert str(mistake.value) == message
 
 
-def test_a_mistake_is_told_before_anything_is_made(tmp_path: Path, cache: Path) -> None:
+def test_mistakes_are_reported_before_anything_is_written(tmp_path: Path, cache: Path) -> None:
     flags = ["--config=tests/support/tiny_experiment.py", "--config.seeds=1,1"]
     ended = commands.run("src.experiment", *flags, f"--workdir={tmp_path / 'runs'}", cache=cache)
     assert ended.returncode == 2
-    assert ended.stderr == "error: config.seeds: 1, 1 has one twice\n"
+    assert ended.stderr == "error: config.seeds: 1, 1 has a value twice\n"
     assert not (tmp_path / "runs").exists()

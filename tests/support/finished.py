@@ -1,4 +1,4 @@
-"""Folders of runs as training leaves them, with numbers of the test's."""
+"""Run directories as training leaves them, with numbers that the test chooses."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def write_train_lines(folder: Path, errors: list[float]) -> list[dict[str, Any]]
 
 
 def write_run(folder: Path, training_errors: list[float], test_error: float, day: str = "") -> Path:
-    """A finished run of an epoch a line."""
+    """A finished run with one train line per epoch."""
     lines = write_train_lines(folder, training_errors)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({**lines[-1], "split": "test", "top1_error": test_error}) + "\n")
@@ -37,7 +37,7 @@ def write_run(folder: Path, training_errors: list[float], test_error: float, day
 
 
 def write_diverged(folder: Path, training_errors: list[float]) -> Path:
-    """A run of an epoch a line that has diverged before it was evaluated."""
+    """A run with one train line per epoch that has diverged before it was evaluated."""
     write_train_lines(folder, training_errors)
     config = tiny.get_config("none")
     config.views = 9
@@ -56,15 +56,15 @@ def collected(
     tmp_path: Path,
     config: ConfigDict,
     runs: dict[str, list],
-    tried: dict[str, dict[float, float]] | None = None,
+    lr_search_results: dict[str, dict[float, float]] | None = None,
     **averages: float,
 ) -> dict:
-    folders = {
+    directories = {
         name: [
             (write_run if len(run) > 1 else write_diverged)(tmp_path / name / f"{i}", *run)
-            for i, run in enumerate(of_variant)
+            for i, run in enumerate(variant_runs)
         ]
-        for name, of_variant in runs.items()
+        for name, variant_runs in runs.items()
     }
-    found = collect_results(config, folders, tried or {}, averages, "test")
-    return json.loads(json.dumps(found))
+    results = collect_results(config, directories, lr_search_results or {}, averages, "test")
+    return json.loads(json.dumps(results))

@@ -9,12 +9,12 @@ from typing import Any
 import matplotlib
 import pytest
 
-from src.experiment.analysis import results_table, sentences
+from src.experiment.analysis import report
 from src.experiment.figure import draw_figure
-from src.experiment.results import collect_results, comparable
+from src.experiment.results import collect_results, comparable, to_json
 from src.experiment.spec import comparison
 from src.runs.metrics_file import read_metrics
-from tests.support import tiny
+from tests.support import commands, tiny
 from tests.support.finished import collected, of_two_variants, write_run
 
 
@@ -29,11 +29,30 @@ def write_lines(folder: Path, train: list[tuple[int, float]], steps_per_epoch: f
     (folder / "metrics.jsonl").write_text(text)
 
 
-def drawing(found: dict[str, Any], tmp_path: Path) -> str:
-    """The outcome's figure, with its text as text."""
+def drawing(results: dict[str, Any], tmp_path: Path) -> str:
+    """The figure of the results, with its text as text."""
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw_figure(found, tmp_path / "figure.svg")
+        draw_figure(results, tmp_path / "figure.svg")
     return (tmp_path / "figure.svg").read_text()
+
+
+def table(results: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """The cells of the table, by row and column."""
+    header, _, *rows = [
+        line.strip("|").split("|") for line in report(results).splitlines() if line[:1] == "|"
+    ]
+    columns = [name.strip() for name in header]
+    cells = [dict(zip(columns, map(str.strip, row), strict=True)) for row in rows]
+    return {row["variant"]: row for row in cells}
+
+
+def notes(results: dict[str, Any]) -> list[str]:
+    """The lines below the table."""
+    return [line for line in report(results).splitlines() if line.startswith("- ")]
+
+
+DIFFERENCE = "difference (95% interval)"
+UNTIL = "until a training error of 25% over an epoch"
 
 
 def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
@@ -41,40 +60,46 @@ def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
         "plain": [([0.5, 0.3], 0.40), ([0.5, 0.3], 0.42)],
         "better": [([0.4, 0.2], 0.30), ([0.4, 0.2], 0.33)],
     }
-    found = collected(tmp_path, of_two_variants(), runs)
-    rows = results_table(found).splitlines()
+    results = collected(tmp_path, of_two_variants(), runs)
     deviation = 100 * statistics.stdev([0.40, 0.42])
-    assert (
-        rows[2]
-        == f"| plain | 40% | 41.00 ± {deviation:.2f}% | 30.00% | 9 | 0.02 | 2 | 2 | 1.5 min |"
-    )
-    assert rows[0].startswith(
-        "| variant | published | error on test | training error, last epoch | views on test |"
-    )
-    assert {row.count("|") for row in rows} == {10}
-    said = sentences(found)
-    assert said.startswith("Claimed: Better is better. Measured: better has 9.50 points less than")
-    assert "95% interval of the difference -18.47 to -0.53 points" in said  # of 1.82 dofs
-    assert "don't tell" not in said
-    assert said.endswith("(none, 2 seeds).\n")
+    assert list(table(results)["plain"].items()) == [
+        ("variant", "plain"),
+        ("published", "40%"),
+        ("error on test", f"41.00 ± {deviation:.2f}%"),
+        ("reference", "published"),
+        (DIFFERENCE, "+1.00 points"),
+        ("training error, last epoch", "30.00%"),
+        ("views on test", "9"),
+        ("learning rate", "0.02"),
+        ("seeds", "2"),
+        ("epochs", "2"),
+        ("time of a run", "1.5 min"),
+    ]
+    better = table(results)["better"]
+    assert better["reference"] == "plain"
+    assert better[DIFFERENCE] == "−9.50 points (−18.47 to −0.53)"  # of 1.82 degrees of freedom
+    assert notes(results) == ["- Hypothesis: Better is better.", "- Data set none, 2 seeds."]
 
 
-def test_differences_within_the_noise_are_called_so(tmp_path: Path) -> None:
+def test_differences_within_the_noise_are_not_significant(tmp_path: Path) -> None:
     runs = {
         "plain": [([0.5], 0.40), ([0.5], 0.44)],
         "better": [([0.5], 0.41), ([0.5], 0.44)],
     }
-    said = sentences(collected(tmp_path, of_two_variants(), runs))
-    assert "0.50 points more than plain" in said
-    assert "which these seeds don't tell from none" in said
+    difference = table(collected(tmp_path, of_two_variants(), runs))["better"][DIFFERENCE]
+    assert difference.startswith("+0.50 points (−")
+    assert difference.endswith("; not significant)")
 
 
-def test_a_single_seed_is_called_so(tmp_path: Path) -> None:
+def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.40)], "better": [([0.5], 0.30)]}
-    found = collected(tmp_path, of_two_variants(seeds=(3,)), runs)
-    assert list(found["variants"]["plain"]["runs"]) == ["3"]
-    said = sentences(found)
-    assert "30.00% against 40.00% (in training 50.00% against 50.00%) (none, one seed)" in said
+    results = collected(tmp_path, of_two_variants(seeds=(3,)), runs)
+    assert list(results["variants"]["plain"]["runs"]) == ["3"]
+    rows = table(results)
+    assert [rows[name]["error on test"] for name in ("better", "plain")] == ["30.00%", "40.00%"]
+    assert [row["training error, last epoch"] for row in rows.values()] == ["50.00%", "50.00%"]
+    assert rows["better"][DIFFERENCE] == "−10.00 points"
+    assert notes(results)[1] == "- Data set none, one seed."
 
 
 def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
@@ -83,13 +108,15 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
         "better": [([0.2, 0.1, 0.1], 0.4), ([0.2, 0.1, 0.1], 0.4)],  # 1
     }
     config = of_two_variants(target_training_error=0.25, reference="better")
-    found = collected(tmp_path, config, runs)
-    assert [run["measured"] for run in found["variants"]["plain"]["runs"].values()] == [2, 3]
-    assert (
-        "plain takes 2.5 times as long as better, 2.5 ± 0.7 epochs against 1.0 ± 0.0 epochs, "
-        "95% interval of the difference -4.9 to +7.9 epochs, which these seeds don't tell from none"
-    ) in sentences(found)
-    drawn = drawing(found, tmp_path)
+    results = collected(tmp_path, config, runs)
+    assert [run["measured"] for run in results["variants"]["plain"]["runs"].values()] == [2, 3]
+    rows = table(results)
+    assert rows["plain"][UNTIL] == "2.5 ± 0.7 epochs"
+    assert rows["better"][UNTIL] == "1.0 ± 0.0 epochs"
+    assert rows["plain"]["reference"] == "better"
+    expected = "2.5 times, +1.5 epochs (−4.9 to +7.9; not significant)"
+    assert rows["plain"][DIFFERENCE] == expected
+    drawn = drawing(results, tmp_path)
     assert ">training error over an epoch, %</text>" in drawn
     assert "error on test" not in drawn
     widths = re.findall(r"stroke: (#1f77b4|#ff7f0e); stroke-width: ([\d.]+)", drawn)
@@ -99,52 +126,59 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
 def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.4), ([0.2], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
     config = of_two_variants(target_training_error=0.25, reference="better")
-    found = collected(tmp_path, config, runs)
-    said = sentences(found)
-    assert (
-        "plain against better: 1.0 epochs with 1 of 2 seeds, not within 24 steps with 1 of 2 seeds "
-        "against 1.0 ± 0.0 epochs"
-    ) in said
+    results = collected(tmp_path, config, runs)
+    rows = table(results)
+    counts = "1.0 epochs with 1 of 2 seeds, not within 24 steps with 1 of 2 seeds"
+    assert rows["plain"][UNTIL] == counts
+    assert rows["better"][UNTIL] == "1.0 ± 0.0 epochs"
+    assert (rows["plain"]["reference"], rows["plain"][DIFFERENCE]) == ("better", "")
     missed = {"plain": [([0.5], 0.4), ([0.5], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
-    said = sentences(collected(tmp_path, config, missed))
-    assert "plain against better: not within 24 steps against 1.0" in said
+    plain = table(collected(tmp_path, config, missed))["plain"]
+    assert (plain[UNTIL], plain[DIFFERENCE]) == ("not within 24 steps", "")
 
 
-def test_runs_that_diverged_are_part_of_the_outcome(tmp_path: Path) -> None:
+def test_runs_that_diverged_are_part_of_the_results(tmp_path: Path) -> None:
     runs = {
         "plain": [([0.9],), ([0.5], 0.40), ([0.5], 0.42)],
         "better": [([],), ([],), ([],)],
     }
     config = of_two_variants(seeds=(0, 1, 2))
-    found = collected(tmp_path, config, runs, plain=0.39, better=None)
-    plain, better = (list(of_variant["runs"].values()) for of_variant in found["variants"].values())
+    results = collected(tmp_path, config, runs, plain=0.39, better=None)
+    plain, better = (
+        list(of_variant["runs"].values()) for of_variant in results["variants"].values()
+    )
     assert [run["measured"] for run in plain] == [None, 0.40, 0.42]
     assert plain[0]["diverged"] == "step 7: the loss is nan"
     assert (plain[0]["epochs"], better[0]["epochs"]) == (1, 0)
     shown = "41.00 ± 1.41% with 2 of 3 seeds, diverged with 1 of 3 seeds"
-    rows = results_table(found).splitlines()
-    assert rows[2] == f"| plain | 40% | {shown} | 50.00% | 9 | 0.02 | 3 | 1 | 1.5 min |"
-    assert rows[3].startswith("| the average of 2 |  | 39.00% |")
-    assert rows[4] == "| better |  | diverged |  | 9 | 0.02 | 3 | 0 |  |"
-    said = sentences(found)
-    assert f"better against plain: diverged against {shown}" in said
-    assert "the average of its 2 networks 39.00%, 2.00 points less than one by itself" in said
-    assert "the average of 2</text>" in drawing(found, tmp_path)
+    rows = table(results)
+    assert list(rows) == ["plain", "average of 2 networks", "better"]
+    assert list(rows["plain"].values())[2:] == [
+        *(shown, "", "", "50.00%", "9", "0.02", "3", "1", "1.5 min")
+    ]
+    average = list(rows["average of 2 networks"].values())[1:5]
+    assert average == ["", "39.00%", "one network", "−2.00 points"]
+    assert list(rows["better"].values())[1:] == [
+        *("", "diverged", "plain", "", "", "9", "0.02", "3", "0", "")
+    ]
+    assert "average of 2 networks</text>" in drawing(results, tmp_path)
 
 
 def test_what_diverged_is_not_compared_with_what_was_published(tmp_path: Path) -> None:
     runs = {"plain": [([0.9],)], "better": [([0.5], 0.3)]}
-    found = collected(tmp_path, of_two_variants(seeds=(0,), reference=""), runs)
-    assert "plain diverged (published: 40%); better 30.00%" in sentences(found)
+    results = collected(tmp_path, of_two_variants(seeds=(0,), reference=""), runs)
+    plain, better = table(results).values()
+    assert list(plain.values())[1:5] == ["40%", "diverged", "", ""]
+    assert list(better.values())[1:5] == ["", "30.00%", "", ""]
 
 
 def test_a_lucky_line_is_no_training_error_that_was_reached(tmp_path: Path) -> None:
     folder = write_run(tmp_path, [0.5], 0.4)
     quarters = [0.9, 0.2, 0.4, 0.3, 0.2, 0.3, 0.2, 0.28, 0.1]
     write_lines(folder, [(98 * i, error) for i, error in enumerate(quarters, 1)], 390.6)
-    found = collected_of_one(folder, target_training_error=0.25)
-    assert found["measured"] == pytest.approx(7 * 98 / 390.6)
-    assert found["training_error"] == pytest.approx((0.3 + 0.2 + 0.28 + 0.1) / 4)
+    results = collected_of_one(folder, target_training_error=0.25)
+    assert results["measured"] == pytest.approx(7 * 98 / 390.6)
+    assert results["training_error"] == pytest.approx((0.3 + 0.2 + 0.28 + 0.1) / 4)
 
 
 def test_the_first_lines_are_no_whole_epoch(tmp_path: Path) -> None:
@@ -165,36 +199,31 @@ def test_steps_weigh_the_same_in_a_training_error_whatever_their_line(tmp_path: 
 
 def collected_of_one(folder: Path, **changes) -> dict:
     config = comparison("It works", {"plain": tiny.get_config("none")}, seeds=(0,), **changes)
-    found = collect_results(config, {"plain": [folder]}, {}, {}, "test")
-    return found["variants"]["plain"]["runs"]["0"]
+    results = collect_results(config, {"plain": [folder]}, {}, {}, "test")
+    return results["variants"]["plain"]["runs"]["0"]
 
 
 @pytest.mark.parametrize(
     ("losses", "chosen", "warning"),
     [
         ([1.2, 1.0, 1.1], 0.02, ""),
-        (
-            [1.2, 1.1, 1.0],
-            0.04,
-            "the rate of better, 0.04, is the largest of those tried: a larger",
-        ),
+        ([1.2, 1.1, 1.0], 0.04, "0.04, is the largest tried: a larger one may be better."),
         ([1.2, 1.1, math.inf], 0.02, ""),  # it diverged
-        ([1.0, 1.1, 1.2], 0.01, "the rate of better, 0.01, is the smallest of those tried"),
+        ([1.0, 1.1, 1.2], 0.01, "0.01, is the smallest tried: a smaller one may be better."),
     ],
 )
 def test_a_rate_at_the_edge_of_those_tried_is_pointed_out(
     losses: list[float], chosen: float, warning: str, tmp_path: Path
 ) -> None:
     runs = {"plain": [([0.5], 0.4)], "better": [([0.5], 0.3)]}
-    tried = {"better": dict(zip((0.01, 0.02, 0.04), losses, strict=True))}
-    found = collected(tmp_path, of_two_variants(seeds=(0,)), runs, tried)
-    of_better = found["variants"]["better"]
-    assert of_better["recipe"]["schedule.learning_rate"] == chosen
-    assert of_better["tried"]["0.01"] == losses[0]
-    assert of_better["tried"]["0.04"] == (None if math.isinf(losses[2]) else losses[2])
-    said = sentences(found)
-    assert warning in said
-    assert said.count("of those tried") == bool(warning)
+    losses_by_rate = {"better": dict(zip((0.01, 0.02, 0.04), losses, strict=True))}
+    results = collected(tmp_path, of_two_variants(seeds=(0,)), runs, losses_by_rate)
+    better = results["variants"]["better"]
+    assert better["recipe"]["schedule.learning_rate"] == chosen
+    assert better["lr_search_results"]["0.01"] == losses[0]
+    assert better["lr_search_results"]["0.04"] == (None if math.isinf(losses[2]) else losses[2])
+    warnings = [f"- The best learning rate of better, {warning}"] if warning else []
+    assert notes(results)[2:] == warnings
 
 
 def test_without_a_reference_each_is_compared_with_what_was_published(tmp_path: Path) -> None:
@@ -202,15 +231,15 @@ def test_without_a_reference_each_is_compared_with_what_was_published(tmp_path: 
     config = of_two_variants(
         seeds=(0,), reference="", published={"plain": 0.4, "better": 0.142}, average=True
     )
-    found = collected(tmp_path, config, runs, better=0.25)
-    said = sentences(found)
-    assert "plain 40.90%, 0.90 points more than the published 40%, within one point;" in said
-    assert "better 30.00%, 15.80 points more than the published 14.2%, not within one point" in said
-    assert "the average of its 1 networks 25.00%, 5.00 points less than one by itself (" in said
-    drawn = drawing(found, tmp_path)
+    results = collected(tmp_path, config, runs, better=0.25)
+    plain, better, average = (list(row.values())[:5] for row in table(results).values())
+    assert plain == ["plain", "40%", "40.90%", "published", "+0.90 points"]
+    assert better == ["better", "14.2%", "30.00%", "published", "+15.80 points"]
+    assert average == ["average of 1 networks", "", "25.00%", "one network", "−5.00 points"]
+    drawn = drawing(results, tmp_path)
     assert "error on test by the center view, %" in drawn
     assert "(dashed: in training, over an epoch)" in drawn
-    assert "the average of 1" in drawn
+    assert "average of 1 networks" in drawn
 
 
 def test_variants_are_compared_each_with_its_own(tmp_path: Path) -> None:
@@ -223,21 +252,22 @@ def test_variants_are_compared_each_with_its_own(tmp_path: Path) -> None:
         reference={"crops": "none", "crops, color": "crops"},
     )
     errors = zip(variants, (0.4, 0.3, 0.28, 0.5), strict=True)
-    found = collected(tmp_path, config, {name: [([0.5], error)] for name, error in errors})
-    said = sentences(found)
-    assert "Measured: crops has 10.00 points less than none," in said
-    assert (
-        "; crops, color has 2.00 points less than crops, 28.00% against 30.00% "
-        "(in training 50.00% against 50.00%);"
-    ) in said
-    assert "; other 50.00% (" in said
+    results = collected(tmp_path, config, {name: [([0.5], error)] for name, error in errors})
+    columns = ("error on test", "reference", DIFFERENCE, "training error, last epoch")
+    assert {name: [row[column] for column in columns] for name, row in table(results).items()} == {
+        "none": ["40.00%", "", "", "50.00%"],
+        "crops": ["30.00%", "none", "−10.00 points", "50.00%"],
+        "crops, color": ["28.00%", "crops", "−2.00 points", "50.00%"],
+        "other": ["50.00%", "", "", "50.00%"],
+    }
 
 
 def test_variants_that_are_left_out_are_not_compared_with(tmp_path: Path) -> None:
     config = of_two_variants(seeds=(0,))
     config.order = ("better",)
-    said = sentences(collected(tmp_path, config, {"better": [([0.5], 0.3)]}))
-    assert "Measured: better 30.00% (" in said
+    rows = table(collected(tmp_path, config, {"better": [([0.5], 0.3)]}))
+    assert list(rows) == ["better"]
+    assert list(rows["better"].values())[1:5] == ["", "30.00%", "", ""]
 
 
 def test_the_days_are_those_of_the_runs(tmp_path: Path) -> None:
@@ -247,9 +277,9 @@ def test_the_days_are_those_of_the_runs(tmp_path: Path) -> None:
         "plain": [(*errors, "2012-09-30"), (*errors, "2012-10-01")],
         "better": [(*errors, "2012-10-02"), errors],
     }
-    found = collected(tmp_path, config, runs)
-    assert "2012-09-30 to 2012-10-02" in sentences(found)
-    runs_of_better = found["variants"]["better"]["runs"]
+    results = collected(tmp_path, config, runs)
+    assert notes(results)[1] == "- Data set none, 2 seeds, 2012-09-30 to 2012-10-02."
+    runs_of_better = results["variants"]["better"]["runs"]
     assert runs_of_better["0"]["machine"] == {"date": "2012-10-02 13:45 UTC", "device": "cpu"}
     assert runs_of_better["1"]["machine"] is None
 
@@ -264,3 +294,28 @@ def test_a_folder_of_images_is_named_without_its_place() -> None:
     assert kept["batch_size"] == recipe.batch_size
     assert "someone" not in json.dumps(kept)
     assert "seed" not in kept
+
+
+@pytest.mark.parametrize(
+    "path", sorted((commands.ROOT / "results").glob("*.json")), ids=lambda path: path.stem
+)
+def test_published_results_have_a_table(path: Path) -> None:
+    results = json.loads(path.read_text())
+    assert results["format"] == 1
+    rows = table(results)
+    assert results["variants"].keys() <= rows.keys()
+    assert all(
+        rows[name]["seeds"] == str(len(v["runs"])) for name, v in results["variants"].items()
+    )
+    assert notes(results)[0] == f"- Hypothesis: {results['hypothesis']}."
+    assert path.read_text() == to_json(results) + "\n"
+
+
+def test_each_run_is_on_one_line(tmp_path: Path) -> None:
+    runs = {"plain": [([0.5], 0.40), ([0.5], 0.42)], "better": [([],), ([0.4], 0.33)]}
+    results = collected(tmp_path, of_two_variants(), runs)
+    text = to_json(results)
+    assert json.loads(text) == results
+    assert text.startswith('{\n "format": 1,\n "hypothesis": "Better is better",\n')
+    assert sum('"curves"' in line for line in text.splitlines()) == 4
+    assert all(line.startswith('    "') for line in text.splitlines() if '"curves"' in line)

@@ -15,11 +15,11 @@ def test_curves_are_thinned_to_means():
 
 
 def lines(splits: str, rates: list[float]) -> list[dict[str, Any]]:
-    found = []
+    result = []
     for epoch, rate in enumerate(rates, 1):
         line = {"epoch": epoch, "loss": 2.0, "top1_error": 0.5, "learning_rate": rate}
-        found += [{**line, "split": split} for split in splits.split()]
-    return found
+        result += [{**line, "split": split} for split in splits.split()]
+    return result
 
 
 def test_curves_of_what_is_not_logged_are_not_drawn():

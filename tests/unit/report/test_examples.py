@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from src.report import augmentation, guesses, maps, neighbors
-from src.report.pictures import photo
+from src.report import augmentation, feature_maps, neighbors, predictions
+from src.report.images import photo
 from src.report.run import Examples, Run
 
 
@@ -29,26 +29,26 @@ def pixels_of(address: str) -> np.ndarray:
     return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(float)
 
 
-def test_the_mistakes_are_the_wrong_guesses_that_were_surest(run: Run) -> None:
+def test_the_mistakes_are_the_wrong_predictions_that_were_surest(run: Run) -> None:
     test = whole(run, "test")
     p = run.classifier(test.pixels, views=1)
     names = np.array(run.class_names)
     wrong = [i for i in range(len(p)) if p[i].argmax() != test.labels[i]]
-    worst = sorted(wrong, key=lambda i: -p[i].max())[: guesses.SHOWN]
-    shown = guesses.mistakes(run, guesses.guess(run))
+    worst = sorted(wrong, key=lambda i: -p[i].max())[: predictions.SHOWN]
+    shown = predictions.mistakes(run, predictions.predict(run))
     assert [one["percent"] for one in shown] == pytest.approx([100 * p[i].max() for i in worst])
     assert [one["image"] for one in shown] == [photo(test.pixels[i]) for i in worst]
-    assert [one["guess"] for one in shown] == [names[p[i].argmax()] for i in worst]
+    assert [one["predicted"] for one in shown] == [names[p[i].argmax()] for i in worst]
     assert [one["label"] for one in shown] == [names[test.labels[i]] for i in worst]
 
 
 def test_what_is_mixed_up_is_counted(run: Run) -> None:
     test = whole(run, "test")
-    guessed = run.classifier(test.pixels, views=1).argmax(axis=1)
-    counts = confusion_matrix(test.labels, guessed, labels=range(10))
-    pairs = guesses.matrix(run, guesses.guess(run))["pairs"]
+    predicted = run.classifier(test.pixels, views=1).argmax(axis=1)
+    counts = confusion_matrix(test.labels, predicted, labels=range(10))
+    pairs = predictions.matrix(run, predictions.predict(run))["pairs"]
     shown = [run.class_names.index(pair["label"]) for pair in pairs]
-    taken_for = [run.class_names.index(pair["guess"]) for pair in pairs]
+    taken_for = [run.class_names.index(pair["predicted"]) for pair in pairs]
     assert [pair["count"] for pair in pairs] == counts[shown, taken_for].tolist()
     assert [pair["of"] for pair in pairs] == counts.sum(axis=1)[shown].tolist()
     off_diagonal = counts[~np.eye(10, dtype=bool)]
@@ -58,8 +58,8 @@ def test_what_is_mixed_up_is_counted(run: Run) -> None:
 def test_bars_are_of_the_likeliest_classes_and_the_true_one_is_marked(run: Run) -> None:
     test = whole(run, "test")
     places = {photo(pixels): i for i, pixels in enumerate(test.pixels)}
-    shown = guesses.examples(run)
-    assert len(shown) == guesses.SHOWN
+    shown = predictions.examples(run)
+    assert len(shown) == predictions.SHOWN
     for one in shown:
         i = places[one["image"]]
         (p,) = run.classifier(test.pixels[i : i + 1], views=1)
@@ -133,14 +133,14 @@ def test_the_colors_that_are_added_are_told(
     assert len({one["words"] for one in shown["colors"]}) > 1
 
 
-def test_the_second_picture_of_a_layer_is_of_the_second_tower(workdir: Path) -> None:
+def test_the_second_image_of_a_layer_is_of_the_second_tower(workdir: Path) -> None:
     run = Run(workdir)
     first = run.classifier.params["conv1"]
     run.classifier.params["conv1"] = {
         "kernel": first["kernel"].at[1].set(0),
         "bias": first["bias"].at[1].set(0),
     }
-    conv1, *_, fc7 = layers = maps.show(run)["layers"]
+    conv1, *_, fc7 = layers = feature_maps.show(run)["layers"]
     assert [layer["name"] for layer in layers] == run.layers[:-1]
     assert conv1["active"][0] > 0
     assert conv1["active"][1] == 0

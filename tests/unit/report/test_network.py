@@ -11,7 +11,7 @@ from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.cifar import PRESETS as CIFAR
 from src.models.presets import PRESETS
-from src.report import drawing, network
+from src.report import network, network_figure
 from tests.support import tiny
 
 PARAMETERS = {"paper": 60_965_224, "chm145": 60_965_224, "one_gpu": 59_798_312}
@@ -31,7 +31,7 @@ def test_the_drawing_has_every_layer_and_its_parameters(name: str):
     assert net.parameters == PARAMETERS[name]
     assert [layer.name for layer in net.layers] == [*ALL[name].convs, *ALL[name].dense]
     for vertical in (False, True):
-        drawn = drawing.draw(net, vertical=vertical)
+        drawn = network_figure.draw(net, vertical=vertical)
         for layer in net.layers:
             assert f">{layer.name}</text>" in drawn
             assert f">{layer.parameters:,}</text>" in drawn
@@ -73,7 +73,7 @@ def test_the_papers_network_is_that_of_its_figure():
     assert layers_of("one_gpu").sent == 0
     # Caffe's windows need the other's maps too, before or after they are pooled.
     assert layers_of("bvlc").sent == 30_336 + 55 * 55 * 48 + 27 * 27 * 128
-    assert f">{55 * 55 * 48:,} cross<" in drawing.draw(layers_of("bvlc"), vertical=True)
+    assert f">{55 * 55 * 48:,} cross<" in network_figure.draw(layers_of("bvlc"), vertical=True)
     assert layers_of("caffenet").sent == 30_336 + 27 * 27 * 48 + 13 * 13 * 128
 
 
