@@ -191,5 +191,5 @@ def test_a_cancelled_job_saves_and_does_not_come_back(
     wait_for(lambda: cluster.says(job, "JobState") == "CANCELLED")
     assert not processes("cmdline", f"--workdir={workdir}\0")
     assert cluster.says(job, "Restarts") == "0"
-    assert "all saved; the same command goes on" in log.read_text()
+    assert "everything is saved, run the same command again to resume" in log.read_text()
     assert "status 75, job COMPLETING: not restarting" in log.read_text()
