@@ -254,7 +254,7 @@ def test_any_network_has_a_page(make, cache: Path, browser):
 def test_folders_without_a_run_or_a_checkpoint_are_mistakes(workdir: Path, tmp_path: Path, cache):
     done = run("src.report", f"--workdir={workdir},{tmp_path / 'none'}", cache=cache)
     assert done.returncode == 2
-    assert re.fullmatch(r"error: workdir \S+none: it has no config.json .*\n", done.stderr)
+    assert re.fullmatch(r"error: workdir \S+none: it has no config.json, .*\n", done.stderr)
     for name in ("config.json", "preprocessing.npz"):
         shutil.copy(workdir / name, tmp_path / name)
     with pytest.raises(UserError, match="checkpoint"):
@@ -265,7 +265,7 @@ def test_the_folder_of_several_runs_is_none_but_names_one(tmp_path: Path):
     for name in ("relu/seed0", "relu/seed1", "tanh/seed0", "tanh/seed1"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"so no run; choose a directory inside, such as \S+/relu/seed0$"):
+    with pytest.raises(UserError, match=r"choose a directory inside, such as \S+/relu/seed0$"):
         page.write([tmp_path])
 
 
