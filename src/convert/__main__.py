@@ -3,27 +3,28 @@
 python -m src.convert --config=RECIPE --weights=FILE --workdir=DIR [--class_names=FILE]
 python -m src.convert --workdir=DIR --to=FILE.safetensors
 
-The first makes of FILE, which is torchvision's AlexNet (.pth, .safetensors) or Caffe's
-(.caffemodel, .npy), a workdir as if it had been trained here; RECIPE is that of its network:
+The first creates the run directory DIR from FILE, which holds torchvision's AlexNet (.pth,
+.safetensors) or one of Caffe's (.caffemodel, .npy). RECIPE is the recipe of its network:
 configs/torchvision.py, configs/bvlc_alexnet.py or configs/caffenet.py. The second writes the
-network of a workdir for PyTorch: see docs/alexnet_torch.py.
+network of a run for PyTorch: see docs/alexnet_torch.py.
 """
 
 from pathlib import Path
 
 from ..cli.app import run
 from ..cli.flags import CommandFlags
+from ..data.sources import find_source
 from ..errors import UserError
 from ..training.validation import validate_config
 from .exporting import export_weights
-from .importing import class_names_of, import_weights, read_class_names
+from .importing import import_weights, read_class_names
 
 FLAGS = CommandFlags()
 CONFIG = FLAGS.config(None, "The recipe of the weights' network, FILE[:DATASET].")
 WORKDIR = FLAGS.string("workdir", None, "The run directory to create or to read.", required=True)
 WEIGHTS = FLAGS.string("weights", None, "The file to read.")
 MEAN = FLAGS.string(
-    "mean", None, "Caffe's mean image, .binaryproto or .npy. Default: the mean of its colors."
+    "mean", None, "Caffe's mean image, .binaryproto or .npy. Default: its mean color."
 )
 CLASS_NAMES = FLAGS.string(
     "class_names", None, "File with one class name per line. Default: those of the dataset."
@@ -37,20 +38,21 @@ def main() -> None:
     if TO.value is not None:
         for flag in (CONFIG, WEIGHTS, MEAN, CLASS_NAMES):
             if flag.present:
-                raise UserError(f"--{flag.name}: --to writes the network of --workdir; give either")
+                raise UserError(f"--{flag.name}: it does not go with --to; leave one of them out")
         export_weights(workdir, Path(TO.value), CHECKPOINT.value)
-        print(f"{TO.value}, for docs/alexnet_torch.py")
+        print(f"wrote {TO.value}, for docs/alexnet_torch.py")
         return
     if CONFIG.value is None or WEIGHTS.value is None:
-        raise UserError("--weights and --config: give both, or --to")
+        raise UserError("--config and --weights: give both of them, or --to")
     config = CONFIG.value
     validate_config(config)
-    class_names = (
-        read_class_names(Path(CLASS_NAMES.value)) if CLASS_NAMES.value else class_names_of(config)
-    )
+    if CLASS_NAMES.value:
+        class_names = read_class_names(Path(CLASS_NAMES.value))
+    else:
+        class_names = find_source(config.data).class_names()
     mean = Path(MEAN.value) if MEAN.value else None
     import_weights(config, Path(WEIGHTS.value), workdir, class_names, mean)
-    print(f"{workdir} has the network of {WEIGHTS.value}")
+    print(f"wrote the network of {WEIGHTS.value} to {workdir}")
 
 
 if __name__ == "__main__":

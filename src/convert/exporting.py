@@ -1,4 +1,4 @@
-"""The network of a run as a state dict of PyTorch's."""
+"""The network of a run as a state dict for PyTorch."""
 
 import json
 from pathlib import Path
@@ -9,31 +9,33 @@ from safetensors.numpy import save
 from ..errors import UserError
 from ..filesystem import atomic_write, check_writable
 from ..inference.classifier import load
-from ..models.architecture import Architecture
-from .layout import to_groups
+from .tensor_layout import to_groups
 
 
 def export_weights(workdir: Path, path: Path, checkpoint: str) -> None:
-    """Writes the network of a workdir as a state dict of PyTorch's, in a safetensors file.
+    """Writes the network of a run as a state dict for PyTorch, in a safetensors file.
 
-    Its tensors are NAME.weight and NAME.bias of each layer, by groups (`weights.layout`), and
-    `mean`, (size, size, 3). Its header has what docs/alexnet_torch.py needs besides.
+    Its tensors are NAME.weight and NAME.bias of each layer, by groups (`convert.tensor_layout`),
+    and `mean`, (size, size, 3). Its header has what else docs/alexnet_torch.py needs.
+
+    Args:
+      workdir: the run directory.
+      path: the file to write; its ending must be .safetensors.
+      checkpoint: "newest" or "best".
 
     Raises:
-      UserError: there is no network, or the file can't be written.
+      UserError: there is no network, or the file cannot be written.
     """
     if path.suffix != ".safetensors":
-        raise UserError(f"--to={path}: name it .safetensors, which it is")
+        raise UserError(f"--to={path}: its ending must be .safetensors")
     check_writable("to", path)
     classifier = load(workdir, checkpoint=checkpoint)
-    config = classifier.config
-    architecture = Architecture.from_config(config.model)
-    layers = to_groups(classifier.params, architecture, len(classifier.class_names))
+    layers = to_groups(classifier.params, classifier.architecture, len(classifier.class_names))
     tensors = {"mean": np.asarray(classifier.statistics.mean)}
     for name, (weights, biases) in layers.items():
         tensors |= {f"{name}.weight": weights, f"{name}.bias": biases}
     header = {
-        "architecture": json.dumps(config.model.to_dict()),
+        "architecture": json.dumps(classifier.config.model.to_dict()),
         "class_names": json.dumps(classifier.class_names),
     }
     with atomic_write(path) as incomplete:

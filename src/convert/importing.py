@@ -1,31 +1,33 @@
-"""A run directory from others' weights."""
+"""A run directory from the published weights of others."""
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from ..data.sources import find_source
 from ..data.statistics import Statistics
 from ..distributed.mesh import make_mesh
 from ..errors import UserError
 from ..models.architecture import Architecture
+from ..models.presets import BVLC, CAFFENET, TORCHVISION
 from ..runs.checkpoint import Checkpointer
-from ..runs.config import write_config
+from ..runs.config import network_differences, write_config
 from ..runs.preprocessing import Preprocessing, write_preprocessing
 from ..runs.provenance import write_provenance
 from ..runs.workdir import check_workdir
 from ..training.state import Progress, TrainState, abstract_state, to_checkpoint
-from .layout import to_towers
-from .networks import check
-from .weight_files import read, read_mean
+from .tensor_layout import to_towers
+from .weight_files import read_mean, read_weights
 
-# Standard deviations of ImageNet's colors along their principal components, and these, one a
-# column: what cuda-convnet2 has, for the color noise of whoever trains on.
+# Standard deviations of ImageNet's colors along their principal components, and these, one per
+# column: the numbers of cuda-convnet2, for the color noise when training continues.
 IMAGENET_DEVIATIONS = np.array([121.780061, 37.093889, 19.720833], np.float32)
 IMAGENET_DIRECTIONS = np.array(
     [
@@ -36,6 +38,14 @@ IMAGENET_DIRECTIONS = np.array(
     np.float32,
 )
 
+RECIPES = {
+    "configs/torchvision.py": TORCHVISION,
+    "configs/bvlc_alexnet.py": BVLC,
+    "configs/caffenet.py": CAFFENET,
+}
+# Fields that the weights' shapes tell; `tensor_layout.to_towers` checks these.
+FIELDS_OF_SHAPES = ("maps", "size", "units", "image_size", "towers")
+
 
 def import_weights(
     config: ConfigDict,
@@ -44,31 +54,29 @@ def import_weights(
     class_names: list[str],
     mean: Path | None = None,
 ) -> None:
-    """Makes a workdir of a file of weights.
+    """Creates a run directory from a file of weights.
 
     Args:
-      config: the recipe of their network.
-      path: see `weights.files.read`.
-      workdir: where there is no run yet.
+      config: the recipe of the weights' network.
+      path: the file, as for `weight_files.read_weights`.
+      workdir: a directory without a run.
       class_names: in the order of the last layer.
-      mean: see `weights.files.read_mean`.
+      mean: a file with the mean image, as for `weight_files.read_mean`; by default the weights'
+        mean color.
 
     Raises:
-      UserError: the file is not as it should be or not of the recipe's network, or the workdir has
-        a run.
+      UserError: the file is damaged or not of the recipe's network, or the directory has a run.
     """
     if (workdir / "config.json").exists():
-        raise UserError(f"workdir {workdir}: it has a network already; give another --workdir")
+        raise UserError(f"workdir {workdir}: it has a run already; give another --workdir")
     check_workdir(workdir, config)
-    weights = read(path)
-    check(config.model, weights.recipes)
+    weights = read_weights(path)
+    _check_network(config.model, weights.recipes)
     architecture = Architecture.from_config(config.model)
     params = to_towers(weights.layers, architecture, len(class_names))
     size = config.data.size
-    image = read_mean(mean, size) if mean else weights.mean
-    statistics = Statistics(
-        np.broadcast_to(image, (size, size, 3)), IMAGENET_DEVIATIONS, IMAGENET_DIRECTIONS
-    )
+    image = np.broadcast_to(read_mean(mean, size) if mean else weights.mean, (size, size, 3))
+    statistics = Statistics(image, IMAGENET_DEVIATIONS, IMAGENET_DIRECTIONS)
     provenance = {
         "kind": weights.kind,
         "file": path.name,
@@ -77,26 +85,16 @@ def import_weights(
     write_preprocessing(workdir, Preprocessing("", class_names, statistics))
     write_config(workdir, config)
     write_provenance(workdir, provenance)
-    mesh = make_mesh(None, towers=config.model.towers)
-    like = abstract_state(config, len(class_names), mesh)
-    state = TrainState(
-        jnp.zeros((), jnp.int32),
-        jax.tree.map(lambda array, leaf: jax.device_put(array, leaf.sharding), params, like.params),
-        jax.tree.map(lambda leaf: jnp.zeros_like(leaf, device=leaf.sharding), like.velocity),
-    )
+    state = _initial_state(config, params, len(class_names))
     with Checkpointer(workdir) as checkpointer:
         checkpointer.save(to_checkpoint(state, Progress(schedule={})))
 
 
-def class_names_of(config: ConfigDict) -> list[str]:
-    return find_source(config.data).class_names()
-
-
 def read_class_names(path: Path) -> list[str]:
-    """The classes' names in a file, one a line.
+    """The class names in a file, one per line.
 
     Raises:
-      UserError: it can't be read, or two have the same name.
+      UserError: the file cannot be read, or two classes have the same name.
     """
     try:
         names = path.read_text(encoding="utf-8-sig").splitlines()
@@ -105,6 +103,41 @@ def read_class_names(path: Path) -> list[str]:
     for name, count in Counter(names).items():
         if count > 1:
             raise UserError(
-                f"--class_names={path}: {count} classes are called {name!r}; give each its own name"
+                f"--class_names={path}: {count} classes have the name {name!r}; give each its own"
             )
     return names
+
+
+def _check_network(model: ConfigDict, recipes: Sequence[str]) -> None:
+    """Raises UserError unless `config.model` computes what the network of one recipe does.
+
+    Weights of one fit into others that compute something else with them: shapes do not tell the
+    order of pooling and normalization, or how much a layer pads.
+    """
+    differences = [_differences(model, recipe) for recipe in recipes]
+    if all(differences):
+        fewest = min(differences, key=lambda fields: len(fields))
+        choices = " or ".join(f"--config={recipe}" for recipe in recipes)
+        raise UserError(
+            f"--config: its network is not the weights': {'; '.join(fewest)}; give {choices}"
+        )
+
+
+def _differences(model: ConfigDict, recipe: str) -> list[str]:
+    published = ConfigDict(asdict(RECIPES[recipe]))
+    return [
+        f"{name} is {value!r}, theirs {other!r}"
+        for name, value, other in network_differences(model, published)
+        if name.rpartition(".")[-1] not in FIELDS_OF_SHAPES
+    ]
+
+
+def _initial_state(config: ConfigDict, params: dict[str, Any], num_classes: int) -> TrainState:
+    """The state before the first step, with these parameters and no velocity."""
+    mesh = make_mesh(None, towers=config.model.towers)
+    like = abstract_state(config, num_classes, mesh)
+    return TrainState(
+        jnp.zeros((), jnp.int32),
+        jax.tree.map(lambda array, leaf: jax.device_put(array, leaf.sharding), params, like.params),
+        jax.tree.map(lambda leaf: jnp.zeros_like(leaf, device=leaf.sharding), like.velocity),
+    )

@@ -1,74 +1,53 @@
 """Dictionaries of layers in .npy files, as caffe-to-tensorflow and its descendants wrote them."""
 
-from collections.abc import Mapping
+import os
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from .pickles import Unpickler
+from .unpickler import Call, RecordingUnpickler
 
-_NUMBERS = {
+_DTYPES = {
     (name, order): np.dtype(order + name) for name in ("f2", "f4", "f8") for order in ("<", ">")
 }
-
-
-class _Kind:
-    """A type of numbers as its pickle describes it."""
-
-    def __init__(self, name: str, *_: Any):
-        self.name = name
-        self.order = "|"
-
-    def __setstate__(self, state: Any) -> None:
-        _, self.order, *_ = state
-
-
-class _Array:
-    """An array as its pickle describes it."""
-
-    @classmethod
-    def begun(cls, *_: Any) -> "_Array":
-        return cls()
-
-    def __setstate__(self, state: Any) -> None:
-        _, self.shape, self.kind, self.is_fortran, self.content = state
-
-    def made(self) -> np.ndarray:
-        content = self.content
-        if isinstance(content, str):  # what was bytes in Python 2
-            content = content.encode("latin1")
-        numbers = np.frombuffer(content, _NUMBERS[self.kind.name, self.kind.order])
-        return numbers.reshape(self.shape, order="F" if self.is_fortran else "C")
-
-
-_ALLOWED: Mapping[str, Any] = {
-    "numpy.ndarray": _Array,
-    "numpy.dtype": _Kind,
-    "numpy.core.multiarray._reconstruct": _Array.begun,
-    "numpy._core.multiarray._reconstruct": _Array.begun,
-    "_codecs.encode": str.encode,  # bytes in protocol 2
+_ALLOWED = {
+    "numpy.ndarray",
+    "numpy.dtype",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "_codecs.encode",  # bytes in protocol 2
 }
 
 
 def npy_layers(file: BinaryIO) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of each layer its weights and biases: {name: [weights, biases]}, or {name: {"weights": …}}.
+    """The weights and biases of each layer.
+
+    The file holds {name: [weights, biases]} or {name: {"weights": …, "biases": …}}.
 
     Raises:
-      UserError: the file holds more than arrays. A damaged one, or another, raises whatever.
+      UserError: the file holds more than arrays. A damaged or another file raises any exception.
     """
-    version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }[version]
-    read_header(file)
-    (found,) = Unpickler(file, _ALLOWED).load().content
-    made = {}
-    for name, arrays in found.items():
-        weights, biases = _pair(arrays)
-        made[str(name)] = weights.made(), biases.made()
-    return made
+    major, _ = np.lib.format.read_magic(file)
+    header_size = int.from_bytes(file.read(2 if major == 1 else 4), "little")
+    file.seek(header_size, os.SEEK_CUR)
+    *_, (layers,) = RecordingUnpickler(file, _ALLOWED).load().state
+    pairs = {
+        name: (pair["weights"], pair["biases"]) if isinstance(pair, dict) else pair
+        for name, pair in layers.items()
+    }
+    return {
+        str(name): (_to_array(weights), _to_array(biases))
+        for name, (weights, biases) in pairs.items()
+    }
 
 
-def _pair(arrays: Any) -> Any:
-    return (arrays["weights"], arrays["biases"]) if isinstance(arrays, dict) else arrays
+def _to_array(recorded: Any) -> np.ndarray:
+    _, shape, dtype, is_fortran, content = recorded.state
+    name, *_ = dtype.args
+    _, order, *_ = dtype.state
+    if isinstance(content, Call):
+        content, *_ = content.args
+    if isinstance(content, str):  # bytes of Python 2, or the argument of `_codecs.encode`
+        content = content.encode("latin1")
+    numbers = np.frombuffer(content, _DTYPES[name, order])
+    return numbers.reshape(shape, order="F" if is_fortran else "C")

@@ -1,4 +1,4 @@
-"""Weights from others' files by the command, what they are good for here, and for PyTorch."""
+"""The command `src.convert`: published weights as run directories, and networks for PyTorch."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from configs import bvlc_alexnet, small
 from src.convert.exporting import export_weights
 from src.convert.importing import read_class_names
-from src.convert.weight_files import read
+from src.convert.weight_files import read_weights
 from src.data.preparation import prepare_dataset
 from src.errors import UserError
 from src.inference.classifier import Classifier, load
@@ -29,7 +29,7 @@ from src.runs.workdir import check_data, check_workdir
 from src.training.state import Progress, create_state, to_checkpoint
 from tests.support import miniature
 from tests.support.commands import ROOT, run
-from tests.support.others import CLASSES, CROP, NAMES, SIZE, caffemodel, drawn, recipe
+from tests.support.published import CLASSES, CROP, NAMES, SIZE, caffemodel, random_layers, recipe
 from tests.support.runs import trained
 
 
@@ -37,15 +37,15 @@ def on_one_device(workdir: Path) -> Classifier:
     return load(workdir, mesh=miniature.mesh(1, 1))
 
 
-# What an imported network is good for
+# What an imported network can do
 
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """By the command, for the classes of the digits."""
+    """Imported by the command, for the classes of the digits."""
     root = tmp_path_factory.mktemp("imported")
     config = recipe(bvlc_alexnet)
-    layers = drawn(config)
+    layers = random_layers(config)
     random = np.random.default_rng(3).standard_normal((10, 24)).astype(np.float32)
     layers["fc8"] = (random, np.zeros(10, np.float32))
     (root / "net.caffemodel").write_bytes(caffemodel(layers, config))
@@ -79,7 +79,7 @@ def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
     done = run("src.convert", f"--workdir={imported / 'run'}", f"--to={target}", cache=imported)
     assert done.returncode == 0, done.stderr
     written = load_file(target)
-    layers = read(imported / "net.caffemodel").layers
+    layers = read_weights(imported / "net.caffemodel").layers
     assert written.keys() == {f"{n}.{k}" for n in layers for k in ("weight", "bias")} | {"mean"}
     for name, (weights, biases) in layers.items():
         np.testing.assert_array_equal(written[f"{name}.weight"], weights)
@@ -93,18 +93,18 @@ def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
             ["--to=/proc/net.safetensors"],
             r"--to=/proc/net\.safetensors: .*; give a file in another",
         ),
-        (["--to=net.pth"], r"--to=net\.pth: name it \.safetensors"),
+        (["--to=net.pth"], r"--to=net\.pth: its ending must be \.safetensors"),
         (
             ["--to=net.safetensors", "--weights=net.pth"],
-            "--weights: --to writes the network of --workdir; give either",
+            "--weights: it does not go with --to",
         ),
         (
             ["--to=net.safetensors", "--config=configs/torchvision.py"],
-            "--config: --to writes the network of --workdir; give either",
+            "--config: it does not go with --to",
         ),
     ],
 )
-def test_what_can_not_be_written_out(more: list[str], message: str, imported: Path) -> None:
+def test_invalid_options(more: list[str], message: str, imported: Path) -> None:
     done = run("src.convert", f"--workdir={imported / 'run'}", *more, cache=imported)
     assert done.returncode == 2
     assert re.fullmatch(f"error: .*{message}.*\n", done.stderr)
@@ -113,11 +113,11 @@ def test_what_can_not_be_written_out(more: list[str], message: str, imported: Pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"cat\ndog\ncat\n", "2 classes are called 'cat'; give each its own name"),
+        (b"cat\ndog\ncat\n", "2 classes have the name 'cat'; give each its own"),
         (b"\xff\xfe", "can't decode byte"),
     ],
 )
-def test_class_names_that_are_none(content: bytes, message: str, tmp_path: Path) -> None:
+def test_invalid_class_names(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes(content)
     with pytest.raises(UserError, match=f"^--class_names=.*: .*{message}"):
         read_class_names(tmp_path / "names.txt")
@@ -149,7 +149,7 @@ def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
     assert np.abs(before["fc8"]["kernel"] - after["fc8"]["kernel"]).max() > 0
 
 
-def test_other_classes_are_told(imported: Path, tmp_path: Path) -> None:
+def test_data_with_other_classes_is_refused(imported: Path, tmp_path: Path) -> None:
     data = prepare_dataset(on_one_device(imported / "run").config.data)
     check_data(imported / "run", data)
     data.class_names = data.class_names[::-1]
@@ -173,13 +173,13 @@ def test_pytorch_computes_the_same(name: str, tmp_path: Path) -> None:
     config = miniature.config()
     config.model = ConfigDict(asdict(architecture))
     size = config.data.size = architecture.image_size + 5
-    known = Preprocessing("", NAMES, miniature.statistics(size))
+    preprocessing = Preprocessing("", NAMES, miniature.statistics(size))
     check_workdir(tmp_path / "run", config)
-    write_preprocessing(tmp_path / "run", known)
+    write_preprocessing(tmp_path / "run", preprocessing)
     write_config(tmp_path / "run", config)
     params = nnx.to_pure_dict(nnx.state(miniature.network(architecture)))
-    drawn_otherwise = create_state(config, CLASSES, miniature.mesh(1, 1))
-    state = replace(drawn_otherwise, params=params)
+    other_params = create_state(config, CLASSES, miniature.mesh(1, 1))
+    state = replace(other_params, params=params)
     with Checkpointer(tmp_path / "run") as checkpointer:
         checkpointer.save(to_checkpoint(state, Progress(schedule={})))
     export_weights(tmp_path / "run", tmp_path / "net.safetensors", "newest")

@@ -20,7 +20,6 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from configs import cifar
-from src.convert.layout import shapes
 from src.errors import UserError
 from src.export.exporting import export_network
 from src.export.model_card import example_script, license_of, render_card
@@ -30,6 +29,7 @@ from src.models.presets import PAPER
 from src.training.validation import validate_config
 from tests.support import miniature, tiny
 from tests.support.commands import ROOT, run
+from tests.support.published import grouped_shapes
 from tests.support.runs import trained, untrained
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 73, 73, 3), dtype=np.uint8)
@@ -261,7 +261,7 @@ def test_without_a_run_nothing_is_made(tmp_path: Path) -> None:
 
 def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
     architecture = miniature.shrunk(PAPER)
-    layers = shapes(architecture, miniature.NUM_CLASSES)
+    layers = grouped_shapes(architecture, miniature.NUM_CLASSES)
     assert parameter_counts(architecture, miniature.NUM_CLASSES) == {
         name: math.prod(shape) + shape[0] for name, shape in layers.items()
     }

@@ -9,16 +9,18 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from configs import bvlc_alexnet, caffenet
 from src.convert.importing import import_weights
-from src.convert.layout import Layers
-from src.convert.weight_files import read, read_mean
+from src.convert.tensor_layout import Layers
+from src.convert.weight_files import read_mean, read_weights
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.preprocessing import read_preprocessing
-from tests.support import miniature, others
+from tests.support import miniature, published
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (3, others.SIZE, others.SIZE, 3), dtype=np.uint8)
-CONFIG = others.recipe(bvlc_alexnet)
-LAYERS = others.drawn(CONFIG)
+IMAGES = np.random.default_rng(0).integers(
+    0, 256, (3, published.SIZE, published.SIZE, 3), dtype=np.uint8
+)
+CONFIG = published.recipe(bvlc_alexnet)
+LAYERS = published.random_layers(CONFIG)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -26,7 +28,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=1, keepdims=True)
 
 
-def caffes(layers: Layers, images: np.ndarray, pools_first: bool) -> np.ndarray:
+def caffe_probabilities(layers: Layers, images: np.ndarray, pools_first: bool) -> np.ndarray:
     """Caffe's arithmetic, (N, C, H, W) and BGR, on its own layout of the weights."""
 
     def conv(x: np.ndarray, name: str, stride: int = 1, pad: int = 0, groups: int = 1):
@@ -53,7 +55,7 @@ def caffes(layers: Layers, images: np.ndarray, pools_first: bool) -> np.ndarray:
     def pool_and_norm(x: np.ndarray) -> np.ndarray:
         return norm(pool(x)) if pools_first else pool(norm(x))
 
-    start, crop = (others.SIZE - others.CROP) // 2, others.CROP
+    start, crop = (published.SIZE - published.CROP) // 2, published.CROP
     center = images[:, start : start + crop, start : start + crop]
     bgr = center[..., ::-1].transpose(0, 3, 1, 2)
     x = bgr - np.array([104.00698793, 116.66876762, 122.67891434])[:, None, None]
@@ -68,124 +70,128 @@ def caffes(layers: Layers, images: np.ndarray, pools_first: bool) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["new", "old", "npy"])
 @pytest.mark.parametrize("module", [bvlc_alexnet, caffenet])
-def test_caffes_networks(module: Any, kind: str, tmp_path: Path) -> None:
-    config = others.recipe(module)
+def test_caffe_networks(module: Any, kind: str, tmp_path: Path) -> None:
+    config = published.recipe(module)
     path = tmp_path / "net.caffemodel"
     if kind == "npy":
-        pairs = {name: list(pair) for name, pair in others.by_places(LAYERS).items()}
-        path = others.npy_of(tmp_path / "net.npy", pairs)
+        pairs = {name: list(pair) for name, pair in published.tensorflow_layout(LAYERS).items()}
+        path = published.write_npy(tmp_path / "net.npy", pairs)
     else:
-        path.write_bytes(others.caffemodel(LAYERS, config, kind))
-    import_weights(config, path, tmp_path / "run", others.NAMES)
+        path.write_bytes(published.caffemodel(LAYERS, config, kind))
+    import_weights(config, path, tmp_path / "run", published.NAMES)
     probabilities = load(tmp_path / "run", mesh=miniature.mesh(1, 1))(IMAGES)
-    expected = caffes(LAYERS, IMAGES, pools_first=module is caffenet)
+    expected = caffe_probabilities(LAYERS, IMAGES, pools_first=module is caffenet)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
-    # The examples tell the order of the layers.
-    other = caffes(LAYERS, IMAGES, pools_first=module is not caffenet)
+    # The examples distinguish the two orders of layers.
+    other = caffe_probabilities(LAYERS, IMAGES, pools_first=module is not caffenet)
     assert np.abs(expected - other).max() > 1e-3
 
 
-CONV1, CONV1_BIASES = map(others.new_blob, LAYERS["conv1"])
+CONV1, CONV1_BIASES = map(published.new_blob, LAYERS["conv1"])
 
 
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
         (
-            others.new_layer("fc6", others.blob((32, 8, 2, 2), np.zeros(1024)), b""),
+            published.new_layer("fc6", published.blob((32, 8, 2, 2), np.zeros(1024)), b""),
             r"a blob of \(0, 0, 0, 0\) has 0 numbers",
         ),
         (
-            others.new_layer("conv1", others.blob((2**32, 2**32), np.zeros(0))),
+            published.new_layer("conv1", published.blob((2**32, 2**32), np.zeros(0))),
             r"damaged: a blob of \(4294967296, 4294967296\) has 0 numbers",
         ),
         (
-            others.new_layer("conv1", others.blob((-3, -4), np.zeros(12))),
+            published.new_layer("conv1", published.blob((-3, -4), np.zeros(12))),
             r"damaged: a blob of \(-3, -4\) has 12 numbers",
         ),
         (
-            others.new_layer("conv1", others.blob((12,), np.zeros(12)), CONV1_BIASES),
+            published.new_layer("conv1", published.blob((12,), np.zeros(12)), CONV1_BIASES),
             "not a .caffemodel of Caffe's AlexNet or CaffeNet, or damaged",
         ),
         (
-            others.new_layer("conv1", others.blob((1,), np.array([np.inf])), CONV1_BIASES),
+            published.new_layer("conv1", published.blob((1,), np.array([np.inf])), CONV1_BIASES),
             "conv1 has numbers that are not finite",
         ),
         (
-            others.new_layer("%", CONV1, CONV1_BIASES).replace(b"%", b"\xff"),  # no UTF-8
+            published.new_layer("%", CONV1, CONV1_BIASES).replace(b"%", b"\xff"),  # no UTF-8
             "not a .caffemodel of Caffe's AlexNet or CaffeNet, or damaged",
         ),
     ],
-    ids=["empty", "overflowing", "negative", "of one axis", "infinite", "of no name"],
+    ids=["empty", "overflowing", "negative", "one axis", "infinite", "no name"],
 )
-def test_layers_that_are_none(layer: bytes, message: str, tmp_path: Path) -> None:
+def test_invalid_layers(layer: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
-    path.write_bytes(others.caffemodel(LAYERS, CONFIG) + layer)
+    path.write_bytes(published.caffemodel(LAYERS, CONFIG) + layer)
     with pytest.raises(UserError, match=rf"^--weights=.*caffemodel: .*{message}"):
-        read(path)
+        read_weights(path)
 
 
-def test_a_fully_convolutional_network_is_told_by_its_shape(tmp_path: Path) -> None:
+def test_a_fully_convolutional_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
     weights, biases = LAYERS["fc6"]
     layers = {**LAYERS, "fc6": (weights.reshape(32, 8, 2, 2), biases)}
-    path.write_bytes(others.caffemodel(layers, CONFIG))
+    path.write_bytes(published.caffemodel(layers, CONFIG))
     with pytest.raises(UserError, match=r"fc6 has weights of \(32, 8, 2, 2\) .* \(32, 32\)"):
-        import_weights(CONFIG, path, tmp_path / "run", others.NAMES)
+        import_weights(CONFIG, path, tmp_path / "run", published.NAMES)
 
 
-def test_a_network_without_normalization_is_neither(tmp_path: Path) -> None:
-    layers = (others.new_layer(n, *map(others.new_blob, pair)) for n, pair in LAYERS.items())
+def test_a_network_without_normalization_is_refused(tmp_path: Path) -> None:
+    layers = (published.new_layer(n, *map(published.new_blob, pair)) for n, pair in LAYERS.items())
     (tmp_path / "net.caffemodel").write_bytes(b"".join(layers))
-    with pytest.raises(UserError, match="norm1 and pool1 of Caffe's AlexNet and CaffeNet are"):
-        read(tmp_path / "net.caffemodel")
+    with pytest.raises(UserError, match="norm1 or pool1 of Caffe's AlexNet and CaffeNet is"):
+        read_weights(tmp_path / "net.caffemodel")
 
 
-BGR = np.random.default_rng(2).uniform(90, 130, (3, others.SIZE, others.SIZE)).astype(np.float32)
+BGR = (
+    np.random.default_rng(2)
+    .uniform(90, 130, (3, published.SIZE, published.SIZE))
+    .astype(np.float32)
+)
 
 
 @pytest.mark.parametrize("kind", ["binaryproto", "npy"])
-def test_caffes_mean_image(kind: str, tmp_path: Path) -> None:
+def test_caffe_mean_image(kind: str, tmp_path: Path) -> None:
     mean = tmp_path / f"mean.{kind}"
     if kind == "npy":
         np.save(mean, BGR.astype(np.float64))
     else:
-        mean.write_bytes(others.old_blob(BGR))
-    (tmp_path / "net.caffemodel").write_bytes(others.caffemodel(LAYERS, CONFIG))
-    import_weights(CONFIG, tmp_path / "net.caffemodel", tmp_path / "run", others.NAMES, mean)
+        mean.write_bytes(published.old_blob(BGR))
+    (tmp_path / "net.caffemodel").write_bytes(published.caffemodel(LAYERS, CONFIG))
+    import_weights(CONFIG, tmp_path / "net.caffemodel", tmp_path / "run", published.NAMES, mean)
     kept = read_preprocessing(tmp_path / "run").statistics.mean
     np.testing.assert_array_equal(kept, BGR[::-1].transpose(1, 2, 0))
 
 
 def test_a_mean_color(tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", [104, 117, 123])
-    made = read_mean(tmp_path / "mean.npy", 2)
-    assert made.shape == (2, 2, 3)
-    assert made.dtype == np.float32
-    np.testing.assert_array_equal(made[1, 0], [123, 117, 104])
+    mean = read_mean(tmp_path / "mean.npy", 2)
+    assert mean.shape == (2, 2, 3)
+    assert mean.dtype == np.float32
+    np.testing.assert_array_equal(mean[1, 0], [123, 117, 104])
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (BGR[:, :50, :50], r"\(3, 50, 50\), where a mean image of \(3, 104, 104\) is needed"),
-        (BGR.transpose(1, 2, 0), r"\(104, 104, 3\), where"),
-        (BGR.reshape(-1, others.SIZE), r"\(312, 104\), where"),
+        (BGR[:, :50, :50], r"it has the shape \(3, 50, 50\), but must be \(3, 104, 104\)"),
+        (BGR.transpose(1, 2, 0), r"it has the shape \(104, 104, 3\), but"),
+        (BGR.reshape(-1, published.SIZE), r"it has the shape \(312, 104\), but"),
         (np.array([np.nan, 1, 2]), "it has numbers that are not finite"),
         (np.array(["a", "b", "c"]), "it is not Caffe's mean image, .binaryproto or .npy, or"),
     ],
 )
-def test_arrays_that_are_no_mean_image(array: np.ndarray, message: str, tmp_path: Path) -> None:
+def test_invalid_mean_arrays(array: np.ndarray, message: str, tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", array)
     with pytest.raises(UserError, match=rf"^--mean=.*mean\.npy: {message}"):
-        read_mean(tmp_path / "mean.npy", others.SIZE)
+        read_mean(tmp_path / "mean.npy", published.SIZE)
 
 
 @pytest.mark.parametrize("name", ["mean.npy", "mean.binaryproto"])
-def test_mean_images_that_are_none(name: str, tmp_path: Path) -> None:
+def test_invalid_mean_files(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^--mean=.*: No such file"):
-        read_mean(tmp_path / name, others.SIZE)
+        read_mean(tmp_path / name, published.SIZE)
     (tmp_path / name).write_bytes(b"\x07nothing of the kind")
     with pytest.raises(UserError, match=r"^--mean=.*: it is not Caffe's mean image"):
-        read_mean(tmp_path / name, others.SIZE)
+        read_mean(tmp_path / name, published.SIZE)

@@ -1,4 +1,4 @@
-"""caffe-to-tensorflow's .npy files: their layouts, and what hostile and odd ones come to."""
+"""caffe-to-tensorflow's .npy files: their layouts, and hostile and invalid ones."""
 
 import pickle
 from pathlib import Path
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from configs import bvlc_alexnet
-from src.convert.weight_files import read
+from src.convert.weight_files import read_weights
 from src.errors import UserError
-from tests.support import others
+from tests.support import published
 
-LAYERS = others.drawn(others.recipe(bvlc_alexnet))
-STORED = others.by_places(LAYERS)
+LAYERS = published.random_layers(published.recipe(bvlc_alexnet))
+STORED = published.tensorflow_layout(LAYERS)
 
 
 def lists() -> dict[str, Any]:
@@ -25,7 +25,7 @@ def dictionaries() -> dict[str, Any]:
 
 
 def doubles() -> dict[str, Any]:
-    """Of the other byte order, as arrays whose memory is in columns."""
+    """In the other byte order, as arrays in column-major order."""
     return {
         n: [np.asfortranarray(w).astype(">f8"), b.astype(">f8")] for n, (w, b) in STORED.items()
     }
@@ -36,29 +36,29 @@ def doubles() -> dict[str, Any]:
 def test_layouts(layout: Any, age: str, tmp_path: Path) -> None:
     path = tmp_path / "net.npy"
     if age == "former":
-        others.npy_of(path, layout())
+        published.write_npy(path, layout())
     else:
         np.save(path, np.array(layout(), dtype=object), allow_pickle=True)
-    found = read(path).layers
-    assert found.keys() == LAYERS.keys()
+    layers = read_weights(path).layers
+    assert layers.keys() == LAYERS.keys()
     for name, (weights, biases) in LAYERS.items():
         expected = weights[:, ::-1] if name == "conv1" else weights
-        np.testing.assert_array_equal(found[name][0], expected)
-        np.testing.assert_array_equal(found[name][1], biases)
+        np.testing.assert_array_equal(layers[name][0], expected)
+        np.testing.assert_array_equal(layers[name][1], biases)
 
 
-NOT_OF_CAFFE = "it is not a .npy with weights and biases, floats, of each layer .*, or damaged$"
+NOT_FROM_CAFFE = "it is not a .npy with weights and biases, floats, of each layer .*, or damaged$"
 MAPS = np.zeros((1, 1, 1, 4), np.float32)
 
 
 def looped() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    found["conv1"] = [found, found]
-    return found
+    layers: dict[str, Any] = {}
+    layers["conv1"] = [layers, layers]
+    return layers
 
 
 @pytest.mark.parametrize(
-    "found",
+    "content",
     [
         None,
         "conv1",
@@ -81,29 +81,29 @@ def looped() -> dict[str, Any]:
     ],
     ids=repr,
 )
-def test_objects_that_are_no_layers(found: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=NOT_OF_CAFFE):
-        read(others.npy_of(tmp_path / "net.npy", found))
+def test_invalid_objects(content: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=NOT_FROM_CAFFE):
+        read_weights(published.write_npy(tmp_path / "net.npy", content))
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
-    found = {"conv1": [np.full((1, 1, 3, 4), np.nan), np.zeros(4)]}
+    layers = {"conv1": [np.full((1, 1, 3, 4), np.nan), np.zeros(4)]}
     with pytest.raises(UserError, match="conv1 has numbers that are not finite"):
-        read(others.npy_of(tmp_path / "net.npy", found))
+        read_weights(published.write_npy(tmp_path / "net.npy", layers))
 
 
-def test_an_array_of_numbers_is_no_network(tmp_path: Path) -> None:
+def test_an_array_of_numbers_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "net.npy", np.zeros((3, 3)))
-    with pytest.raises(UserError, match=NOT_OF_CAFFE):
-        read(tmp_path / "net.npy")
+    with pytest.raises(UserError, match=NOT_FROM_CAFFE):
+        read_weights(tmp_path / "net.npy")
 
 
-# Pickles that make NumPy take bytes for the addresses of objects
+# Pickles that would have NumPy take bytes as the addresses of objects
 
 OBJECT = b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR"
 FIELDS = b"(I3\nS'|'\nN(S'a'\nt}S'a'\n(" + OBJECT + b"I0\ntsI8\nI1\nI0\nt"
 HIDDEN = b"cnumpy\ndtype\n(S'V8'\nI0\nI1\ntR" + FIELDS + b"b"  # an object, which its flags deny
-BEGUN = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+RECONSTRUCTED = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
 BYTES = b"c_codecs\nencode\n(S'AAAAAAAA'\nS'latin1'\ntR"
 
 
@@ -117,32 +117,35 @@ def state(shape: bytes, kind: bytes, content: bytes) -> bytes:
         b"cnumpy\nndarray\n()S'O'\n" + BYTES + b"tR",
         b"cnumpy\nndarray\n()" + HIDDEN + BYTES + b"tR",
         b"cnumpy\nndarray\n(J\x10\x00\x00\x00tS'O'\n\x86R",
-        BEGUN + state(b"I1\n", OBJECT, BYTES),
-        BEGUN + state(b"I1\n", HIDDEN, BYTES),
-        BEGUN + state(b"", HIDDEN, b"S'AAAAAAAA'\n"),
-        BEGUN + state(b"I1000000000\n", b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR", b"S'AAAAAAAA'\n"),
+        RECONSTRUCTED + state(b"I1\n", OBJECT, BYTES),
+        RECONSTRUCTED + state(b"I1\n", HIDDEN, BYTES),
+        RECONSTRUCTED + state(b"", HIDDEN, b"S'AAAAAAAA'\n"),
+        RECONSTRUCTED
+        + state(b"I1000000000\n", b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR", b"S'AAAAAAAA'\n"),
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(I0\ntS'b'\ntR",
         b"cnumpy\ndtype\nN}S'name'\nI1\ns\x86b",
         b"cnumpy\nndarray\nN}S'made'\nI1\ns\x86b",
     ],
 )
 def test_hostile_arrays(array: bytes, tmp_path: Path) -> None:
-    box = BEGUN + b"(I1\n(t" + OBJECT + b"I00\n]"
+    box = RECONSTRUCTED + b"(I1\n(t" + OBJECT + b"I00\n]"
     layers = b"}S'conv1'\n]" + array + b"a" + array + b"as"
     for program in (array, box + array + b"atb", box + layers + b"atb"):
-        path = others.npy(tmp_path / "net.npy", b"\x80\x02" + program + b".")
-        with pytest.raises(UserError, match=NOT_OF_CAFFE):
-            read(path)
+        path = published.write_npy_pickle(tmp_path / "net.npy", b"\x80\x02" + program + b".")
+        with pytest.raises(UserError, match=NOT_FROM_CAFFE):
+            read_weights(path)
 
 
-def test_what_a_hostile_pickle_wants_is_not_done(tmp_path: Path) -> None:
-    command = others.text(f"touch {tmp_path / 'executed'}")
+def test_a_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
+    command = published.text(f"touch {tmp_path / 'executed'}")
     program = b"\x80\x02cos\nsystem\n(" + command + b"tR."
-    with pytest.raises(UserError, match=r"^--weights=.*: it wants to call os\.system, which takes"):
-        read(others.npy(tmp_path / "net.npy", program))
+    with pytest.raises(
+        UserError, match=r"^--weights=.*: its pickle calls os\.system, which no file"
+    ):
+        read_weights(published.write_npy_pickle(tmp_path / "net.npy", program))
     assert not (tmp_path / "executed").exists()
 
 
-def test_other_pickles_are_no_layers(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=NOT_OF_CAFFE):
-        read(others.npy(tmp_path / "net.npy", pickle.dumps({"conv1": 1})))
+def test_a_plain_pickle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=NOT_FROM_CAFFE):
+        read_weights(published.write_npy_pickle(tmp_path / "net.npy", pickle.dumps({"conv1": 1})))

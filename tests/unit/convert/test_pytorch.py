@@ -1,4 +1,4 @@
-"""torchvision's AlexNet from PyTorch's files, whole, hostile and otherwise odd."""
+"""torchvision's AlexNet from PyTorch's files: valid, hostile and invalid ones."""
 
 import pickle
 import zipfile
@@ -11,23 +11,25 @@ from safetensors.numpy import save_file
 
 from configs import torchvision
 from src.convert.importing import import_weights
-from src.convert.weight_files import Weights, read
+from src.convert.weight_files import PretrainedWeights, read_weights
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.provenance import read_provenance
-from tests.support import miniature, others
+from tests.support import miniature, published
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (3, others.SIZE, others.SIZE, 3), dtype=np.uint8)
-CONFIG = others.recipe(torchvision)
-TENSORS = others.state_dict(CONFIG)
+IMAGES = np.random.default_rng(0).integers(
+    0, 256, (3, published.SIZE, published.SIZE, 3), dtype=np.uint8
+)
+CONFIG = published.recipe(torchvision)
+TENSORS = published.state_dict(CONFIG)
 
 
-def torchvisions(tensors: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
-    """What torchvision's code makes of photographs: it is written down here as it is there."""
+def torchvision_probabilities(tensors: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
+    """The probabilities (N, classes) of torchvision's code, which is repeated here."""
     torch = pytest.importorskip("torch")
     layers = [torch.tensor(array) for array in tensors.values()]
     c, f = torch.nn.functional.conv2d, torch.nn.functional
-    start, crop = (others.SIZE - others.CROP) // 2, others.CROP
+    start, crop = (published.SIZE - published.CROP) // 2, published.CROP
     x = torch.tensor(images[:, start : start + crop, start : start + crop])
     x = x.permute(0, 3, 1, 2).float() / 255
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -43,7 +45,7 @@ def torchvisions(tensors: dict[str, np.ndarray], images: np.ndarray) -> np.ndarr
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "a checkpoint of training"])
-def test_torchvisions_network(kind: str, tmp_path: Path) -> None:
+def test_torchvision_network(kind: str, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     path = tmp_path / "alexnet.pth.tar"
     if kind == "safetensors":
@@ -58,58 +60,64 @@ def test_torchvisions_network(kind: str, tmp_path: Path) -> None:
             _use_new_zipfile_serialization=False,
         )
     else:
-        # Not in their natural order in memory, as of a transposed tensor.
-        made = OrderedDict(
+        # With permuted strides, as those of a transposed tensor.
+        tensors = OrderedDict(
             (name, torch.tensor(array.T.copy()).permute(*reversed(range(array.ndim))))
             for name, array in TENSORS.items()
         )
-        torch.save(made, path, _use_new_zipfile_serialization=kind == "zip")
-    import_weights(CONFIG, path, tmp_path / "run", others.NAMES)
+        torch.save(tensors, path, _use_new_zipfile_serialization=kind == "zip")
+    import_weights(CONFIG, path, tmp_path / "run", published.NAMES)
     probabilities = load(tmp_path / "run", mesh=miniature.mesh(1, 1))(IMAGES)
-    expected = torchvisions(TENSORS, IMAGES)
+    expected = torchvision_probabilities(TENSORS, IMAGES)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
     assert read_provenance(tmp_path / "run")["kind"] == "torchvision's AlexNet"
 
 
-def same(weights: Weights) -> None:
-    for name, (_, biases) in zip(others.OF_TORCHVISION, weights.layers.values(), strict=True):
+def assert_same(weights: PretrainedWeights) -> None:
+    for name, (_, biases) in zip(
+        published.TORCHVISION_MODULES, weights.layers.values(), strict=True
+    ):
         np.testing.assert_array_equal(biases, TENSORS[f"{name}.bias"])
     np.testing.assert_array_equal(weights.layers["fc6"][0], TENSORS["classifier.1.weight"])
 
 
-@pytest.mark.parametrize("write", [others.zipped, others.legacy])
-def test_what_else_is_in_a_file_does_not_matter(write, tmp_path: Path) -> None:
-    end = b"N" if write is others.legacy else b""
+@pytest.mark.parametrize("write", [published.write_zip, published.write_legacy])
+def test_other_contents_of_a_file_are_ignored(write, tmp_path: Path) -> None:
+    end = b"N" if write is published.write_legacy else b""
     odd = {
-        "counts": others.tensor("counts", (3,), (1,), "Byte", end),
-        "none": others.tensor("none", (0, 4), (4, 1), "Bool", end),
+        "counts": published.tensor("counts", (3,), (1,), "Byte", end),
+        "none": published.tensor("none", (0, 4), (4, 1), "Bool", end),
     }
     storages = {"counts": np.ones(3, np.uint8), "none": np.zeros(0, bool), **TENSORS}
-    state = others.whole(TENSORS, end)[:-1] + b"".join(
-        others.text(name) + made for name, made in odd.items()
+    state = published.state_dict_pickle(TENSORS, end)[:-1] + b"".join(
+        published.text(name) + program for name, program in odd.items()
     )
-    best = others.tensor("best", (), (), "Double", end)
-    saved = others.dictionary({"epoch": b"K\x5a", "best_acc1": best, "state_dict": state + b"u"})
-    same(read(write(tmp_path / "NET.PTH", saved, {"best": np.ones(1), **storages})))
+    best = published.tensor("best", (), (), "Double", end)
+    saved = published.dictionary({"epoch": b"K\x5a", "best_acc1": best, "state_dict": state + b"u"})
+    assert_same(read_weights(write(tmp_path / "NET.PTH", saved, {"best": np.ones(1), **storages})))
 
 
-@pytest.mark.parametrize(("write", "end"), [(others.zipped, b""), (others.legacy, b"N")])
-def test_the_files_made_here_are_pytorchs(write, end: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("write", "end"), [(published.write_zip, b""), (published.write_legacy, b"N")]
+)
+def test_pytorch_reads_the_test_files(write, end: bytes, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    path = write(tmp_path / "net.pth", others.whole(TENSORS, end), TENSORS)
+    path = write(tmp_path / "net.pth", published.state_dict_pickle(TENSORS, end), TENSORS)
     loaded = torch.load(path, weights_only=True)
     for name, array in TENSORS.items():
         np.testing.assert_array_equal(loaded[name].numpy(), array)
 
 
-@pytest.mark.parametrize("write", [others.zipped, others.legacy])
-def test_what_a_hostile_pickle_wants_is_not_done(write, tmp_path: Path) -> None:
-    command = others.text(f"touch {tmp_path / 'executed'}")
-    saved = others.dictionary({"features.0.weight": b"cos\nsystem\n(" + command + b"tR"})
+@pytest.mark.parametrize("write", [published.write_zip, published.write_legacy])
+def test_a_hostile_pickle_is_not_executed(write, tmp_path: Path) -> None:
+    command = published.text(f"touch {tmp_path / 'executed'}")
+    saved = published.dictionary({"features.0.weight": b"cos\nsystem\n(" + command + b"tR"})
     path = write(tmp_path / "net.pth", saved, {})
-    with pytest.raises(UserError, match=r"^--weights=.*: it wants to call os\.system, which takes"):
-        import_weights(CONFIG, path, tmp_path / "run", others.NAMES)
+    with pytest.raises(
+        UserError, match=r"^--weights=.*: its pickle calls os\.system, which no file"
+    ):
+        import_weights(CONFIG, path, tmp_path / "run", published.NAMES)
     assert not (tmp_path / "executed").exists()
     assert not (tmp_path / "run" / "config.json").exists()
 
@@ -127,74 +135,77 @@ def test_what_a_hostile_pickle_wants_is_not_done(write, tmp_path: Path) -> None:
 def test_tensors_outside_of_their_storages(
     shape: tuple[int, ...], strides: tuple[int, ...], tmp_path: Path
 ) -> None:
-    saved = others.dictionary({"features.0.weight": others.tensor("0", shape, strides)})
-    path = others.zipped(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
-    with pytest.raises(UserError, match=r"a tensor of .* is not within its 10 numbers"):
-        read(path)
+    saved = published.dictionary({"features.0.weight": published.tensor("0", shape, strides)})
+    path = published.write_zip(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
+    with pytest.raises(UserError, match=r"a tensor of .* exceeds its 10 numbers"):
+        read_weights(path)
 
 
-def test_a_file_that_unpacks_to_much_is_not_unpacked(tmp_path: Path) -> None:
+def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
     storages = {"0": np.zeros(10**6, np.float32)}
-    saved = others.dictionary({"features.0.weight": others.tensor("0", (10**6,), (1,))})
-    path = others.zipped(tmp_path / "net.pth", saved, storages, zipfile.ZIP_DEFLATED)
-    with pytest.raises(UserError, match=r"it is compressed, which torch\.save does not do"):
-        read(path)
+    saved = published.dictionary({"features.0.weight": published.tensor("0", (10**6,), (1,))})
+    path = published.write_zip(tmp_path / "net.pth", saved, storages, zipfile.ZIP_DEFLATED)
+    with pytest.raises(UserError, match=r"it is compressed, unlike what torch\.save writes"):
+        read_weights(path)
 
 
 @pytest.mark.parametrize(
     "saved",
     [
         b"]",
-        others.dictionary({"state_dict": b"N"}),
-        others.dictionary({"a": others.tensor("nowhere", (3,), (1,))}),
-        others.dictionary({"a": others.tensor("0", (3,), (1,), kind="O")}),
+        published.dictionary({"state_dict": b"N"}),
+        published.dictionary({"a": published.tensor("nowhere", (3,), (1,))}),
+        published.dictionary({"a": published.tensor("0", (3,), (1,), kind="O")}),
         b"ctorch._utils\n_rebuild_tensor_v2\n(K\x01tR",
-        b"ctorch\nFloatStorage\n}" + others.text("a") + b"K\x01sb",
+        b"ctorch\nFloatStorage\n}" + published.text("a") + b"K\x01sb",
         b"(" * 10**5 + b"t" * 10**5,
     ],
 )
-def test_pickles_that_are_no_state_dict(saved: bytes, tmp_path: Path) -> None:
-    path = others.zipped(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
-    message = r"it is not a state dict of PyTorch's .*, or damaged$|wants to call torch\.OStorage"
+def test_invalid_pickles(saved: bytes, tmp_path: Path) -> None:
+    path = published.write_zip(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
+    message = r"it is not a state dict of PyTorch's .*, or damaged$|calls torch\.OStorage"
     with pytest.raises(UserError, match=message):
-        read(path)
+        read_weights(path)
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
-    saved = b"}K\x01" + others.tensor("0", (3,), (1,)) + b"s"
-    path = others.zipped(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
-    with pytest.raises(UserError, match=r"features\.0\.weight and \.bias .* found nothing"):
-        read(path)
+def test_names_that_are_not_strings(tmp_path: Path) -> None:
+    saved = b"}K\x01" + published.tensor("0", (3,), (1,)) + b"s"
+    path = published.write_zip(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
+    with pytest.raises(UserError, match=r"features\.0\.weight or \.bias .* has no tensor"):
+        read_weights(path)
 
 
 def test_an_index_in_a_pickle_takes_no_memory(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="found nothing"):  # C's unpickler takes 34 GB here
-        read(others.zipped(tmp_path / "net.pth", b"}r\xff\xff\xff\x7f", {}))
+    with pytest.raises(UserError, match="has no tensor"):  # C's unpickler takes 34 GB here
+        read_weights(published.write_zip(tmp_path / "net.pth", b"}r\xff\xff\xff\x7f", {}))
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("weights", "message"),
     [
-        (np.zeros((12, 3, 11, 11), np.int64), "conv1 is of int64, where floating-point numbers"),
+        (
+            np.zeros((12, 3, 11, 11), np.int64),
+            "conv1 is of int64, but must be of floating-point numbers",
+        ),
         (np.full((12, 3, 11, 11), np.nan), "conv1 has numbers that are not finite"),
         (np.full((12, 3, 11, 11), 1e300), "conv1 has numbers that are not finite"),
     ],
 )
-def test_numbers_that_are_no_weights(made: np.ndarray, message: str, tmp_path: Path) -> None:
-    save_file({**TENSORS, "features.0.weight": made}, tmp_path / "net.safetensors")
+def test_invalid_numbers(weights: np.ndarray, message: str, tmp_path: Path) -> None:
+    save_file({**TENSORS, "features.0.weight": weights}, tmp_path / "net.safetensors")
     with pytest.raises(UserError, match=message):
-        read(tmp_path / "net.safetensors")
+        read_weights(tmp_path / "net.safetensors")
 
 
-def test_storages_that_are_parts_of_others(tmp_path: Path) -> None:
-    view = b"(" + others.text("part") + b"K\x05K\x05t"
-    saved = others.dictionary({"features.0.weight": others.tensor("0", (3,), (1,), end=view)})
-    path = others.legacy(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
-    with pytest.raises(UserError, match="storages that are parts of others"):
-        read(path)
+def test_storage_views_are_refused(tmp_path: Path) -> None:
+    view = b"(" + published.text("part") + b"K\x05K\x05t"
+    saved = published.dictionary({"features.0.weight": published.tensor("0", (3,), (1,), end=view)})
+    path = published.write_legacy(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
+    with pytest.raises(UserError, match="storages are parts of others"):
+        read_weights(path)
 
 
-def test_other_pickles_are_no_state_dict(tmp_path: Path) -> None:
+def test_a_plain_pickle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(pickle.dumps({"features.0.weight": 1}))
     with pytest.raises(UserError, match="it is not a state dict of PyTorch's"):
-        read(tmp_path / "net.pth")
+        read_weights(tmp_path / "net.pth")

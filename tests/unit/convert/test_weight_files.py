@@ -1,4 +1,4 @@
-"""Files of any kind that are damaged, or of another network than the recipe's."""
+"""Files of every format that are damaged, or have another network than the recipe's."""
 
 import re
 from collections.abc import Callable
@@ -13,33 +13,33 @@ from safetensors.numpy import save_file
 from configs import alexnet, bvlc_alexnet, caffenet, chm145, cifar, torchvision
 from src.convert.importing import import_weights
 from src.errors import UserError
-from tests.support import others
+from tests.support import published
 
 
 def write(kind: str, module: Any, folder: Path) -> tuple[ConfigDict, Path]:
     """A network's recipe, and its file."""
-    config = others.recipe(module)
+    config = published.recipe(module)
     path = folder / f"net.{'pth' if kind in ('zip', 'legacy') else kind}"
     if kind == "caffemodel":
-        path.write_bytes(others.caffemodel(others.drawn(config), config))
+        path.write_bytes(published.caffemodel(published.random_layers(config), config))
     elif kind == "npy":
-        others.npy_of(path, others.by_places(others.drawn(config)))
+        published.write_npy(path, published.tensorflow_layout(published.random_layers(config)))
     else:
-        tensors = others.state_dict(config)
+        tensors = published.state_dict(config)
         if kind == "zip":
-            others.zipped(path, others.whole(tensors), tensors)
+            published.write_zip(path, published.state_dict_pickle(tensors), tensors)
         elif kind == "legacy":
-            others.legacy(path, others.whole(tensors, b"N"), tensors)
+            published.write_legacy(path, published.state_dict_pickle(tensors, b"N"), tensors)
         else:
             save_file(tensors, path)
     return config, path
 
 
-OF_TORCHVISION = ["zip", "legacy", "safetensors"]
-OF_CAFFE = ["caffemodel", "npy"]
+TORCHVISION_KINDS = ["zip", "legacy", "safetensors"]
+CAFFE_KINDS = ["caffemodel", "npy"]
 KINDS = [
-    *((kind, torchvision) for kind in OF_TORCHVISION),
-    *((kind, bvlc_alexnet) for kind in OF_CAFFE),
+    *((kind, torchvision) for kind in TORCHVISION_KINDS),
+    *((kind, bvlc_alexnet) for kind in CAFFE_KINDS),
 ]
 
 
@@ -47,17 +47,17 @@ KINDS = [
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.999])
 def test_truncated_files(kind: str, module: Any, share: float, tmp_path: Path) -> None:
     config, path = write(kind, module, tmp_path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    # A name may be cut, too, and is then another.
-    with pytest.raises(UserError, match=r"^--weights=.*(damaged|missing|to call torch\._)"):
-        import_weights(config, path, tmp_path / "run", others.NAMES)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    # A name in a pickle may be cut as well.
+    with pytest.raises(UserError, match=r"^--weights=.*(damaged|missing|calls torch\._)"):
+        import_weights(config, path, tmp_path / "run", published.NAMES)
 
 
 @pytest.mark.parametrize(("kind", "module"), KINDS)
 @pytest.mark.parametrize("seed", range(3))
 def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Path) -> None:
-    """Some wrong bytes are but other weights; nothing else than a line to the user comes of any."""
+    """Wrong bytes may just be other weights; all else ends in one line for the user."""
     config, path = write(kind, module, tmp_path)
     random = np.random.default_rng(seed)
     content = bytearray(path.read_bytes())
@@ -65,13 +65,13 @@ def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Pat
         content[i] = random.integers(0, 256)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"^--weights=.*net\."):
-        import_weights(config, path, tmp_path / "run", others.NAMES)
+        import_weights(config, path, tmp_path / "run", published.NAMES)
 
 
 @pytest.mark.parametrize(
-    ("kind", "result", "of_recipe", "field", "right"),
+    ("kind", "module", "other_module", "field", "recipes"),
     [
-        *((kind, torchvision, alexnet, "norms.lrn", ["torchvision"]) for kind in OF_TORCHVISION),
+        *((kind, torchvision, alexnet, "norms.lrn", ["torchvision"]) for kind in TORCHVISION_KINDS),
         ("caffemodel", bvlc_alexnet, caffenet, "convs.conv1.followed_by", ["bvlc_alexnet"]),
         ("caffemodel", caffenet, bvlc_alexnet, "convs.conv1.followed_by", ["caffenet"]),
         ("caffemodel", bvlc_alexnet, alexnet, "convs.conv1.padding", ["bvlc_alexnet"]),
@@ -82,39 +82,39 @@ def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Pat
     ],
 )
 def test_recipes_of_another_network(
-    kind: str, result: Any, of_recipe: Any, field: str, right: list[str], tmp_path: Path
+    kind: str, module: Any, other_module: Any, field: str, recipes: list[str], tmp_path: Path
 ) -> None:
-    _, path = write(kind, result, tmp_path)
-    advice = " or ".join(f"--config=configs/{name}.py" for name in right)
+    _, path = write(kind, module, tmp_path)
+    advice = " or ".join(f"--config=configs/{name}.py" for name in recipes)
     message = rf"^--config: .*{re.escape(field)}.*; give {re.escape(advice)}$"
-    config = others.recipe(of_recipe, "imagenet2012")
+    config = published.recipe(other_module, "imagenet2012")
     with pytest.raises(UserError, match=message):
-        import_weights(config, path, tmp_path / "run", others.NAMES)
+        import_weights(config, path, tmp_path / "run", published.NAMES)
 
 
 def test_a_field_of_the_recipe_that_shapes_do_not_tell(tmp_path: Path) -> None:
     config, path = write("safetensors", torchvision, tmp_path)
     config.model.dropout = 0.1
     config.model.init = "gaussian"
-    import_weights(config, path, tmp_path / "run", others.NAMES)
+    import_weights(config, path, tmp_path / "run", published.NAMES)
     config.model.activation = "tanh"
     with pytest.raises(UserError, match=r"activation is 'tanh', theirs 'relu'; give --config=conf"):
-        import_weights(config, path, tmp_path / "other", others.NAMES)
+        import_weights(config, path, tmp_path / "other", published.NAMES)
 
 
 def test_another_number_of_layers(tmp_path: Path) -> None:
     _, path = write("safetensors", torchvision, tmp_path)
     with pytest.raises(UserError, match=r"^--config: .*; give --config=configs/torchvision\.py"):
-        import_weights(cifar.get_config(), path, tmp_path / "run", others.NAMES)
+        import_weights(cifar.get_config(), path, tmp_path / "run", published.NAMES)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.pop("features.3.bias"), r"features\.3\.weight and \.bias .* are missing"),
+        (lambda t: t.pop("features.3.bias"), r"features\.3\.weight or \.bias .* is missing"),
         (
             lambda t: t.update({"classifier.6.weight": np.zeros((9, 24), np.float32)}),
-            r"fc8 has weights of \(9, 24\) .* where the recipe's network has \(7, 24\)",
+            r"fc8 has weights of \(9, 24\) .* but the recipe's network needs \(7, 24\)",
         ),
         (
             lambda t: t.update({"features.0.weight": np.zeros((12, 3, 7, 7), np.float32)}),
@@ -129,23 +129,23 @@ def test_another_number_of_layers(tmp_path: Path) -> None:
 def test_weights_of_another_network(
     change: Callable[[dict], Any], message: str, tmp_path: Path
 ) -> None:
-    config = others.recipe(torchvision)
-    tensors = others.state_dict(config)
+    config = published.recipe(torchvision)
+    tensors = published.state_dict(config)
     change(tensors)
     save_file(tensors, tmp_path / "net.safetensors")
     with pytest.raises(UserError, match=rf"^--weights.*{message}"):
-        import_weights(config, tmp_path / "net.safetensors", tmp_path / "run", others.NAMES)
+        import_weights(config, tmp_path / "net.safetensors", tmp_path / "run", published.NAMES)
 
 
 @pytest.mark.parametrize("names", [[], ["one", "two"], [str(i) for i in range(8)]])
 def test_another_number_of_classes(names: list[str], tmp_path: Path) -> None:
     config, path = write("safetensors", torchvision, tmp_path)
-    message = rf"^--class_names: {len(names)} classes, where fc8 has 7 outputs; give a file of 7 "
+    message = rf"^--class_names: {len(names)} classes, but fc8 has 7 outputs; give a file of 7 "
     with pytest.raises(UserError, match=message):
         import_weights(config, path, tmp_path / "run", names)
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_invalid_paths(tmp_path: Path) -> None:
     (tmp_path / "folder.npy").mkdir()
     for name, message in (
         ("net.onnx", "its ending is none of"),
@@ -154,5 +154,5 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=rf"^--weights=.*{name}: {message}"):
             import_weights(
-                others.recipe(torchvision), tmp_path / name, tmp_path / "run", others.NAMES
+                published.recipe(torchvision), tmp_path / name, tmp_path / "run", published.NAMES
             )

@@ -1,4 +1,4 @@
-"""Networks of few maps in files as other programs write them, made by the formats' rules."""
+"""Small networks in files as other programs write them, built by the formats' rules."""
 
 import io
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from src.convert.layout import Layers, shapes
+from src.convert.tensor_layout import Layers
 from src.models.architecture import Architecture
 from tests.support import miniature
 
@@ -23,7 +23,7 @@ SIZE, CROP = 104, 95  # for which floor and ceiling of the pools agree, as they 
 
 
 def recipe(module: Any, dataset: str = "digits") -> ConfigDict:
-    """A recipe for a network of few maps."""
+    """A recipe for a small network."""
     config = module.get_config(dataset)
     network = Architecture.from_config(config.model)
     network = miniature.shrunk(network, image_size=CROP)
@@ -33,8 +33,25 @@ def recipe(module: Any, dataset: str = "digits") -> ConfigDict:
     return config
 
 
-def drawn(config: ConfigDict) -> Layers:
-    """Random weights as PyTorch and Caffe lay them out, which keep the size of the signal."""
+def grouped_shapes(architecture: Architecture, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """The weights' shape of each layer in PyTorch and Caffe; every dense layer sees all towers."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    inputs = 3
+    for name, spec in architecture.convs.items():
+        is_grouped = shapes and name not in architecture.exchange_before
+        group = inputs // architecture.towers if is_grouped else inputs
+        shapes[name] = (spec.maps, group, spec.size, spec.size)
+        inputs = spec.maps
+    *_, (_, side) = architecture.spatial_sizes().values()
+    inputs *= side**2
+    for name, dense in architecture.dense.items():
+        shapes[name] = (dense.units or num_classes, inputs)
+        inputs = dense.units
+    return shapes
+
+
+def random_layers(config: ConfigDict) -> Layers:
+    """Random weights as PyTorch and Caffe lay them out, which keep the signal's magnitude."""
     random = np.random.default_rng(1)
     architecture = Architecture.from_config(config.model)
     return {
@@ -42,18 +59,18 @@ def drawn(config: ConfigDict) -> Layers:
             (random.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32),
             (0.3 * random.standard_normal(shape[0])).astype(np.float32),
         )
-        for name, shape in shapes(architecture, CLASSES).items()
+        for name, shape in grouped_shapes(architecture, CLASSES).items()
     }
 
 
 # PyTorch
 
-OF_TORCHVISION = ["features.0", "features.3", "features.6", "features.8", "features.10"]
-OF_TORCHVISION += ["classifier.1", "classifier.4", "classifier.6"]
+TORCHVISION_MODULES = ["features.0", "features.3", "features.6", "features.8", "features.10"]
+TORCHVISION_MODULES += ["classifier.1", "classifier.4", "classifier.6"]
 
 
 def state_dict(config: ConfigDict) -> dict[str, np.ndarray]:
-    pairs = zip(OF_TORCHVISION, drawn(config).values(), strict=True)
+    pairs = zip(TORCHVISION_MODULES, random_layers(config).values(), strict=True)
     return {
         f"{name}.{kind}": array
         for name, arrays in pairs
@@ -81,10 +98,10 @@ def tensor(
     kind: str = "Float",
     end: bytes = b"",
 ) -> bytes:
-    """The part of torch.save's pickle that makes a tensor of storage `key`."""
+    """The part of torch.save's pickle that builds a tensor of storage `key`."""
     storage = b"ctorch\n" + kind.encode() + b"Storage\n"
-    place = text(key) + text("cpu") + integer(math.prod(shape))
-    identity = b"(" + text("storage") + storage + place + end + b"tQ"
+    location = text(key) + text("cpu") + integer(math.prod(shape))
+    identity = b"(" + text("storage") + storage + location + end + b"tQ"
     hooks = b"ccollections\nOrderedDict\n)R"
     arguments = identity + b"K\x00" + integers(*shape) + integers(*strides) + b"\x89" + hooks
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + arguments + b"tR"
@@ -94,8 +111,8 @@ def dictionary(items: Mapping[str, bytes]) -> bytes:
     return b"}(" + b"".join(text(name) + item for name, item in items.items()) + b"u"
 
 
-def whole(tensors: Mapping[str, np.ndarray], end: bytes = b"") -> bytes:
-    """The part that makes a state dict, each tensor all of the storage of its name."""
+def state_dict_pickle(tensors: Mapping[str, np.ndarray], end: bytes = b"") -> bytes:
+    """The part that builds a state dict; each tensor fills the storage of its name."""
     return dictionary(
         {
             name: tensor(name, a.shape, tuple(s // a.itemsize for s in a.strides), end=end)
@@ -104,7 +121,7 @@ def whole(tensors: Mapping[str, np.ndarray], end: bytes = b"") -> bytes:
     )
 
 
-def zipped(
+def write_zip(
     path: Path, saved: bytes, storages: Mapping[str, np.ndarray], form: int = zipfile.ZIP_STORED
 ) -> Path:
     with zipfile.ZipFile(path, "w", form) as archive:
@@ -115,7 +132,7 @@ def zipped(
     return path
 
 
-def legacy(path: Path, saved: bytes, storages: Mapping[str, np.ndarray]) -> Path:
+def write_legacy(path: Path, saved: bytes, storages: Mapping[str, np.ndarray]) -> Path:
     before = b"".join(pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {}))
     after = pickle.dumps(list(storages), 2)
     after += b"".join(struct.pack("<q", a.size) + a.tobytes() for a in storages.values())
@@ -135,7 +152,7 @@ def varint(number: int) -> bytes:
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A field of bytes, in the protocol buffers' encoding."""
+    """A field of bytes in the encoding of protocol buffers."""
     return varint(number << 3 | 2) + varint(len(content)) + content
 
 
@@ -149,7 +166,7 @@ def new_blob(array: np.ndarray) -> bytes:
 
 
 def old_blob(array: np.ndarray) -> bytes:
-    """Of four axes, unpacked."""
+    """With four axes, unpacked."""
     shape = (1,) * (4 - array.ndim) + array.shape
     axes = b"".join(varint(i << 3) + varint(n) for i, n in enumerate(shape, 1))
     return axes + b"".join(varint(5 << 3 | 5) + struct.pack("<f", x) for x in array.ravel())
@@ -170,20 +187,20 @@ def after_conv1(config: ConfigDict) -> list[str]:
 
 def caffemodel(layers: Layers, config: ConfigDict, form: str = "new") -> bytes:
     layer, blob = (new_layer, new_blob) if form == "new" else (old_layer, old_blob)
-    made = [layer("data")]
+    written = [layer("data")]
     for name, arrays in layers.items():
-        made.append(layer(name, *map(blob, arrays)))
+        written.append(layer(name, *map(blob, arrays)))
         if name == "conv1":
-            made += map(layer, after_conv1(config))
-    return field(1, b"AlexNet") + b"".join(made)
+            written += map(layer, after_conv1(config))
+    return field(1, b"AlexNet") + b"".join(written)
 
 
 # caffe-to-tensorflow
 
 
-def by_places(layers: Layers) -> Layers:
+def tensorflow_layout(layers: Layers) -> Layers:
     """Kernels (h, w, in, out), fc6 by (height, width, map)."""
-    made = {}
+    converted = {}
     for name, (weights, biases) in layers.items():
         if weights.ndim == 4:
             weights = weights.transpose(2, 3, 1, 0)
@@ -194,12 +211,12 @@ def by_places(layers: Layers) -> Layers:
             weights = split.reshape(-1, len(weights))
         else:
             weights = weights.T
-        made[name] = weights, biases
-    return made
+        converted[name] = weights, biases
+    return converted
 
 
-def npy(path: Path, program: bytes) -> Path:
-    """A .npy of one object, which a pickle makes."""
+def write_npy_pickle(path: Path, program: bytes) -> Path:
+    """A .npy of one object, which a pickle builds."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "|O", "fortran_order": False, "shape": ()}
@@ -208,8 +225,8 @@ def npy(path: Path, program: bytes) -> Path:
     return path
 
 
-def npy_of(path: Path, found: Any) -> Path:
+def write_npy(path: Path, layers: Any) -> Path:
     """As in the days of Python 2, when NumPy's modules had other names."""
     boxed = np.empty((), dtype=object)
-    boxed[()] = found
-    return npy(path, pickle.dumps(boxed, 2).replace(b"numpy._core", b"numpy.core"))
+    boxed[()] = layers
+    return write_npy_pickle(path, pickle.dumps(boxed, 2).replace(b"numpy._core", b"numpy.core"))

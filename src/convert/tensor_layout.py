@@ -1,0 +1,118 @@
+"""Weights by towers, as here, and by groups, as in PyTorch and Caffe: the same in two layouts.
+
+By groups, a convolution's kernel is (out, in of a group, height, width) and a dense layer's is
+(out, in). The first dense layer reads its inputs by (map, height, width). A group is a tower.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from ..errors import UserError
+from ..models.architecture import Architecture
+from ..models.factory import abstract_params
+
+Layers = dict[str, tuple[np.ndarray, np.ndarray]]
+"""The weights, by groups, and the biases (out,) of each layer."""
+
+
+def to_towers(layers: Layers, architecture: Architecture, num_classes: int) -> dict[str, Any]:
+    """The parameters of `models.alexnet.AlexNet` from weights by groups.
+
+    Raises:
+      UserError: a layer is missing, or has another shape than the architecture's.
+    """
+    towers = architecture.towers
+    params = {}
+    for name, expected in abstract_params(architecture, num_classes).items():
+        _, *window, inputs, outputs = expected["kernel"].shape
+        shape = (num_classes if name == architecture.head else towers * outputs, inputs, *window)
+        _check_layer(name, layers, shape, architecture.head)
+        weights, biases = layers[name]
+        if name in architecture.convs:
+            kernel = weights.reshape(towers, -1, *shape[1:]).transpose(0, 3, 4, 2, 1)
+        else:
+            if name == _first_dense(architecture):
+                weights = _maps_last(weights, architecture)
+            missing = -len(weights) % towers  # outputs that stand for no class
+            weights = np.pad(weights, [(0, missing), (0, 0)])
+            biases = np.pad(biases, [(0, missing)])
+            kernel = weights.reshape(towers, -1, weights.shape[1]).transpose(0, 2, 1)
+        params[name] = {
+            "kernel": np.ascontiguousarray(kernel, np.float32),
+            "bias": biases.reshape(towers, -1).astype(np.float32),
+        }
+    return params
+
+
+def to_groups(params: dict[str, Any], architecture: Architecture, num_classes: int) -> Layers:
+    """The inverse of `to_towers`, for any architecture.
+
+    A dense layer without exchange becomes a block-diagonal matrix. A locally connected layer's
+    kernels are (towers, height, width, in, kernel height, kernel width, out), its biases
+    (towers, height, width, out).
+    """
+    layers = {}
+    for name, arrays in params.items():
+        kernel, biases = np.asarray(arrays["kernel"]), np.asarray(arrays["bias"])
+        if name in architecture.convs and architecture.convs[name].local:
+            size = architecture.convs[name].size
+            split = kernel.reshape(*kernel.shape[:3], size, size, -1, kernel.shape[-1])
+            weights = split.transpose(0, 1, 2, 5, 3, 4, 6)
+        elif name in architecture.convs:
+            split = kernel.transpose(0, 4, 3, 1, 2)
+            weights, biases = split.reshape(-1, *split.shape[2:]), biases.ravel()
+        else:
+            weights, biases = kernel.transpose(0, 2, 1), biases.ravel()
+            if name in architecture.exchange_before:
+                weights = weights.reshape(-1, weights.shape[-1])
+            else:
+                weights = block_diag(*weights)
+            if name == _first_dense(architecture):
+                side = _last_side(architecture)
+                weights = maps_first(weights, architecture.towers, side)
+            if name == architecture.head:
+                weights, biases = weights[:num_classes], biases[:num_classes]
+        layers[name] = np.ascontiguousarray(weights), np.ascontiguousarray(biases)
+    return layers
+
+
+def maps_first(weights: np.ndarray, towers: int, side: int) -> np.ndarray:
+    """From inputs by (tower, height, width, map) to (tower, map, height, width)."""
+    split = weights.reshape(len(weights), towers, side, side, -1)
+    return split.transpose(0, 1, 4, 2, 3).reshape(weights.shape)
+
+
+def _maps_last(weights: np.ndarray, architecture: Architecture) -> np.ndarray:
+    side = _last_side(architecture)
+    split = weights.reshape(len(weights), architecture.towers, -1, side, side)
+    return split.transpose(0, 1, 3, 4, 2).reshape(weights.shape)
+
+
+def _first_dense(architecture: Architecture) -> str:
+    return next(iter(architecture.dense))
+
+
+def _last_side(architecture: Architecture) -> int:
+    """The height and width of the maps that the first dense layer reads."""
+    *_, (_, side) = architecture.spatial_sizes().values()
+    return side
+
+
+def _check_layer(name: str, layers: Layers, shape: tuple[int, ...], head: str) -> None:
+    if name not in layers:
+        names = ", ".join(layers) or "no layer"
+        raise UserError(f"--weights: {name} is missing; the file has {names}")
+    weights, biases = layers[name]
+    if weights.shape == shape and biases.shape == shape[:1]:
+        return
+    if name == head and weights.shape == (*biases.shape, *shape[1:]):
+        raise UserError(
+            f"--class_names: {shape[0]} classes, but {name} has {len(biases)} outputs; give a "
+            f"file of {len(biases)} names, one per line"
+        )
+    raise UserError(
+        f"--weights: {name} has weights of {weights.shape} and biases of {biases.shape}, but the "
+        f"recipe's network needs {shape} and {shape[:1]}; give the weights' recipe as --config"
+    )
