@@ -1,10 +1,10 @@
 """A trained network as a file that runs without this project.
 
-python -m src.export --workdir=DIR --out=FOLDER/FILE [--format=jax|savedmodel|onnx]
+python -m src.export --workdir=DIR --out=DIRECTORY/FILE [--format=jax|savedmodel|onnx]
 
-FOLDER is new or empty. The network takes uint8 images (N, size, size, 3), RGB, of the size that the
-training images were prepared at, and gives their classes' probabilities (N, classes). FILE.json
-beside it has the classes' names and where the network comes from, README.md is its model card.
+DIRECTORY must be new or empty. The network takes images, uint8 (N, size, size, 3), RGB, of the
+size to which the training images were prepared, and returns probabilities (N, classes). FILE.json
+beside it has the class names and the network's origin; README.md is its model card.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from ..cli.flags import CommandFlags
 from ..errors import UserError
 from .exporting import export_network
 from .formats import FORMATS
-from .model_card import CARD_NAME
+from .model_card import MODEL_CARD
 
 FLAGS = CommandFlags()
 WORKDIR = FLAGS.string("workdir", None, "The run whose network to export.", required=True)
@@ -27,10 +27,10 @@ CHECKPOINT = FLAGS.checkpoint()
 
 def main() -> None:
     if FORMAT.value == "onnx" and importlib.util.find_spec("jax2onnx") is None:
-        raise UserError('--format=onnx: jax2onnx is missing: pip install -e ".[onnx]"')
+        raise UserError('--format=onnx: jax2onnx is not installed; run pip install -e ".[onnx]"')
     out = Path(OUT.value)
     export_network(Path(WORKDIR.value), out, FORMAT.value, CHECKPOINT.value, VIEWS.value)
-    print(f"{out}, with {out.name}.json and the model card {CARD_NAME} beside it")
+    print(f"wrote {out}, {out.name}.json and the model card {MODEL_CARD}")
 
 
 if __name__ == "__main__":

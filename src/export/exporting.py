@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.export
 import numpy as np
 
 from ..errors import UserError
@@ -18,58 +17,58 @@ from ..runs.provenance import read_origin, read_provenance
 from ..runs.results import result_at
 from ..runs.system_info import describe_system
 from .formats import BATCH, FORMATS
-from .model_card import CARD_NAME, render_card
+from .model_card import MODEL_CARD, render_model_card
 
 
 def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: int | None) -> None:
-    """Writes the network, `out`.json and the model card beside it.
+    """Writes the network, and `out`.json and the model card beside it.
 
     Args:
-      out: in a folder that is not there yet, or empty but for hidden files.
+      workdir: the run directory.
+      out: the network's file, in a directory that is absent, or empty but for hidden files.
       form: one of FORMATS.
       checkpoint: "newest" or "best".
-      views: of each image; None for the recipe's.
+      views: views per image, whose probabilities are averaged; None for the recipe's number.
 
     Raises:
-      UserError: there is no run in `workdir`, or `out` can't be written.
+      UserError: there is no run in `workdir`, or `out` cannot be written.
     """
-    _check(out)
+    _check_output(out)
     classifier = load(workdir, checkpoint=checkpoint)
-    config = classifier.config
-    views = views or config.views
-    about = _about(workdir, classifier, form, views)
+    views = views or classifier.config.views
+    metadata = _metadata(workdir, classifier, form, views)
     params, statistics = jax.tree.map(np.asarray, (classifier.params, classifier.statistics))
     network = make_portable(classifier.network, params, statistics, views)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # What is there under its own name is whole.
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".incomplete-") as folder:
-            incomplete = Path(folder) / out.name
-            FORMATS[form](network, config.data.size, incomplete)
-            about["sha256"] = _digest(incomplete)
-            text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+        # Files get their own names only when all of them are complete.
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".incomplete-") as directory:
+            incomplete = Path(directory) / out.name
+            FORMATS[form](network, classifier.config.data.size, incomplete)
+            metadata["sha256"] = _checksum(incomplete)
+            text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
             incomplete.with_name(f"{out.name}.json").write_text(text)
-            incomplete.with_name(CARD_NAME).write_text(render_card(out.name, about))
-            for path in Path(folder).iterdir():
+            incomplete.with_name(MODEL_CARD).write_text(render_model_card(out.name, metadata))
+            for path in Path(directory).iterdir():
                 path.rename(out.parent / path.name)
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"--out={out}: {reason}; give a file in another folder") from None
+        raise UserError(f"--out={out}: {reason}; give a file in another directory") from None
 
 
-def _check(out: Path) -> None:
-    if not out.name or out.name.startswith(".") or out.name == CARD_NAME:
-        raise UserError(f"--out={out}: it is no name for the network's file; give FOLDER/FILE")
-    there = sorted(path.name for path in out.parent.glob("[!.]*"))
-    if there:
+def _check_output(out: Path) -> None:
+    if not out.name or out.name.startswith(".") or out.name == MODEL_CARD:
+        raise UserError(f"--out={out}: it does not name a file; give DIRECTORY/FILE")
+    existing = sorted(path.name for path in out.parent.glob("[!.]*"))
+    if existing:
         raise UserError(
-            f"--out={out}: {out.parent.absolute()} has {there[0]!r} already; give a file in a "
-            "folder that is new or empty, for there will be a model card beside it"
+            f"--out={out}: {out.parent.absolute()} already has {existing[0]!r}; give a file in a "
+            "new or empty directory, which gets a model card too"
         )
 
 
-def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict[str, Any]:
-    size = classifier.config.data.size
+def _metadata(workdir: Path, classifier: Classifier, form: str, views: int) -> dict[str, Any]:
+    size, num_classes = classifier.config.data.size, len(classifier.class_names)
     return {
         "format": form,
         "input": {
@@ -78,16 +77,10 @@ def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict
             "shape": [BATCH, size, size, 3],
             "meaning": "RGB, 0 to 255, short side scaled to the size, center kept",
         },
-        "output": {
-            "name": "probabilities",
-            "type": "float32",
-            "shape": [BATCH, len(classifier.class_names)],
-        },
+        "output": {"name": "probabilities", "type": "float32", "shape": [BATCH, num_classes]},
         "views": views,
         "class_names": classifier.class_names,
-        "parameters": sum(
-            parameter_counts(classifier.architecture, len(classifier.class_names)).values()
-        ),
+        "parameters": sum(parameter_counts(classifier.architecture, num_classes).values()),
         "step": classifier.step,
         "result": result_at(workdir, classifier.step, views),
         "weights_from": read_provenance(workdir),
@@ -97,10 +90,10 @@ def _about(workdir: Path, classifier: Classifier, form: str, views: int) -> dict
     }
 
 
-def _digest(path: Path) -> str:
-    """Of a file, or of all files in a folder, in the order of their names."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+def _checksum(path: Path) -> str:
+    """The SHA-256 of a file, or of all files in a directory, in the order of their names."""
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
+    for file in sorted([path, *path.rglob("*")]):
+        if file.is_file():
+            digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -8,53 +8,52 @@ import jax.export
 import jax.numpy as jnp
 
 Network = Callable[[jax.Array], jax.Array]
+"""From images, uint8 (N, size, size, 3), to probabilities, float32 (N, classes)."""
 
 BATCH = "batch"  # the dimension of any size
 
 
 def to_jax(network: Network, size: int, path: Path) -> None:
-    """StableHLO for CPUs and NVIDIA's GPUs, which `jax.export.deserialize` reads."""
-    images = jax.ShapeDtypeStruct(
-        jax.export.symbolic_shape(f"{BATCH}, {size}, {size}, 3"), jnp.uint8
-    )
-    exported = jax.export.export(jax.jit(network), platforms=("cpu", "cuda"))(images)
-    path.write_bytes(exported.serialize())
+    """Writes StableHLO for CPUs and NVIDIA GPUs, which `jax.export.deserialize` reads."""
+    export = jax.export.export(jax.jit(network), platforms=("cpu", "cuda"))
+    path.write_bytes(export(_images(size)).serialize())
 
 
 def to_savedmodel(network: Network, size: int, path: Path) -> None:
-    """TensorFlow's SavedModel, a folder, whose default signature takes `images`."""
+    """Writes TensorFlow's SavedModel, a directory, whose default signature takes `images`."""
     import tensorflow as tf  # takes seconds
     from jax.experimental import jax2tf
 
     shape = f"({BATCH}, {size}, {size}, 3)"
     converted = jax2tf.convert(network, polymorphic_shapes=[shape], with_gradient=False)
-    images = tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")
     module = tf.Module()
     module.probabilities = tf.function(
         lambda images: {"probabilities": converted(images)},
-        input_signature=[images],
+        input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8, name="images")],
         autograph=False,
     )
     tf.saved_model.save(module, str(path), signatures=module.probabilities)
 
 
 def to_onnx(network: Network, size: int, path: Path) -> None:
-    """ONNX, from `images` to `probabilities`."""
+    """Writes ONNX, from `images` to `probabilities`."""
     import jax2onnx
 
-    images = jax.ShapeDtypeStruct(
-        jax.export.symbolic_shape(f"{BATCH}, {size}, {size}, 3"), jnp.uint8
-    )
     jax2onnx.to_onnx(
         network,
-        [images],
+        [_images(size)],
         model_name="alexnet",
         input_names=["images"],
         output_names=["probabilities"],
         return_mode="file",
         output_path=str(path),
-        export_mode="web",  # the weights inside
+        export_mode="web",  # with the weights inside
     )
+
+
+def _images(size: int) -> jax.ShapeDtypeStruct:
+    shape = jax.export.symbolic_shape(f"{BATCH}, {size}, {size}, 3")
+    return jax.ShapeDtypeStruct(shape, jnp.uint8)
 
 
 FORMATS = {"jax": to_jax, "savedmodel": to_savedmodel, "onnx": to_onnx}

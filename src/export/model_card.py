@@ -1,9 +1,9 @@
-"""The model card that goes with an exported network."""
+"""The model card of an exported network."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
-CARD_NAME = "README.md"
+MODEL_CARD = "README.md"
 
 LICENSES = {
     "digits": "CC BY 4.0 (Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, UCI)",
@@ -15,17 +15,17 @@ LICENSES = {
 
 
 class Runtime(NamedTuple):
-    """How a format is run elsewhere."""
+    """How to run a format elsewhere: what to install, and expressions of a Python script."""
 
     packages: tuple[str, ...]  # besides numpy and pillow
-    imported: str
+    import_line: str
     network: str
-    called: str
+    output: str
 
 
 RUNTIMES = {
     "jax": Runtime(
-        ("jax", "flatbuffers"),  # which JAX needs here and does not say so
+        ("jax", "flatbuffers"),  # JAX needs it here but does not declare it
         "from jax import export",
         'export.deserialize(bytearray(open(file, "rb").read()))',
         "network.call(pixels[None])",
@@ -46,12 +46,12 @@ RUNTIMES = {
 
 
 def example_script(file: str, form: str) -> str:
-    """The program that shows what an exported network says of photo.jpg."""
+    """A program that prints an exported network's predictions for photo.jpg."""
     runtime = RUNTIMES[form]
     return f"""\
 import json
 import numpy as np
-{runtime.imported}
+{runtime.import_line}
 from PIL import Image, ImageOps
 
 file = {file!r}
@@ -61,65 +61,65 @@ size = about["input"]["shape"][1]
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 resample = Image.Resampling.BOX if min(photo.size) > size else Image.Resampling.BICUBIC
 pixels = np.asarray(ImageOps.fit(photo, (size, size), resample))
-probabilities = np.asarray({runtime.called})[0]
+probabilities = np.asarray({runtime.output})[0]
 for i in np.argsort(-probabilities)[:5]:
     print(f"{{probabilities[i]:6.1%}}  {{about['class_names'][i]}}")
 """
 
 
-def render_card(file: str, about: dict[str, Any]) -> str:
-    """The card, in Markdown.
+def render_model_card(file: str, metadata: dict[str, Any]) -> str:
+    """The model card, in Markdown.
 
     Args:
-      file: the exported network's name.
-      about: what the JSON file beside it says: see `src.export`.
+      file: the exported network's file name.
+      metadata: the content of the JSON file beside it, as from `exporting.export_network`.
     """
-    recipe, names = about["recipe"], about["class_names"]
-    model, size = recipe["model"], about["input"]["shape"][1]
-    dataset = recipe["data"]["dataset"]
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    made_with = "".join(f"- {name}: {value}\n" for name, value in about["made_with"].items())
+    model, names = metadata["recipe"]["model"], metadata["class_names"]
+    size, crop, towers = metadata["input"]["shape"][1], model["image_size"], model["towers"]
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    made_with = "".join(f"- {name}: {value}\n" for name, value in metadata["made_with"].items())
     return f"""\
-# AlexNet for {_called(dataset)}
+# AlexNet for {_images_of(metadata["recipe"]["data"]["dataset"])}
 
-Tells {len(names)} classes of images apart: {shown}. A convolutional network after Krizhevsky,
-Sutskever and Hinton (2012) with {about["parameters"]:,} parameters in {_towers(model["towers"])},
-for {model["image_size"]} × {model["image_size"]} pixels.
+A network that classifies images into {len(names)} classes: {listed}. It is a convolutional network
+after Krizhevsky, Sutskever and Hinton (2012) with {metadata["parameters"]:,} parameters in
+{f"{towers} towers" if towers > 1 else "one tower"}, for {crop} × {crop} pixels.
 
 ## Results
 
-{_results(about)}
+{_results(metadata)}
 
 ## Run it
 
-With {", ".join(RUNTIMES[about["format"]].packages)}, numpy and pillow, in this folder:
+With {", ".join(RUNTIMES[metadata["format"]].packages)}, numpy and pillow, run this
+script in the directory of this file:
 
 ```python
-{example_script(file, about["format"])}```
+{example_script(file, metadata["format"])}```
 
-`images` are uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the center kept.
-What comes out are probabilities (N, {len(names)}), {_views(about["views"])}. The mean image is
-subtracted inside. What the script says of a photograph comes close to what the program says that
-exported the network, and is not the same: there images are scaled by OpenCV, and from 64 pixels on
-encoded as JPEG, as in prepared data sets, and not by Pillow alone.
+The input `images` is uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the
+center kept. The output is probabilities (N, {len(names)}), {_views(metadata["views"])}. The network subtracts the mean
+image itself. For a photograph, this script's probabilities are close to those of the program that
+exported the network, but not equal. That program scales images with OpenCV and encodes those of 64
+pixels and more as JPEG, like its prepared data sets; this script scales with Pillow alone.
 
 ## Data
 
-{_data(about)}
+{_data(metadata)}
 
 ## Training
 
-{_training(about)}
+{_training(metadata)}
 
 ## Limits
 
-It gives probabilities to its classes whatever an image shows, also where none fits, and they are
-not calibrated. It is biased as its training images are. Look at its errors on images of your own
-before anything depends on it.
+The network assigns probabilities to its classes for every image, even if no class fits. They are
+not calibrated. The network has the biases of its training images. Check its errors on your own
+images before anything depends on it.
 
 ## Made with
 
-{made_with}- SHA-256 of the network: {about["sha256"]}
+{made_with}- SHA-256 of the network: {metadata["sha256"]}
 """
 
 
@@ -127,69 +127,63 @@ def license_of(dataset: str) -> str:
     """What is known of a data set's license."""
     base = dataset.partition("/")[0].partition(":")[0]
     if base == "folder":
-        return "not known here; to be added by whoever shares this network"
-    if base not in LICENSES:
-        return f"see https://www.tensorflow.org/datasets/catalog/{base}"
-    return LICENSES[base]
+        return "unknown; add it before you share this network"
+    return LICENSES.get(base, f"see https://www.tensorflow.org/datasets/catalog/{base}")
 
 
-def _called(dataset: str) -> str:
+def _images_of(dataset: str) -> str:
     kind, _, path = dataset.partition(":")
-    return f"the images in a folder, {Path(path).name}" if kind == "folder" else dataset
-
-
-def _towers(count: int) -> str:
-    return f"{count} towers" if count > 1 else "one tower"
+    return f"the images in the folder {Path(path).name}" if kind == "folder" else dataset
 
 
 def _views(count: int) -> str:
-    return f"the mean of {count} views" if count > 1 else "of the center"
+    return f"averaged over {count} views" if count > 1 else "of the center"
 
 
-def _results(about: dict[str, Any]) -> str:
-    result = about["result"]
+def _results(metadata: dict[str, Any]) -> str:
+    result = metadata["result"]
     if result is None:
-        return "It was not evaluated."
-    untrained = "" if about["weights_from"] else " that it was not trained on"
+        return "The network was not evaluated."
+    untrained = "" if metadata["weights_from"] else " that it was not trained on"
     return (
         f"Top-1 error {result['top1_error']:.2%}, top-5 error {result['top5_error']:.2%}, on "
         f"{result['examples']:,} images{untrained}, {_views(result['views'])}."
     )
 
 
-def _data(about: dict[str, Any]) -> str:
-    dataset, origin = about["recipe"]["data"]["dataset"], about["origin"]
-    said = [f"{_called(dataset)}. License: {license_of(dataset)}."]
+def _data(metadata: dict[str, Any]) -> str:
+    dataset, origin = metadata["recipe"]["data"]["dataset"], metadata["origin"]
+    paragraphs = [f"{_images_of(dataset)}. License: {license_of(dataset)}."]
     while origin:
         dataset, origin = origin["dataset"], origin["origin"]
-        said.append(f"Before that, {_called(dataset)}. License: {license_of(dataset)}.")
-    return "\n\n".join(said)
+        paragraphs.append(f"Before that, {_images_of(dataset)}. License: {license_of(dataset)}.")
+    return "\n\n".join(paragraphs)
 
 
-def _training(about: dict[str, Any]) -> str:
-    if about["weights_from"]:
-        return f"The weights are others': {_file(about['weights_from'])}."
-    recipe, step = about["recipe"], about["step"]
+def _training(metadata: dict[str, Any]) -> str:
+    if metadata["weights_from"]:
+        return f"The weights are imported: {_source(metadata['weights_from'])}."
+    recipe = metadata["recipe"]
     optimizer, schedule = recipe["optimizer"], recipe["schedule"]
-    began = f", from {_beginning(about['origin'])}" if recipe.get("init_from") else ""
+    start = f", starting from {_start(metadata['origin'])}" if recipe.get("init_from") else ""
     return (
-        f"{step:,} steps of {recipe['batch_size']} images{began}: momentum "
-        f"{optimizer['momentum']}, weight decay {optimizer['weight_decay']}, a learning rate of "
-        f"{schedule['learning_rate']} by the schedule `{schedule['name']}`, seed "
-        f"{recipe['seed']}. All settings are in the JSON file."
+        f"{metadata['step']:,} steps with a global batch of {recipe['batch_size']} images{start}. "
+        f"Momentum {optimizer['momentum']}, weight decay {optimizer['weight_decay']}, learning "
+        f"rate {schedule['learning_rate']} with the schedule `{schedule['name']}`, seed "
+        f"{recipe['seed']}. The JSON file has all settings."
     )
 
 
-def _beginning(origin: dict[str, Any] | None) -> str:
-    """The weights that a network was trained on from."""
+def _start(origin: dict[str, Any] | None) -> str:
+    """The weights that training started from."""
     if origin is None:
-        return "weights of another network, of which no more is known"
+        return "the weights of another network, about which nothing more is known"
     if origin["weights_from"]:
-        return f"others' weights, {_file(origin['weights_from'])}"
-    weights = f"the weights of a network for {_called(origin['dataset'])}"
-    before = origin["origin"]
-    return f"{weights}, which began with {_beginning(before)}" if before else weights
+        return f"imported weights, {_source(origin['weights_from'])}"
+    weights = f"the weights of a network for {_images_of(origin['dataset'])}"
+    earlier = origin["origin"]
+    return f"{weights}, which started from {_start(earlier)}" if earlier else weights
 
 
-def _file(provenance: dict[str, str]) -> str:
+def _source(provenance: dict[str, str]) -> str:
     return f"{provenance['kind']}, `{provenance['file']}` (SHA-256 {provenance['sha256']})"

@@ -1,4 +1,4 @@
-"""Exported networks against the checkpoints that they were made of, without this project's code."""
+"""Exported networks, run without this project's code, against their checkpoints."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from PIL import Image
 from configs import cifar
 from src.errors import UserError
 from src.export.exporting import export_network
-from src.export.model_card import example_script, license_of, render_card
+from src.export.model_card import example_script, license_of, render_model_card
 from src.inference.classifier import Classifier, load
 from src.models.factory import parameter_counts
 from src.models.presets import PAPER
@@ -47,7 +47,7 @@ def one_tower() -> ConfigDict:
 
 
 def for_cifar() -> ConfigDict:
-    """Nine views, response normalization, layers whose places have kernels of their own."""
+    """Nine views, response normalization, locally connected layers."""
     config = cifar.get_config("conv-local-11pct", "digits")
     for name in config.model.convs:
         config.model.convs[name].maps = 8
@@ -101,23 +101,23 @@ def test_other_formats_give_the_same(workdir: Path, tmp_path: Path, form: str) -
     images = images_for(classifier)
     np.save(tmp_path / "images.npy", images)
     Image.fromarray(images[0]).save(tmp_path / "photo.jpg", format="png")
-    called = {
+    output = {
         "savedmodel": "network.signatures['serving_default'](images=images)['probabilities']",
         "onnx": "network.run(['probabilities'], {'images': images})[0]",
     }[form]
     program = f"""{example_script("network", form)}
 images = np.load("images.npy")
-np.savez("out.npz", of_photo=probabilities, of_images={called})
+np.savez("out.npz", photo=probabilities, images={output})
 """
     subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, check=True)
     with np.load(tmp_path / "out.npz") as out:
         expected = classifier(images)
-        np.testing.assert_allclose(out["of_images"], expected, atol=1e-5, rtol=0)
-        np.testing.assert_allclose(out["of_photo"], expected[0], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(out["images"], expected, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(out["photo"], expected[0], atol=1e-5, rtol=0)
 
 
 def test_an_onnx_file_has_its_weights_inside(root: Path, tmp_path: Path) -> None:
-    """Also those of a size that jax2onnx would put beside it, of a megabyte and more."""
+    """Even weights of a megabyte and more, which jax2onnx puts in a second file by default."""
     pytest.importorskip("jax2onnx")
     config = one_tower()
     config.data.root = str(root / "prepared")
@@ -144,24 +144,24 @@ def finished(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(root: Path, finished: Path) -> Path:
-    """What the command writes, under a name that is no trouble in Python."""
+    """The command's output, under a name that needs quoting in Python."""
     out = root / "out" / """a"{b}'.jax"""
     done = run("src.export", f"--workdir={finished}", f"--out={out}", cache=root)
     assert done.returncode == 0, done.stderr
     return out
 
 
-def needed(package: str) -> Iterator[str]:
-    """A package and those that it says it needs."""
+def requirements(package: str) -> Iterator[str]:
+    """A package and all packages that it declares to need."""
     yield package
     for requirement in map(Requirement, distribution(package).requires or []):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield from needed(requirement.name)
+            yield from requirements(requirement.name)
 
 
 def with_only(packages: list[str], folder: Path) -> str:
-    """The beginning of a program that can import these, what they need, and Python's own."""
-    for name in {name for package in packages for name in needed(package)}:
+    """The head of a program that can import only these packages and their requirements."""
+    for name in {name for package in packages for name in requirements(package)}:
         package = distribution(name)
         for part in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
             (folder / part).unlink(missing_ok=True)
@@ -169,11 +169,11 @@ def with_only(packages: list[str], folder: Path) -> str:
     return f"import sys; sys.path.append({str(folder)!r})\n"
 
 
-@pytest.mark.parametrize("source", ["card", "docs"])
-def test_the_script_runs_with_the_packages_that_are_named(
+@pytest.mark.parametrize("source", ["model card", "docs"])
+def test_the_script_runs_with_the_named_packages(
     exported: Path, finished: Path, source: str, tmp_path: Path
 ) -> None:
-    text = {"card": exported.with_name("README.md"), "docs": ROOT / "docs/export.md"}[source]
+    text = {"model card": exported.with_name("README.md"), "docs": ROOT / "docs/export.md"}[source]
     ((names, last, program),) = re.findall(
         r"With (jax[\w, ]*) and (\w+),[^`]*(?:`exported`)?:\n\n```python\n(.*?)```",
         text.read_text(),
@@ -204,14 +204,14 @@ def test_the_script_runs_with_the_packages_that_are_named(
     assert [shown for shown, _ in lines] == [f"{expected[i]:.1%}" for i in order]
 
 
-def test_what_is_beside_it(exported: Path, finished: Path) -> None:
-    about = json.loads(exported.with_name(f"{exported.name}.json").read_text())
+def test_metadata_and_model_card(exported: Path, finished: Path) -> None:
+    metadata = json.loads(exported.with_name(f"{exported.name}.json").read_text())
     result = json.loads((finished / "result.json").read_text())
-    assert about["class_names"] == [str(digit) for digit in range(10)]
-    assert about["input"]["shape"] == ["batch", 73, 73, 3]
-    assert about["result"]["top1_error"] == result["top1_error"]
-    assert about["recipe"]["batch_size"] == 32
-    assert about["sha256"] == hashlib.sha256(exported.read_bytes()).hexdigest()
+    assert metadata["class_names"] == [str(digit) for digit in range(10)]
+    assert metadata["input"]["shape"] == ["batch", 73, 73, 3]
+    assert metadata["result"]["top1_error"] == result["top1_error"]
+    assert metadata["recipe"]["batch_size"] == 32
+    assert metadata["sha256"] == hashlib.sha256(exported.read_bytes()).hexdigest()
     text = exported.with_name("README.md").read_text()
     for part in (f"{result['top1_error']:.2%}", "360 images", "CC BY 4.0", "2 towers", "2 steps"):
         assert part in text
@@ -223,9 +223,9 @@ def test_what_is_beside_it(exported: Path, finished: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "net.json", "other.jax"])
-def test_a_folder_that_is_in_use_is_left_alone(finished: Path, tmp_path: Path, name: str) -> None:
+def test_a_directory_with_files_is_left_alone(finished: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(UserError, match=rf"has '{name}' already"):
+    with pytest.raises(UserError, match=rf"already has '{name}'"):
         export_network(finished, tmp_path / "net", "jax", "newest", None)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
@@ -234,17 +234,17 @@ def test_a_folder_that_is_in_use_is_left_alone(finished: Path, tmp_path: Path, n
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("/", "no name"),
-        (".", "no name"),
-        ("", "no name"),
-        ("new/..", "no name"),
-        ("new/README.md", "no name"),
+        ("/", "does not name a file"),
+        (".", "does not name a file"),
+        ("", "does not name a file"),
+        ("new/..", "does not name a file"),
+        ("new/README.md", "does not name a file"),
         ("file/net.jax", "File exists"),
         ("file/deeper/net.jax", "Not a directory"),
         (f"new/{'n' * 255}", "File name too long"),
     ],
 )
-def test_places_where_it_can_not_be(
+def test_invalid_outputs(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -253,13 +253,13 @@ def test_places_where_it_can_not_be(
         export_network(finished, Path(out), "jax", "newest", None)
 
 
-def test_without_a_run_nothing_is_made(tmp_path: Path) -> None:
+def test_without_a_run_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run"):
         export_network(tmp_path / "nowhere", tmp_path / "out" / "net", "jax", "newest", None)
     assert not list(tmp_path.iterdir())
 
 
-def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
+def test_outputs_without_a_class_are_not_counted() -> None:
     architecture = miniature.shrunk(PAPER)
     layers = grouped_shapes(architecture, miniature.NUM_CLASSES)
     assert parameter_counts(architecture, miniature.NUM_CLASSES) == {
@@ -267,11 +267,11 @@ def test_outputs_that_stand_for_no_class_are_no_parameters() -> None:
     }
 
 
-def render(**about: Any) -> str:
-    """The card of a network for which nothing else is said."""
+def render(**metadata: Any) -> str:
+    """The model card of a network with this metadata, and defaults for the rest."""
     recipe = ConfigDict(two_towers())
-    recipe.init_from = about.pop("init_from", "")
-    whole = {
+    recipe.init_from = metadata.pop("init_from", "")
+    defaults = {
         "format": "jax",
         "input": {"shape": ["batch", 73, 73, 3]},
         "views": 1,
@@ -285,36 +285,43 @@ def render(**about: Any) -> str:
         "made_with": {},
         "sha256": "",
     }
-    return render_card("net", whole | about)
+    return render_model_card("net", defaults | metadata)
 
 
 IMPORTED = {"kind": "torchvision's AlexNet", "file": "alexnet.pth", "sha256": "7be5"}
 
 
-def test_the_card_tells_of_all_that_a_network_was_trained_on() -> None:
+def test_the_model_card_names_all_training_data() -> None:
     first = {"dataset": "imagenet2012", "weights_from": IMPORTED, "origin": None}
     second = {"dataset": "folder:/home/me/flowers", "weights_from": None, "origin": first}
     text = render(init_from="/home/me/runs/flowers", origin=second)
-    for part in ("CC BY 4.0", "in a folder, flowers. License: not", "ImageNet's terms of access"):
+    for part in (
+        "CC BY 4.0",
+        "in the folder flowers. License: unknown",
+        "ImageNet's terms of access",
+    ):
         assert part in text
-    assert "from the weights of a network for the images in a folder, flowers, which began" in text
+    assert (
+        "starting from the weights of a network for the images in the folder flowers, which started"
+        in text
+    )
     assert "torchvision's AlexNet, `alexnet.pth` (SHA-256 7be5)" in text
     assert "/home" not in text
-    assert "of which no more is known" in render(init_from="/home/me/runs/flowers")
+    assert "about which nothing more is known" in render(init_from="/home/me/runs/flowers")
 
 
-def test_the_card_tells_of_an_imported_network_what_is_known() -> None:
-    assert "It was not evaluated." in render(weights_from=IMPORTED)
+def test_the_model_card_of_imported_weights() -> None:
+    assert "The network was not evaluated." in render(weights_from=IMPORTED)
     result = {"top1_error": 0.5, "top5_error": 0.25, "examples": 360, "views": 10}
     text = render(weights_from=IMPORTED, result=result)
-    assert "50.00%, top-5 error 25.00%, on 360 images, the mean of 10 views." in text
+    assert "50.00%, top-5 error 25.00%, on 360 images, averaged over 10 views." in text
 
 
 @pytest.mark.parametrize(
     ("dataset", "part"),
     [
         ("digits", "CC BY 4.0"),
-        ("folder:/some/where", "not known here"),
+        ("folder:/some/where", "unknown; add it"),
         ("imagenette/320px-v2", "non-commercial"),
         ("mnist", "catalog/mnist"),
     ],
