@@ -98,10 +98,11 @@ script in the directory of this file:
 {example_script(file, metadata["format"])}```
 
 The input `images` is uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the
-center kept. The output is probabilities (N, {len(names)}), {_views(metadata["views"])}. The network subtracts the mean
-image itself. For a photograph, this script's probabilities are close to those of the program that
-exported the network, but not equal. That program scales images with OpenCV and encodes those of 64
-pixels and more as JPEG, like its prepared data sets; this script scales with Pillow alone.
+center kept. The output is probabilities (N, {len(names)}), {_views(metadata["views"])}.
+The network subtracts the mean image itself. For a photograph, this script's probabilities are close
+to those of the program that exported the network, but not equal. That program scales images with
+OpenCV and encodes those of 64 pixels and more as JPEG, like its prepared data sets. This script
+scales with Pillow alone.
 
 ## Data
 

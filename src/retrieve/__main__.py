@@ -1,9 +1,9 @@
-"""The images nearest to others, by the features that a network has of them.
+"""The images most similar to others, by the features of a network.
 
-python -m src.retrieve --workdir=DIR --index=FOLDER|SPLIT [--nearest=6] [--json] QUERY…
+python -m src.retrieve --workdir=DIR --index=DIRECTORY|SPLIT [--nearest=6] [--json] QUERY…
 
-FOLDER is one of images, however deep; SPLIT one of the run's data, such as train. Their features
-are computed once and kept in DIR/index. QUERY is an image as for src.predict.
+DIRECTORY holds images, at any depth. SPLIT is one of the run's data, such as train. The features of
+its images are computed once and kept in DIR/index. QUERY is an image as for src.predict.
 """
 
 import json
@@ -22,46 +22,45 @@ from .index import open_index
 
 FLAGS = CommandFlags(takes_arguments=True)
 WORKDIR = FLAGS.string("workdir", None, "The run whose network to use.", required=True)
-INDEX = FLAGS.string("index", None, "Where to search: a folder, or a split's name.", required=True)
+INDEX = FLAGS.string("index", None, "Where to search: a directory or a split.", required=True)
 CHECKPOINT = FLAGS.checkpoint()
 LAYER = FLAGS.string("layer", "fc7", "The layer whose features to compare.")
-NEAREST = FLAGS.integer("nearest", 6, "How many to show.", lower_bound=1)
+NEAREST = FLAGS.integer("nearest", 6, "How many images to show per query.", lower_bound=1)
 FILES_FROM = FLAGS.string("files_from", None, "File with one query name per line; - for stdin.")
 JSON = FLAGS.boolean("json", False, "Print one JSON object per query.")
 
 
 def main() -> int:
-    """Shows the nearest images; 1 if a query can't be read, which does not stop the others."""
+    """Prints each query's nearest images; returns 1 if a query could not be read."""
     workdir = Path(WORKDIR.value)
     queries = find_images(FLAGS.arguments, FILES_FROM.value)
     classifier = load(workdir, checkpoint=CHECKPOINT.value)
     index = open_index(workdir, classifier, INDEX.value, LAYER.value)
-    of_files = classifier.file_features([query.original for query in queries], LAYER.value)
-    readable, features = [], []
-    for query, result in zip(queries, of_files, strict=True):
+    results = classifier.file_features([query.original for query in queries], LAYER.value)
+    names, features = [], []
+    for query, result in zip(queries, results, strict=True):
         if result.output is None:
             print(f"error: {printable(query.name)}: {result.error}", file=sys.stderr)
         else:
-            readable.append(query.name)
+            names.append(query.name)
             features.append(result.output)
-    if readable:
+    if names:
         count = min(NEAREST.value, len(index.entries))
-        found = find_nearest(np.stack(features), index.features, count)
-        for query_name, distances, places in zip(readable, *found, strict=True):
-            show(query_name, distances, [index.entries[place] for place in places])
-    return 0 if len(readable) == len(queries) else 1
+        nearest = find_nearest(np.stack(features), index.features, count)
+        for name, distances, indices in zip(names, *nearest, strict=True):
+            show(name, distances, [index.entries[i] for i in indices])
+    return 0 if len(names) == len(queries) else 1
 
 
 def show(query: str, distances: np.ndarray, entries: Sequence[dict[str, str]]) -> None:
-    """Prints what is nearest to a query, as a table or as a line of JSON."""
+    """Prints a query's nearest images, as a table or as a line of JSON."""
+    nearest = list(zip(entries, distances.tolist(), strict=True))
     if JSON.value:
-        found = [
-            {**entry, "distance": float(d)} for entry, d in zip(entries, distances, strict=True)
-        ]
-        print(json.dumps({"query": query, "nearest": found}))
+        listed = [{**entry, "distance": distance} for entry, distance in nearest]
+        print(json.dumps({"query": query, "nearest": listed}))
     else:
         print(printable(query))
-        for entry, distance in zip(entries, distances, strict=True):
+        for entry, distance in nearest:
             print(f"  {distance:9.2f}  {'  '.join(map(printable, reversed(entry.values())))}")
 
 

@@ -1,4 +1,4 @@
-"""The features of many images, computed once and kept."""
+"""An index: the features of many images, computed once and kept in the run directory."""
 
 import hashlib
 import itertools
@@ -26,107 +26,96 @@ logger = logging.getLogger(__name__)
 
 
 class Index(NamedTuple):
-    """Images, and what a layer makes of each."""
+    """Images, and a layer's features of each."""
 
-    entries: list[dict[str, str]]  # of each image its "file" and, in a split, its "class"
+    entries: list[dict[str, str]]  # each image's "file" and, in a split, its "class"
     features: np.ndarray  # float32 (N, …), a memory map
 
 
-class Images(NamedTuple):
-    """What an index is made of."""
-
+class _Images(NamedTuple):
     identity: str  # changes when the images do
     total: int
-    entries: Iterable[tuple[dict[str, str], RawImage]]  # each beside its image
+    images: Iterable[tuple[dict[str, str], RawImage]]  # entries of `Index`, each with its image
 
 
-def open_index(workdir: Path, classifier: Classifier, where: str, layer: str) -> Index:
-    """The features of all images in a folder or a split; computed, with progress, the first time.
+def open_index(workdir: Path, classifier: Classifier, source: str, layer: str) -> Index:
+    """The features of all images in a directory or a split.
 
-    They are computed anew when the network or the images have changed; of the same network and
-    place then only the new ones are kept.
+    The first call computes them, with a progress bar. They are computed again when the network or
+    the images have changed; this replaces the index of the same network and source.
 
     Args:
-      workdir: the classifier's, which keeps them.
-      where: a folder, or the name of a split of the data that the network was trained on.
-      layer: whose features.
+      workdir: the classifier's run directory, which keeps the index.
+      classifier: the network.
+      source: a directory, or the name of a split of the run's data.
+      layer: the layer whose features are compared.
 
     Raises:
-      UserError: there is no such folder, split or layer, or it has no image that can be read.
+      UserError: there is no such directory, split or layer, or no image in it can be read.
     """
-    folder = Path(where)
-    images = _of_folder(folder) if folder.is_dir() else _of_split(workdir, classifier, where)
-    of_place = f"{layer}-{_digest(f'{checksum(classifier.params)} {where}')}"
-    directory = workdir / "index" / f"{of_place}-{_digest(images.identity)}"
+    path = Path(source)
+    images = _directory(path) if path.is_dir() else _split(workdir, classifier, source)
+    prefix = f"{layer}-{_digest(f'{checksum(classifier.params)} {source}')}"
+    directory = workdir / "index" / f"{prefix}-{_digest(images.identity)}"
     try:
-        build_once(directory, lambda into: _fill(into, classifier, images, layer, where))
-        for other in set(directory.parent.glob(f"{of_place}-{'?' * 16}")) - {directory}:
-            shutil.rmtree(other)
+        build_once(directory, lambda target: _fill(target, classifier, images, layer, source))
+        for outdated in set(directory.parent.glob(f"{prefix}-{'?' * 16}")) - {directory}:
+            shutil.rmtree(outdated)
     except OSError as error:
-        raise UserError(f"workdir {workdir}: the index can't be kept there: {error}") from None
-    made = json.loads((directory / "entries.json").read_text())
-    shape = (len(made["entries"]), *made["shape"])
-    features = np.memmap(directory / "features.float32", np.float32, "r", shape=shape)
-    return Index(made["entries"], features)
+        raise UserError(f"workdir {workdir}: cannot keep the index there: {error}") from None
+    content = json.loads((directory / "entries.json").read_text())
+    entries, shape = content["entries"], content["shape"]
+    path = directory / "features.float32"
+    return Index(entries, np.memmap(path, np.float32, "r", shape=(len(entries), *shape)))
 
 
 def _digest(identity: str) -> str:
     return hashlib.sha256(os.fsencode(identity)).hexdigest()[:16]
 
 
-def _of_folder(folder: Path) -> Images:
-    found = find_images([str(folder)])
-    stats = [os.stat(image.name) for image in found]
-    listing = [
-        (image.name, stat.st_size, stat.st_mtime_ns)
-        for image, stat in zip(found, stats, strict=True)
-    ]
-    entries = [({"file": image.name}, image.original) for image in found]
-    return Images(repr(listing), len(entries), entries)
+def _directory(path: Path) -> _Images:
+    images = find_images([str(path)])
+    stats = [(image.name, os.stat(image.name)) for image in images]
+    identity = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return _Images(identity, len(images), [({"file": i.name}, i.original) for i in images])
 
 
-def _of_split(workdir: Path, classifier: Classifier, split: str) -> Images:
+def _split(workdir: Path, classifier: Classifier, split: str) -> _Images:
     data = prepare_dataset(classifier.config.data)
     check_data(workdir, data)
     if split not in data.num_examples:
-        raise UserError(
-            f"--index={split}: neither a folder nor a split, which are "
-            f"{' and '.join(data.num_examples)}"
-        )
+        splits = " or ".join(data.num_examples)
+        raise UserError(f"--index={split}: give a directory or a split ({splits})")
     records, count = data.records(split), data.num_examples[split]
 
-    def entries() -> Iterator[tuple[dict[str, str], np.ndarray]]:
+    def images() -> Iterator[tuple[dict[str, str], np.ndarray]]:
         for index in range(count):
             (encoded,), (label,) = records.read(np.array([index]))
-            entry = {"file": records.file(index), "class": data.class_names[label]}
-            yield entry, decode(encoded)
+            yield {"file": records.file(index), "class": data.class_names[label]}, decode(encoded)
 
-    return Images(f"{data.directory.name} {split}", count, entries())
+    return _Images(f"{data.directory.name} {split}", count, images())
 
 
-def _fill(directory: Path, classifier: Classifier, images: Images, layer: str, where: str) -> None:
-    entries, again = itertools.tee(images.entries)
-    of_files = classifier.file_features((original for _, original in again), layer)
-    bar = tqdm(of_files, "index", images.total, unit=" images", mininterval=1)
+def _fill(
+    directory: Path, classifier: Classifier, images: _Images, layer: str, source: str
+) -> None:
+    for_entries, for_features = itertools.tee(images.images)
+    results = classifier.file_features((image for _, image in for_features), layer)
+    bar = tqdm(results, "index", images.total, unit=" images", mininterval=1)
     readable, unreadable, shape = [], [], ()
     with (directory / "features.float32").open("wb") as file:
-        for (entry, _), result in zip(entries, bar, strict=True):
+        for (entry, _), result in zip(for_entries, bar, strict=True):
             if result.output is None:
                 unreadable.append(f"{printable(entry['file'])} ({result.error})")
             else:
                 readable.append(entry)
                 shape = result.output.shape
                 file.write(result.output.tobytes())
-    left_out = "; ".join(unreadable[:3])
+    count, listed = len(unreadable), "; ".join(unreadable[:3])
     if not readable:
-        raise UserError(
-            f"--index={where}: none of the {len(unreadable)} files there can be read: {left_out}"
-        )
+        raise UserError(f"--index={source}: none of its {count} files can be read: {listed}")
     if unreadable:
         logger.warning(
-            "left out %d of %d files, which cannot be read: %s",
-            len(unreadable),
-            images.total,
-            left_out,
+            "left out %d of %d files, which cannot be read: %s", count, images.total, listed
         )
     (directory / "entries.json").write_text(json.dumps({"shape": shape, "entries": readable}))

@@ -1,4 +1,4 @@
-"""Nearest images, against NumPy on the features that the classifier gives."""
+"""Nearest images, against NumPy on the classifier's features."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def classifier(workdir: Path) -> Classifier:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Digits as files, and one that is no image."""
+    """Digits as files, and a file that is not an image."""
     folder = tmp_path / "photos"
     folder.mkdir()
     split = find_source(tiny.get_config().data).load().evaluation
@@ -43,31 +43,31 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def by_hand(classifier: Classifier, photos: Path) -> tuple[list[Path], np.ndarray]:
+def expected_distances(classifier: Classifier, photos: Path) -> tuple[list[Path], np.ndarray]:
     files = sorted(photos.glob("*.png"))
     originals = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
     features = classifier.features(originals).astype(np.float64)
     return files, np.linalg.norm(features[:, None] - features, axis=-1)
 
 
-def test_the_nearest_of_a_folder(workdir: Path, classifier: Classifier, photos: Path) -> None:
-    files, distances = by_hand(classifier, photos)
+def test_nearest_in_a_directory(workdir: Path, classifier: Classifier, photos: Path) -> None:
+    files, distances = expected_distances(classifier, photos)
     queries = files[3:5]
     command = ("src.retrieve", f"--workdir={workdir}", f"--index={photos}", "--json", "--nearest=4")
     done = run(*command, *queries, cache=workdir.parent)
     assert done.returncode == 0, done.stderr
     assert "left out 1 of 21 files" in done.stderr
     for line, query in zip(done.stdout.splitlines(), (3, 4), strict=True):
-        found = json.loads(line)
-        assert found["query"] == str(files[query])
+        printed = json.loads(line)
+        assert printed["query"] == str(files[query])
         nearest = np.argsort(distances[query], kind="stable")[:4]
-        assert [one["file"] for one in found["nearest"]] == [str(files[i]) for i in nearest]
-        assert [one["distance"] for one in found["nearest"]] == pytest.approx(
+        assert [entry["file"] for entry in printed["nearest"]] == [str(files[i]) for i in nearest]
+        assert [entry["distance"] for entry in printed["nearest"]] == pytest.approx(
             distances[query, nearest], rel=1e-3, abs=1e-4
         )
 
 
-def test_an_index_is_made_once_until_its_images_change(
+def test_an_index_is_kept_until_its_images_change(
     workdir: Path, classifier: Classifier, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = open_index(workdir, classifier, str(photos), "fc7")
@@ -80,8 +80,8 @@ def test_an_index_is_made_once_until_its_images_change(
     shutil.copy(photos / "05.png", photos / "20.png")
     changed = open_index(workdir, classifier, str(photos), "fc7")
     np.testing.assert_array_equal(changed.features[20], first.features[5])
-    of_folder = {path.name.split("-")[1] for path in (workdir / "index").glob("fc7-*")}
-    assert len(of_folder) == len(list((workdir / "index").glob("fc7-*")))  # the first one is gone
+    digests = {path.name.split("-")[1] for path in (workdir / "index").glob("fc7-*")}
+    assert len(digests) == len(list((workdir / "index").glob("fc7-*")))  # the first one is gone
     other_layer = open_index(workdir, classifier, str(photos), "conv5")
     assert other_layer.features.shape == (21, 1, 1, tiny.MAPS["conv5"])
 
@@ -97,8 +97,8 @@ def test_a_split_of_the_runs_data(workdir: Path, classifier: Classifier) -> None
     np.testing.assert_allclose(index.features[some], expected, rtol=1e-4, atol=0.05)
 
 
-def test_mistakes(workdir: Path, classifier: Classifier, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--index=tset: neither a folder nor a split, .*train"):
+def test_invalid_arguments(workdir: Path, classifier: Classifier, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--index=tset: give a directory or a split .*train"):
         open_index(workdir, classifier, "tset", "fc7")
     with pytest.raises(UserError, match="layer: 'fc9' is none of"):
         open_index(workdir, classifier, "test", "fc9")
