@@ -1,13 +1,18 @@
-"""Section 4.1: what shifted crops, mirror images and color noise are good for.
+"""Section 4.1: the effect of shifted crops, mirror images and color noise.
 
     python -m src.experiment --config=configs/experiments/augmentation.py
 
 The paper says that without crops and mirror images its network "suffers from substantial
 overfitting", and that color noise lowers the top-1 error on ImageNet by more than a point. Here
-all are tried with the network of cuda-convnet's 19pct on CIFAR-10, in 40 epochs, without weight
-decay, as its authors trained it on crops. Every network is tested on the center, the only view that
-those without crops have been trained on. Training errors are of the images as they are trained on:
-a crop is harder than the center.
+cuda-convnet's 19pct network is trained on CIFAR-10 for 40 epochs. There is no weight decay: its
+authors had none when they trained it on crops. Every network is tested on the center view, the only
+view that those without crops have been trained on. Training errors are those of the augmented
+images: a crop is harder than the center.
+
+Result (one seed): 24.68% without augmentation, 21.67% with crops and mirror images, 21.52% with
+color noise as well. The training errors are 7.65%, 21.28% and 21.17%. "mirror" and "crops" alone
+have not been run.
+Time: 15 runs of about 14 minutes, on two cores of an AMD EPYC with --cpu_devices=4.
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +22,7 @@ from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, in short."""
+    """The experiment on a data set; on `digits`, a version that takes seconds."""
     both = changed(crops(dataset), {"views": 1})
     return comparison(
         "Without crops and mirror images the network overfits substantially; color noise lowers "

@@ -4,6 +4,9 @@
 
 On ImageNet's validation set of 2012 the paper has 40.7% top-1 error with one network and 38.1%
 with the average of five. Here five of cuda-convnet's 80sec are trained on CIFAR-10.
+
+Result: 25.53 ± 0.34% with one network, 23.11% with the average of five.
+Time: 30 minutes on two cores of an AMD EPYC with --cpu_devices=4.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +16,7 @@ from src.experiment.spec import comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, in short."""
+    """The experiment on a data set; on `digits`, a version that takes seconds."""
     return comparison(
         "Averaging five networks lowers the top-1 error on ImageNet from 40.7% to 38.1% "
         "(section 6.1)",

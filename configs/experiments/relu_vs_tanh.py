@@ -3,13 +3,19 @@
     python -m src.experiment --config=configs/experiments/relu_vs_tanh.py
 
 The paper trains "a four-layer convolutional neural network" on CIFAR-10 until a training error of
-25%, without regularization of any kind, with learning rates "chosen independently to make training
-as fast as possible". It doesn't name the network; here it is cuda-convnet's 19pct, three
-convolutional layers and a dense one, without weight decay, on whole images. Each rate is tried for
-two epochs, and that with the lowest training loss over the second is taken: with tanh, which needs
-forty, a lower one gets there sooner, but is not ahead before the twentieth. The training error is
-the mean over the last whole epoch, looked at every quarter of an epoch: it comes down to 25% half
-an epoch or so after that of single steps does.
+25%. It uses no regularization of any kind, and learning rates "chosen independently to make
+training as fast as possible". The paper does not name the network. Here it is cuda-convnet's 19pct
+(three convolutional layers and a dense one), without weight decay, on uncropped images.
+
+Each learning rate is tried for two epochs; the one with the lowest training loss over the second
+epoch is used. That favors high rates: tanh needs more than forty epochs, and reaches the target
+sooner with a lower rate, which is not ahead before the twentieth epoch.
+
+The training error is the mean over the last whole epoch, computed every quarter of an epoch. It
+reaches 25% about half an epoch later than the error of single steps.
+
+Result (one seed): 6.0 epochs with ReLU, 46.2 with tanh: 7.7 times; 7.0 times with the rate 0.008.
+Time: 49 minutes and the search, on two cores of an AMD EPYC with --cpu_devices=4.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +25,7 @@ from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, in short."""
+    """The experiment on a data set; on `digits`, a version that takes seconds."""
     without_regularization = {
         "optimizer.weight_decay": 0.0,
         "optimizer.weight_decays.fc4": 0.0,
@@ -33,7 +39,7 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
             "relu": changed(relu, {"duration": "12 epochs"}),
             "tanh": changed(relu, {"duration": "60 epochs", "model.activation": "tanh"}),
         },
-        reference="relu",
+        reference={"tanh": "relu"},
         seeds=(0,),
         target_training_error=0.25,
         published={"relu": 6.0, "tanh": 36.0},

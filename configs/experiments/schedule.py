@@ -1,12 +1,15 @@
-"""Section 5: dividing the rate by ten when the validation error stops improving.
+"""Section 5: dividing the learning rate by ten when the validation error stops improving.
 
     python -m src.experiment --config=configs/experiments/schedule.py
 
-The paper's heuristic, applied three times during its training, against keeping the rate; with
-cuda-convnet's 19pct on crops of CIFAR-10's images, in 100 epochs, with a validation every second:
-in fewer the error does not stop improving. CIFAR-10 has no validation images: 5,000 of the training
-images serve as such. Errors are on those, as the paper's are on the validation images that its
-rates followed.
+The paper applied this heuristic three times during training. Here it is compared with a constant
+rate. cuda-convnet's 19pct is trained on crops of CIFAR-10 for 100 epochs, with a validation after
+every second epoch: in fewer epochs the error does not stop improving. CIFAR-10 has no validation
+images, so 5,000 training images are held out. Errors are those of the held-out images, as the
+paper's are those of the validation images that its learning rate followed.
+
+Result: not run to its end yet.
+Time: four runs of about 35 minutes (estimated), on two cores of an AMD EPYC with --cpu_devices=4.
 """
 
 from ml_collections import ConfigDict
@@ -16,15 +19,15 @@ from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, in short."""
+    """The experiment on a data set; on `digits`, a version that takes seconds."""
     constant = changed(crops(dataset), {"schedule.name": "constant", "duration": "100 epochs"})
     if dataset == "cifar10":
         held_out = {"data.train_split": "train[:90%]", "data.eval_split": "train[90%:]"}
         constant = changed(constant, held_out)
     return comparison(
-        "Dividing the rate by ten when the validation error stops improving lowers the error (the "
-        "heuristic of section 5)",
+        "Dividing the learning rate by ten when the validation error stops improving lowers the "
+        "error (the heuristic of section 5)",
         {"constant": constant, "plateau": changed(constant, {"schedule.name": "plateau"})},
-        reference="constant",
+        reference={"plateau": "constant"},
         seeds=(0, 1),
     )

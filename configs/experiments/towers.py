@@ -1,12 +1,17 @@
-"""Section 3.2: two towers that talk where the paper's do, and what comes of talking less or more.
+"""Section 3.2: two towers with the paper's connections, with fewer and with more.
 
     python -m src.experiment --config=configs/experiments/towers.py[:DATASET]
 
-DATASET is `imagenette` (the default), `folder:PATH`, or another name of TFDS's. The recipe is
-configs/small.py's, at 64 pixels. On ImageNet the paper's two towers have 1.7 points less top-1
-error than one with half of the maps; the authors' network without any connection (run #150 of their
-code) has 41.8%, where the paper's has 40.7%. Where all layers are connected, response normalization
-is across the maps of both towers too, as in a network that is not split.
+DATASET is `imagenette` (the default), `folder:PATH`, or another name in TFDS. The recipe is that of
+configs/small.py, at 64 pixels. On ImageNet the top-1 error of the paper's two towers is 1.7 points
+lower than that of one tower with half of the maps. The authors' network without any connection (run
+#150 of their code) has 41.8%, the paper's 40.7%. In the variant that connects all layers, response
+normalization is across the maps of both towers too, as in a network that is not split.
+
+Result (three seeds, a folder of 1,526 photographs): 24.91 ± 0.91% with one tower of half width,
+23.98 ± 1.48% with two unconnected, 23.87 ± 0.70% with the paper's, 25.45 ± 2.22% with all
+connected. No difference is significant.
+Time: 55 minutes on two cores of an AMD EPYC.
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +22,7 @@ from src.models.presets import ONE_GPU
 
 
 def get_config(dataset: str = "imagenette") -> ConfigDict:
-    """The experiment on a data set; on `digits`, in short."""
+    """The experiment on a data set; on `digits`, a version that takes seconds."""
     paper = small.get_config(dataset)
     half = {f"model.convs.{name}.maps": spec.maps for name, spec in ONE_GPU.convs.items()}
     connected = {

@@ -16,9 +16,9 @@ from ..distributed.environment import process_info
 from ..distributed.preemption import exit_on_signal
 from ..distributed.process_group import ProcessGroup
 from ..errors import EXIT_PREEMPTED, UserError
-from ..training.loop import Status
-from .runner import run_experiment, slug
-from .spec import validate_experiment
+from .analysis import describe_results
+from .runner import run_experiment
+from .spec import slug, validate_experiment
 
 FLAGS = CommandFlags()
 CONFIG = FLAGS.config(None, "The experiment, FILE[:DATASET].", required=True)
@@ -40,10 +40,10 @@ def main() -> int:
     workdir = Path(WORKDIR.value or default)
     first = config.variants[config.order[0]]
     with ProcessGroup(process_info(os.environ), first.processes) as group:
-        result = run_experiment(config, workdir, group)
-    if result.text:
-        print(f"\n{result.text}\nsee {workdir}")
-    return EXIT_PREEMPTED if result.status is Status.PREEMPTED else 0
+        results = run_experiment(config, workdir, group)
+    if results:
+        print(f"\n{describe_results(results)}\nsee {workdir}")
+    return EXIT_PREEMPTED if results is None else 0
 
 
 if __name__ == "__main__":

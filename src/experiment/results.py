@@ -12,21 +12,25 @@ from ml_collections import ConfigDict
 from ..runs.config import FORMAT, FREE_TO_CHANGE, flatten, read_config
 from ..runs.metrics_file import read_metrics
 from ..runs.results import read_result
+from .spec import Run, SearchResults
 
-DIVERGED = "diverged.txt"  # in the run directory of a run that has diverged: the reason
+DIVERGED = "diverged.txt"  # in the directory of a run that has diverged: the reason
 ROUNDING = 1e-6  # of epochs
 LEFT_OUT = (*(name for name in FREE_TO_CHANGE if name != "log_every"), "seed")
 RUN_DEPTH = 4  # of a run in results.json: variants, name, runs, seed
 
 
-def epoch_means(train: Sequence[Mapping[str, Any]], value: str) -> list[tuple[float, float]]:
-    """For each train line, its epoch, and the mean of a value over the epoch that ends there.
+def epoch_means(workdir: Path, metric: str) -> list[tuple[float, float]]:
+    """The mean of a training metric over the epoch up to each line of metrics.jsonl.
 
     A line covers only a fraction of an epoch, so its own mean varies by chance. The mean is over as
     many lines as span an epoch; over all of them if they span less.
+
+    Returns:
+      For each line its epoch, and the mean.
     """
-    values = [line[value] for line in train]
-    weights = np.diff([0, *(line["step"] for line in train)])
+    train = [line for line in read_metrics(workdir) if line["split"] == "train"]
+    values, weights = [line[metric] for line in train], np.diff([0, *(i["step"] for i in train)])
     ends = np.array([line["epoch"] for line in train])
     starts = np.array([0, *ends[:-1]])
     firsts = np.searchsorted(starts, ends - 1 + ROUNDING, side="right") - 1
@@ -36,26 +40,8 @@ def epoch_means(train: Sequence[Mapping[str, Any]], value: str) -> list[tuple[fl
     ]
 
 
-def train_lines(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl that training has written."""
-    return [line for line in read_metrics(run) if line["split"] == "train"]
-
-
-def with_best_rate(
-    config: ConfigDict, variant: str, lr_search_results: Mapping[str, Mapping[float, float]]
-) -> ConfigDict:
-    """A variant's recipe, with the learning rate that the search found, if any."""
-    recipe = config.variants[variant].copy_and_resolve_references()
-    if losses := lr_search_results.get(variant):
-        recipe.schedule.learning_rate = min(losses, key=lambda rate: losses[rate])
-    return recipe
-
-
 def comparable(recipe: ConfigDict) -> dict[str, Any]:
-    """The fields that the results depend on, as JSON: without paths and the seed.
-
-    A folder of images has its own name there, without the path to it.
-    """
+    """The fields that the results depend on, as JSON: without paths and the seed."""
     fields = {
         name: value for name, value in flatten(recipe).items() if not name.startswith(LEFT_OUT)
     }
@@ -63,14 +49,15 @@ def comparable(recipe: ConfigDict) -> dict[str, Any]:
 
 
 def _dataset(recipe: ConfigDict) -> str:
+    """The name of the data set; a folder of images has its own name, without the path to it."""
     kind, colon, path = recipe.data.dataset.partition(":")
     return f"{kind}:{Path(path).resolve().name}" if colon else kind
 
 
 def collect_results(
     config: ConfigDict,
-    directories: Mapping[str, Sequence[Path]],
-    lr_search_results: Mapping[str, Mapping[float, float]],
+    runs: Sequence[Run],
+    lr_search_results: SearchResults,
     averages: Mapping[str, float | None],
     split: str,
 ) -> dict[str, Any]:
@@ -78,24 +65,26 @@ def collect_results(
 
     Args:
       config: see `spec.comparison`.
-      directories: the run directories of each variant, finished or diverged, in the order of seeds.
-      lr_search_results: by variant and learning rate, the final training loss; infinite where the
-        run diverged.
+      runs: the measured ones, finished or diverged.
+      lr_search_results: see `spec.SearchResults`.
       averages: by variant, the top-1 error of the average of its networks; None where all have
         diverged.
       split: the split of the errors.
     """
     variants = {}
-    for name, paths in directories.items():
-        runs = [_run_results(path, config.target_training_error) for path in paths]
+    for name in config.order:
+        variant_runs = [run for run in runs if run.variant == name]
+        losses = lr_search_results.get(name, {}).items()
         variants[name] = {
             "published": config.published.get(name),
-            "recipe": comparable(with_best_rate(config, name, lr_search_results)),
+            "recipe": comparable(variant_runs[0].recipe),
             "lr_search_results": {
-                f"{rate:g}": loss if math.isfinite(loss) else None
-                for rate, loss in lr_search_results.get(name, {}).items()
+                f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses
             },
-            "runs": dict(zip(map(str, config.seeds), runs, strict=True)),
+            "runs": {
+                str(run.recipe.seed): _run_results(run.workdir, config.target_training_error)
+                for run in variant_runs
+            },
             "average": averages.get(name),
         }
     return {
@@ -110,34 +99,30 @@ def collect_results(
     }
 
 
-def _run_results(run: Path, target: float) -> dict[str, Any]:
-    """`measured` is None if the run has diverged or missed the target."""
-    evaluations = [line for line in read_metrics(run) if line["split"] != "train"]
-    train = epoch_means(train_lines(run), "top1_error")
+def _run_results(workdir: Path, target: float) -> dict[str, Any]:
+    """The results of a run; `measured` is None if it has diverged or missed the target."""
+    evaluations = [line for line in read_metrics(workdir) if line["split"] != "train"]
+    train = epoch_means(workdir, "top1_error")
     curves = {
         "train": [(round(epoch, 3), round(error, 4)) for epoch, error in train],
         "evaluation": [(round(i["epoch"], 3), round(i["top1_error"], 4)) for i in evaluations],
     }
-    result = read_result(run)
+    run = {
+        "views": read_config(workdir).views,
+        "epochs": train[-1][0] if train else 0.0,
+        "curves": curves,
+    }
+    result = read_result(workdir)
     if result is None:
-        missing = dict.fromkeys(("measured", "top1_error", "training_error", "seconds", "machine"))
-        return {
-            **missing,
-            "views": read_config(run).views,
-            "epochs": train[-1][0] if train else 0.0,
-            "diverged": (run / DIVERGED).read_text(),
-            "curves": curves,
-        }
+        return {"measured": None, "diverged": (workdir / DIVERGED).read_text(), **run}
     reached = (epoch for epoch, error in train if epoch > 1 - ROUNDING and error <= target)
     return {
         "measured": next(reached, None) if target else result["top1_error"],
         "top1_error": result["top1_error"],
         "training_error": train[-1][1],
-        "views": result["views"],
-        "epochs": result["epochs"],
         "seconds": round(result["seconds"]),
         "machine": result.get("machine"),
-        "curves": curves,
+        **run,
     }
 
 

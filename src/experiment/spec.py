@@ -1,9 +1,10 @@
-"""The configuration of an experiment: recipes that differ in one thing, and what to measure."""
+"""What an experiment is: the recipes that it compares, and the runs that it consists of."""
 
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -11,85 +12,52 @@ from ..errors import UserError
 from ..training.periods import parse_duration
 from ..training.validation import validate_config
 
-
-def validate_experiment(config: ConfigDict) -> None:  # noqa: C901 (a flat list of checks)
-    """Raises UserError unless the experiment (see `comparison`) can be run."""
-    for name in config.order:
-        if name not in list(config.variants):
-            raise UserError(f"config.order: {name!r} is not one of {', '.join(config.variants)}")
-    for seed in config.seeds:
-        if not (type(seed) is int and 0 <= seed < 2**32):
-            raise UserError(f"config.seeds: {seed!r} is not an integer from 0 to 2^32 - 1")
-    for name, rates in config.rates.items():
-        for rate in rates:
-            if not (type(rate) in (int, float) and 0 < rate < math.inf):
-                raise UserError(f"config.rates.{name}: {rate!r} is not a positive number")
-    lists = {"order": config.order, "seeds": config.seeds}
-    lists |= {f"rates.{name}": [f"{r:g}" for r in rates] for name, rates in config.rates.items()}
-    for field, values in lists.items():
-        if not values:
-            raise UserError(f"config.{field}: must not be empty")
-        if len(set(values)) < len(values):
-            raise UserError(f"config.{field}: {', '.join(map(str, values))} has a value twice")
-    for name, reference in config.reference.items():
-        if reference not in config.variants or reference == name:
-            raise UserError(f"config.reference.{name}: {reference!r} is not another variant")
-    parse_duration("config.search", config.search, Fraction(1))
-    if not 0 <= config.target_training_error < 1:
-        raise UserError(
-            f"config.target_training_error: {config.target_training_error} is not at least 0 and "
-            "below 1"
-        )
-    for recipe in config.variants.values():
-        validate_config(recipe)
+SEARCH_SEED = 1000  # learning rates are not chosen on the runs that are then measured
+SHORT = {"duration": "8 steps", "evaluate_every": "4 steps", "log_every": 2, "views": 1}
 
 
-def comparison(  # noqa: PLR0913 (read as a table by configs/experiments)
-    hypothesis: str,
-    variants: Mapping[str, ConfigDict],
-    *,
-    seeds: tuple[int, ...],
-    reference: str | Mapping[str, str] = "",
-    published: Mapping[str, float] | None = None,
-    target_training_error: float = 0.0,
-    rates: Mapping[str, tuple[float, ...]] | None = None,
-    search: str = "2 epochs",
-    average: bool = False,
-) -> ConfigDict:
-    """The configuration of an experiment for `python -m src.experiment`.
+SearchResults = Mapping[str, Mapping[float, float]]
+"""By variant and learning rate, the final training loss; infinite where the run diverged."""
 
-    On the data set `digits` it is a short version, which takes seconds.
+
+class Run(NamedTuple):
+    """One training."""
+
+    variant: str
+    label: str  # "rate 0.001" or "seed 0"
+    recipe: ConfigDict
+    workdir: Path
+
+
+def comparison(hypothesis: str, variants: Mapping[str, ConfigDict], **options: Any) -> ConfigDict:
+    """The configuration of an experiment; on `digits`, of a version that takes seconds.
 
     Args:
       hypothesis: the result that the paper, or another source, states, in a sentence.
       variants: recipes by name.
-      seeds: each variant is trained with each seed.
-      reference: the variant that the others are compared with, or one for each variant, by name;
-        empty for none.
-      published: the published values of variants, by name: a fraction of errors, or epochs.
-      target_training_error: if not 0, the experiment measures the epochs until the training error,
-        over the last whole epoch, is at most this; else the final test error.
-      rates: learning rates by variant. The one with the lowest final training loss is used.
-      search: how long each learning rate is tried, such as "2 epochs".
-      average: whether to measure the average of each variant's networks too.
+      options: values for the other fields, which are explained below.
     """
-    variants = dict(variants)
-    if any(recipe.data.dataset == "digits" for recipe in variants.values()):
-        variants = {name: _shortened(recipe) for name, recipe in variants.items()}
-        seeds, search = seeds[: 2 if average else 1], "4 steps"
     config = ConfigDict()
     config.hypothesis = hypothesis
-    config.variants = ConfigDict(variants, sort_keys=False)
+    config.variants = ConfigDict(dict(variants), sort_keys=False)
     config.order = tuple(variants)
-    config.seeds = seeds
-    if isinstance(reference, str):
-        reference = {name: reference for name in variants if reference not in ("", name)}
-    config.reference = ConfigDict(dict(reference))
-    config.published = ConfigDict(dict(published or {}))
-    config.target_training_error = target_training_error
-    config.rates = ConfigDict(dict(rates or {}))
-    config.search = search
-    config.average = average
+    config.seeds = (0,)  # each variant is trained with each seed
+    config.reference = ConfigDict()  # by variant, the variant that it is compared with
+    config.published = ConfigDict()  # by variant, the published error (a fraction) or epochs
+    # If not 0, the experiment measures the epochs until the training error, over the last whole
+    # epoch, is at most this; else the final test error.
+    config.target_training_error = 0.0
+    config.rates = ConfigDict()  # by variant, learning rates; the lowest training loss decides
+    config.search = "2 epochs"  # how long each of these rates is tried
+    config.average = False  # whether to measure the average of each variant's networks too
+    if unknown := options.keys() - config.keys():
+        raise TypeError(f"comparison() has no option {', '.join(unknown)}")
+    config.update(options)
+    if any(recipe.data.dataset == "digits" for recipe in variants.values()):
+        short = {name: changed(recipe, SHORT) for name, recipe in variants.items()}
+        config.variants = ConfigDict(short, sort_keys=False)
+        config.seeds = config.seeds[: 2 if config.average else 1]
+        config.search = "4 steps"
     return config
 
 
@@ -100,7 +68,67 @@ def changed(recipe: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     return copy
 
 
-def _shortened(recipe: ConfigDict) -> ConfigDict:
-    return changed(
-        recipe, {"duration": "8 steps", "evaluate_every": "4 steps", "log_every": 2, "views": 1}
-    )
+def validate_experiment(config: ConfigDict) -> None:
+    """Raises UserError unless the experiment can be run."""
+    variants = list(config.variants)
+    _check_list("order", config.order, variants.__contains__, f"one of {', '.join(variants)}")
+    _check_list("seeds", config.seeds, _is_seed, "an integer from 0 to 2^32 - 1")
+    for name, rates in config.rates.items():
+        _check_list(f"rates.{name}", rates, _is_rate, "a positive number")
+    for name, reference in config.reference.items():
+        if reference not in variants or reference == name:
+            raise UserError(f"config.reference.{name}: {reference!r} is not another variant")
+    parse_duration("config.search", config.search, Fraction(1))
+    if not 0 <= (target := config.target_training_error) < 1:
+        raise UserError(f"config.target_training_error: {target} is not at least 0 and below 1")
+    for recipe in config.variants.values():
+        validate_config(recipe)
+
+
+def _check_list(field: str, values: Any, is_valid: Any, allowed: str) -> None:
+    for value in values:
+        if not is_valid(value):
+            raise UserError(f"config.{field}: {value!r} is not {allowed}")
+    if not values:
+        raise UserError(f"config.{field}: must not be empty")
+    names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    if len(set(names)) < len(names):
+        raise UserError(f"config.{field}: {', '.join(names)} has a value twice")
+
+
+def _is_seed(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**32
+
+
+def _is_rate(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf
+
+
+def search_runs(config: ConfigDict, workdir: Path) -> list[Run]:
+    """The runs that search for learning rates."""
+    runs = []
+    for variant in config.order:
+        for rate in config.rates.get(variant, ()):
+            changes = {"schedule.learning_rate": rate, "seed": SEARCH_SEED}
+            changes |= dict.fromkeys(("duration", "evaluate_every"), config.search)
+            recipe, label = changed(config.variants[variant], changes), f"rate {rate:g}"
+            runs.append(Run(variant, label, recipe, workdir / slug(variant) / slug(label)))
+    return runs
+
+
+def measured_runs(config: ConfigDict, workdir: Path, lr_search_results: SearchResults) -> list[Run]:
+    """The runs that are measured, with the best learning rate where a search has results."""
+    runs = []
+    for seed in config.seeds:
+        for variant in config.order:
+            changes = {"seed": seed}
+            if losses := lr_search_results.get(variant):
+                changes["schedule.learning_rate"] = min(losses, key=losses.__getitem__)
+            recipe, directory = changed(config.variants[variant], changes), f"seed{seed}"
+            runs.append(Run(variant, f"seed {seed}", recipe, workdir / slug(variant) / directory))
+    return runs
+
+
+def slug(name: str) -> str:
+    """A name as part of a path."""
+    return "-".join("".join(c if c.isalnum() or c in "._-" else " " for c in name).split())

@@ -16,11 +16,11 @@ from ml_collections import ConfigDict, config_flags
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
 from src.errors import EXIT_PREEMPTED, UserError
+from src.experiment.analysis import describe_results
 from src.experiment.runner import run_experiment
 from src.experiment.spec import changed, comparison, validate_experiment
 from src.inference.ensemble import evaluate_ensemble
 from src.runs.config import differences, write_config
-from src.training.loop import Status
 from tests.support import commands, tiny
 from tests.support.commands import free_port
 from tests.support.finished import write_run
@@ -52,19 +52,19 @@ def get_config(name: str, dataset: str = "digits") -> ConfigDict:
 def test_variants_differ_in_what_is_compared_alone(name: str) -> None:
     config = get_config(name, "cifar10")
     first, *others = (config.variants[variant] for variant in config.order)
-    found = [{field for field, *_ in differences(first, other)} for other in others]
-    assert found == DIFFERENCES[name]
+    changes = [{field for field, *_ in differences(first, other)} for other in others]
+    assert changes == DIFFERENCES[name]
 
 
 def test_towers_differ_from_the_papers_in_width_or_in_connections_alone() -> None:
     variants = get_config("towers", "imagenette").variants
     paper = variants["two, the paper's"]
-    found = {
+    changes = {
         name: {field for field, *_ in differences(paper, recipe)}
         for name, recipe in variants.items()
     }
     maps = {f"model.convs.conv{layer}.maps" for layer in (1, 2, 3, 4)}
-    assert found == {
+    assert changes == {
         "one of half width": {"model.towers"} | maps,
         "two, unconnected": {"model.exchange_before"},
         "two, the paper's": set(),
@@ -75,12 +75,12 @@ def test_towers_differ_from_the_papers_in_width_or_in_connections_alone() -> Non
         assert 2 * half[layer].maps == paper.model.convs[layer].maps
 
 
-def test_networks_are_compared_in_the_views_that_all_have_seen() -> None:
+def test_networks_are_compared_in_the_view_that_all_are_trained_on() -> None:
     variants = get_config("augmentation", "cifar10").variants
     assert [recipe.views for recipe in variants.values()] == [1] * 5
 
 
-def test_a_change_leaves_the_recipe_that_it_is_made_of_alone() -> None:
+def test_a_changed_copy_leaves_its_recipe_alone() -> None:
     recipe = tiny.get_config()
     assert changed(recipe, {"model.convs.conv1.maps": 16}).model.convs.conv1.maps == 16
     assert recipe.model.convs.conv1.maps == 8
@@ -97,17 +97,17 @@ def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
-    found = json.loads((tmp_path / "results.json").read_text())
-    assert f"- Hypothesis: {found['hypothesis']}.\n" in ended.stdout
-    assert [*found["variants"]] == list(get_config(name).order)
-    for variant, of_variant in found["variants"].items():
-        assert f"| {variant} |" in ended.stdout
-        for run in of_variant["runs"].values():
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert f"- Hypothesis: {results['hypothesis']}.\n" in ended.stdout
+    assert [*results["variants"]] == list(get_config(name).order)
+    for variant_name, variant in results["variants"].items():
+        assert f"| {variant_name} |" in ended.stdout
+        for run in variant["runs"].values():
             assert 0 < run["top1_error"] < 1
             assert run["curves"]["evaluation"]
-        if of_variant["average"] is not None:
-            members = [tmp_path / variant / f"seed{seed}" for seed in of_variant["runs"]]
-            assert of_variant["average"] == evaluate_ensemble(members)["top1_error"]
+        if variant["average"] is not None:
+            members = [tmp_path / variant_name / f"seed{seed}" for seed in variant["runs"]]
+            assert variant["average"] == evaluate_ensemble(members)["top1_error"]
     text = (tmp_path / "table.md").read_text()
     assert f"\n{text}\nsee {tmp_path}\n" in ended.stdout
     assert "- Hypothesis: " in text
@@ -132,12 +132,12 @@ def test_first_epochs_of_the_large_networks(network: str, tmp_path: Path, cache:
 
 
 @pytest.mark.slow
-def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> None:
+def test_a_stopped_experiment_resumes(tmp_path: Path, cache: Path) -> None:
     def flags(name: str) -> list[str]:
         return ["--config=tests/support/tiny_experiment.py", f"--workdir={tmp_path / name}"]
 
-    whole = commands.run("src.experiment", *flags("whole"), cache=cache)
-    assert whole.returncode == 0, whole.stderr
+    uninterrupted = commands.run("src.experiment", *flags("uninterrupted"), cache=cache)
+    assert uninterrupted.returncode == 0, uninterrupted.stderr
 
     second = tmp_path / "stopped/tanh/seed0/metrics.jsonl"
     with commands.start("src.experiment", *flags("stopped"), cache=cache) as process:
@@ -152,7 +152,7 @@ def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> 
     assert "is finished after" in again.stderr  # the first run is not trained again
     results = [
         json.loads((tmp_path / name / "results.json").read_text())["variants"]
-        for name in ("whole", "stopped")
+        for name in ("uninterrupted", "stopped")
     ]
     for variants in results:
         for variant in variants.values():
@@ -162,10 +162,10 @@ def test_an_experiment_that_was_stopped_goes_on(tmp_path: Path, cache: Path) -> 
                 assert (machine["device"], machine["devices"]) == ("cpu", 1)
     assert results[0] == results[1]
 
-    outcome_files = [tmp_path / "stopped" / name for name in ("results.json", "table.md")]
-    before = [file.read_text() for file in outcome_files]
+    files = [tmp_path / "stopped" / name for name in ("results.json", "table.md")]
+    before = [file.read_text() for file in files]
     assert commands.run("src.experiment", *flags("stopped"), cache=cache).returncode == 0
-    assert [file.read_text() for file in outcome_files] == before
+    assert [file.read_text() for file in files] == before
 
 
 @pytest.mark.slow
@@ -206,11 +206,11 @@ def test_networks_are_averaged_by_all_processes_but_for_those_that_diverged(
         for index in ("0", "1")
     ]
     assert [process.wait(SOON) for process in started] == [0, 0]
-    of_relu, of_tanh = json.loads((tmp_path / "results.json").read_text())["variants"].values()
-    assert ["diverged" in run for run in of_tanh["runs"].values()] == [True, True]
-    assert of_tanh["average"] is None
-    members = [tmp_path / "relu" / f"seed{seed}" for seed in of_relu["runs"]]
-    assert of_relu["average"] == pytest.approx(evaluate_ensemble(members)["top1_error"])
+    relu, tanh = json.loads((tmp_path / "results.json").read_text())["variants"].values()
+    assert ["diverged" in run for run in tanh["runs"].values()] == [True, True]
+    assert tanh["average"] is None
+    members = [tmp_path / "relu" / f"seed{seed}" for seed in relu["runs"]]
+    assert relu["average"] == pytest.approx(evaluate_ensemble(members)["top1_error"])
 
 
 def test_a_run_that_diverges_is_reported_and_not_trained_again(
@@ -230,11 +230,11 @@ def test_a_run_that_diverges_is_reported_and_not_trained_again(
 
     def experiment() -> tuple[dict[str, Any], str, str]:
         caplog.clear()
-        result = run_experiment(config, tmp_path, group)
-        assert result.status is Status.FINISHED
+        results = run_experiment(config, tmp_path, group)
+        assert results
         written = json.loads((tmp_path / "results.json").read_text())
-        assert written == json.loads(json.dumps(result.results))
-        assert (tmp_path / "table.md").read_text() == result.text
+        assert written == json.loads(json.dumps(results))
+        assert (tmp_path / "table.md").read_text() == describe_results(results)
         out, err = capsys.readouterr()
         assert out == ""
         return written["variants"], "\n".join(caplog.messages), err
@@ -242,7 +242,7 @@ def test_a_run_that_diverges_is_reported_and_not_trained_again(
     variants, log, err = experiment()
     assert re.search("^better, rate 1e\\+30: step .*nan", log, re.MULTILINE)
     assert re.search("^plain, seed 3: step .*nan", log, re.MULTILINE)
-    assert "3/4 plain, seed 3:  33%" in err  # the steps that the search has left out are passed
+    assert "3/4 plain, seed 3:  33%" in err  # steps that the search skipped count
     assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
     assert "nan" in variants["plain"]["runs"]["3"]["diverged"]
     assert variants["better"]["lr_search_results"]["1e+30"] is None
@@ -253,13 +253,13 @@ def test_a_run_that_diverges_is_reported_and_not_trained_again(
     assert log.count("remove it to try again") == 2
     assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
 
-    config.variants.plain = changed(recipe, {"batch_size": 16})  # another run
+    config.variants.plain = changed(recipe, {"batch_size": 16})  # so it is another run
     variants, log, _ = experiment()
     assert variants["plain"]["runs"]["3"]["measured"] > 0
     assert log.count("remove it to try again") == 1
 
 
-def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
+def test_other_settings_in_a_run_directory_are_reported_before_anything_is_trained(
     tmp_path: Path, cache: Path
 ) -> None:
     recipe = changed(tiny.get_config(), {"data.root": str(cache / "prepared")})
@@ -279,7 +279,7 @@ def test_a_folder_with_other_settings_is_noticed_before_anything_is_trained(
         ("src.main", "tests/support/tiny_experiment.py", "--config: an experiment, not a recipe"),
     ],
 )
-def test_recipes_and_experiments_are_told_apart(
+def test_recipes_and_experiments_are_distinguished(
     module: str, config: str, message: str, cache: Path
 ) -> None:
     ended = commands.run(module, f"--config={config}", cache=cache)
@@ -324,7 +324,7 @@ def test_recipes_and_experiments_are_told_apart(
         ("variants.relu.views=5", "config.views: 5 is none of 1, 9, 10"),
     ],
 )
-def test_what_there_cannot_be_is_a_mistake(
+def test_invalid_values_are_reported(
     change: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = get_config("relu_vs_tanh")
@@ -332,9 +332,14 @@ def test_what_there_cannot_be_is_a_mistake(
     monkeypatch.setattr(sys, "argv", ["", f"--config.{change}"])
     config_flags.DEFINE_config_dict("config", config, flag_values=flags)
     flags(sys.argv)
-    with pytest.raises(UserError) as mistake:
+    with pytest.raises(UserError) as error:
         validate_experiment(config)
-    assert str(mistake.value) == message
+    assert str(error.value) == message
+
+
+def test_options_of_a_comparison_are_checked() -> None:
+    with pytest.raises(TypeError, match="no option refrence"):
+        comparison("It works", {"plain": tiny.get_config()}, refrence={})
 
 
 def test_mistakes_are_reported_before_anything_is_written(tmp_path: Path, cache: Path) -> None:

@@ -1,4 +1,4 @@
-"""An experiment of seconds: python -m src.experiment --config=tests/support/tiny_experiment.py."""
+"""A quick experiment: python -m src.experiment --config=tests/support/tiny_experiment.py."""
 
 from ml_collections import ConfigDict
 

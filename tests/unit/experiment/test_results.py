@@ -9,24 +9,24 @@ from typing import Any
 import matplotlib
 import pytest
 
-from src.experiment.analysis import report
+from src.experiment.analysis import describe_results
 from src.experiment.figure import draw_figure
 from src.experiment.results import collect_results, comparable, to_json
-from src.experiment.spec import comparison
+from src.experiment.spec import Run, comparison
 from src.runs.metrics_file import read_metrics
 from tests.support import commands, tiny
-from tests.support.finished import collected, of_two_variants, write_run
+from tests.support.finished import collected, two_variants, write_run
 
 
-def write_lines(folder: Path, train: list[tuple[int, float]], steps_per_epoch: float) -> None:
+def write_lines(workdir: Path, train: list[tuple[int, float]], steps_per_epoch: float) -> None:
     """Train lines of (step, error), in place of those that there are."""
-    evaluations = [line for line in read_metrics(folder) if line["split"] != "train"]
+    evaluations = [line for line in read_metrics(workdir) if line["split"] != "train"]
     lines = [
         {"step": step, "epoch": step / steps_per_epoch, "split": "train", "top1_error": error}
         for step, error in train
     ]
     text = "".join(json.dumps(line) + "\n" for line in [*lines, *evaluations])
-    (folder / "metrics.jsonl").write_text(text)
+    (workdir / "metrics.jsonl").write_text(text)
 
 
 def drawing(results: dict[str, Any], tmp_path: Path) -> str:
@@ -39,7 +39,9 @@ def drawing(results: dict[str, Any], tmp_path: Path) -> str:
 def table(results: dict[str, Any]) -> dict[str, dict[str, str]]:
     """The cells of the table, by row and column."""
     header, _, *rows = [
-        line.strip("|").split("|") for line in report(results).splitlines() if line[:1] == "|"
+        line.strip("|").split("|")
+        for line in describe_results(results).splitlines()
+        if line.startswith("|")
     ]
     columns = [name.strip() for name in header]
     cells = [dict(zip(columns, map(str.strip, row), strict=True)) for row in rows]
@@ -48,10 +50,10 @@ def table(results: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 def notes(results: dict[str, Any]) -> list[str]:
     """The lines below the table."""
-    return [line for line in report(results).splitlines() if line.startswith("- ")]
+    return [line for line in describe_results(results).splitlines() if line.startswith("- ")]
 
 
-DIFFERENCE = "difference (95% interval)"
+DIFFERENCE = "difference (95% CI)"
 UNTIL = "until a training error of 25% over an epoch"
 
 
@@ -60,7 +62,7 @@ def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
         "plain": [([0.5, 0.3], 0.40), ([0.5, 0.3], 0.42)],
         "better": [([0.4, 0.2], 0.30), ([0.4, 0.2], 0.33)],
     }
-    results = collected(tmp_path, of_two_variants(), runs)
+    results = collected(tmp_path, two_variants(), runs)
     deviation = 100 * statistics.stdev([0.40, 0.42])
     assert list(table(results)["plain"].items()) == [
         ("variant", "plain"),
@@ -86,14 +88,14 @@ def test_differences_within_the_noise_are_not_significant(tmp_path: Path) -> Non
         "plain": [([0.5], 0.40), ([0.5], 0.44)],
         "better": [([0.5], 0.41), ([0.5], 0.44)],
     }
-    difference = table(collected(tmp_path, of_two_variants(), runs))["better"][DIFFERENCE]
+    difference = table(collected(tmp_path, two_variants(), runs))["better"][DIFFERENCE]
     assert difference.startswith("+0.50 points (−")
-    assert difference.endswith("; not significant)")
+    assert difference.endswith(", not significant)")
 
 
 def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.40)], "better": [([0.5], 0.30)]}
-    results = collected(tmp_path, of_two_variants(seeds=(3,)), runs)
+    results = collected(tmp_path, two_variants(seeds=(3,)), runs)
     assert list(results["variants"]["plain"]["runs"]) == ["3"]
     rows = table(results)
     assert [rows[name]["error on test"] for name in ("better", "plain")] == ["30.00%", "40.00%"]
@@ -107,14 +109,14 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
         "plain": [([0.5, 0.2, 0.1], 0.4), ([0.5, 0.4, 0.25], 0.4)],  # 2 and 3 epochs
         "better": [([0.2, 0.1, 0.1], 0.4), ([0.2, 0.1, 0.1], 0.4)],  # 1
     }
-    config = of_two_variants(target_training_error=0.25, reference="better")
+    config = two_variants(target_training_error=0.25, reference={"plain": "better"})
     results = collected(tmp_path, config, runs)
     assert [run["measured"] for run in results["variants"]["plain"]["runs"].values()] == [2, 3]
     rows = table(results)
     assert rows["plain"][UNTIL] == "2.5 ± 0.7 epochs"
     assert rows["better"][UNTIL] == "1.0 ± 0.0 epochs"
     assert rows["plain"]["reference"] == "better"
-    expected = "2.5 times, +1.5 epochs (−4.9 to +7.9; not significant)"
+    expected = "2.5 times, +1.5 epochs (−4.9 to +7.9, not significant)"
     assert rows["plain"][DIFFERENCE] == expected
     drawn = drawing(results, tmp_path)
     assert ">training error over an epoch, %</text>" in drawn
@@ -123,13 +125,25 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
     assert Counter(widths) == {("#1f77b4", "1.8"): 3, ("#ff7f0e", "1.8"): 3}  # and the legend's
 
 
+def test_epochs_are_compared_with_published_ones(tmp_path: Path) -> None:
+    runs = {"plain": [([0.5, 0.2, 0.1], 0.4)], "better": [([0.2], 0.4)]}
+    published = {"plain": 1.5, "better": 2.0}
+    config = two_variants(target_training_error=0.25, seeds=(0,), published=published)
+    plain, better = table(collected(tmp_path, config, runs)).values()
+    assert list(plain.values())[1:5] == [
+        *("1.5 epochs", "2.0 epochs", "published", "1.3 times, +0.5 epochs")
+    ]
+    assert list(better.values())[1:5] == [
+        *("2 epochs", "1.0 epochs", "plain", "0.5 times, −1.0 epochs")
+    ]
+
+
 def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.4), ([0.2], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
-    config = of_two_variants(target_training_error=0.25, reference="better")
+    config = two_variants(target_training_error=0.25, reference={"plain": "better"})
     results = collected(tmp_path, config, runs)
     rows = table(results)
-    counts = "1.0 epochs with 1 of 2 seeds, not within 24 steps with 1 of 2 seeds"
-    assert rows["plain"][UNTIL] == counts
+    assert rows["plain"][UNTIL] == "1.0 epochs, not within 24 steps with 1 of 2 seeds"
     assert rows["better"][UNTIL] == "1.0 ± 0.0 epochs"
     assert (rows["plain"]["reference"], rows["plain"][DIFFERENCE]) == ("better", "")
     missed = {"plain": [([0.5], 0.4), ([0.5], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
@@ -142,19 +156,17 @@ def test_runs_that_diverged_are_part_of_the_results(tmp_path: Path) -> None:
         "plain": [([0.9],), ([0.5], 0.40), ([0.5], 0.42)],
         "better": [([],), ([],), ([],)],
     }
-    config = of_two_variants(seeds=(0, 1, 2))
+    config = two_variants(seeds=(0, 1, 2))
     results = collected(tmp_path, config, runs, plain=0.39, better=None)
-    plain, better = (
-        list(of_variant["runs"].values()) for of_variant in results["variants"].values()
-    )
+    plain, better = (list(variant["runs"].values()) for variant in results["variants"].values())
     assert [run["measured"] for run in plain] == [None, 0.40, 0.42]
     assert plain[0]["diverged"] == "step 7: the loss is nan"
     assert (plain[0]["epochs"], better[0]["epochs"]) == (1, 0)
-    shown = "41.00 ± 1.41% with 2 of 3 seeds, diverged with 1 of 3 seeds"
+    error = "41.00 ± 1.41%, diverged with 1 of 3 seeds"
     rows = table(results)
     assert list(rows) == ["plain", "average of 2 networks", "better"]
     assert list(rows["plain"].values())[2:] == [
-        *(shown, "", "", "50.00%", "9", "0.02", "3", "1", "1.5 min")
+        *(error, "published", "", "50.00%", "9", "0.02", "3", "1", "1.5 min")
     ]
     average = list(rows["average of 2 networks"].values())[1:5]
     assert average == ["", "39.00%", "one network", "−2.00 points"]
@@ -164,42 +176,43 @@ def test_runs_that_diverged_are_part_of_the_results(tmp_path: Path) -> None:
     assert "average of 2 networks</text>" in drawing(results, tmp_path)
 
 
-def test_what_diverged_is_not_compared_with_what_was_published(tmp_path: Path) -> None:
+def test_diverged_runs_are_not_compared_with_published_errors(tmp_path: Path) -> None:
     runs = {"plain": [([0.9],)], "better": [([0.5], 0.3)]}
-    results = collected(tmp_path, of_two_variants(seeds=(0,), reference=""), runs)
+    results = collected(tmp_path, two_variants(seeds=(0,), reference={}), runs)
     plain, better = table(results).values()
-    assert list(plain.values())[1:5] == ["40%", "diverged", "", ""]
+    assert list(plain.values())[1:5] == ["40%", "diverged", "published", ""]
     assert list(better.values())[1:5] == ["", "30.00%", "", ""]
 
 
-def test_a_lucky_line_is_no_training_error_that_was_reached(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, [0.5], 0.4)
+def test_a_lucky_line_does_not_reach_the_target(tmp_path: Path) -> None:
+    workdir = write_run(tmp_path, [0.5], 0.4)
     quarters = [0.9, 0.2, 0.4, 0.3, 0.2, 0.3, 0.2, 0.28, 0.1]
-    write_lines(folder, [(98 * i, error) for i, error in enumerate(quarters, 1)], 390.6)
-    results = collected_of_one(folder, target_training_error=0.25)
+    write_lines(workdir, [(98 * i, error) for i, error in enumerate(quarters, 1)], 390.6)
+    results = collected_of_one(workdir, target_training_error=0.25)
     assert results["measured"] == pytest.approx(7 * 98 / 390.6)
     assert results["training_error"] == pytest.approx((0.3 + 0.2 + 0.28 + 0.1) / 4)
 
 
-def test_the_first_lines_are_no_whole_epoch(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, [0.5], 0.4)
-    write_lines(folder, [(25, 0.1), (50, 0.9), (75, 0.5), (100, 0.5)], 100)
-    assert collected_of_one(folder, target_training_error=0.25)["measured"] is None
+def test_the_target_needs_a_whole_epoch(tmp_path: Path) -> None:
+    workdir = write_run(tmp_path, [0.5], 0.4)
+    write_lines(workdir, [(25, 0.1), (50, 0.9), (75, 0.5), (100, 0.5)], 100)
+    assert collected_of_one(workdir, target_training_error=0.25)["measured"] is None
 
 
 def test_steps_weigh_the_same_in_a_training_error_whatever_their_line(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, [0.5], 0.4)
-    write_lines(folder, [(50, 0.9), (100, 0.6), (150, 0.4), (151, 0.0)], 100)
+    workdir = write_run(tmp_path, [0.5], 0.4)
+    write_lines(workdir, [(50, 0.9), (100, 0.6), (150, 0.4), (151, 0.0)], 100)
     # The last epoch begins with step 51, the first of the second line.
     mean = (50 * 0.6 + 50 * 0.4) / 101
-    assert collected_of_one(folder)["training_error"] == pytest.approx(mean)
-    write_lines(folder, [(50, 0.9), (60, 0.3)], 100)  # less than an epoch in all
-    assert collected_of_one(folder)["training_error"] == pytest.approx(0.8)
+    assert collected_of_one(workdir)["training_error"] == pytest.approx(mean)
+    write_lines(workdir, [(50, 0.9), (60, 0.3)], 100)  # less than an epoch in all
+    assert collected_of_one(workdir)["training_error"] == pytest.approx(0.8)
 
 
-def collected_of_one(folder: Path, **changes) -> dict:
-    config = comparison("It works", {"plain": tiny.get_config("none")}, seeds=(0,), **changes)
-    results = collect_results(config, {"plain": [folder]}, {}, {}, "test")
+def collected_of_one(workdir: Path, **changes) -> dict:
+    recipe = tiny.get_config("none")
+    config = comparison("It works", {"plain": recipe}, **changes)
+    results = collect_results(config, [Run("plain", "seed 0", recipe, workdir)], {}, {}, "test")
     return results["variants"]["plain"]["runs"]["0"]
 
 
@@ -217,7 +230,7 @@ def test_a_rate_at_the_edge_of_those_tried_is_pointed_out(
 ) -> None:
     runs = {"plain": [([0.5], 0.4)], "better": [([0.5], 0.3)]}
     losses_by_rate = {"better": dict(zip((0.01, 0.02, 0.04), losses, strict=True))}
-    results = collected(tmp_path, of_two_variants(seeds=(0,)), runs, losses_by_rate)
+    results = collected(tmp_path, two_variants(seeds=(0,)), runs, losses_by_rate)
     better = results["variants"]["better"]
     assert better["recipe"]["schedule.learning_rate"] == chosen
     assert better["lr_search_results"]["0.01"] == losses[0]
@@ -226,10 +239,10 @@ def test_a_rate_at_the_edge_of_those_tried_is_pointed_out(
     assert notes(results)[2:] == warnings
 
 
-def test_without_a_reference_each_is_compared_with_what_was_published(tmp_path: Path) -> None:
+def test_variants_without_a_reference_are_compared_with_published_errors(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.409)], "better": [([0.5], 0.30)]}
-    config = of_two_variants(
-        seeds=(0,), reference="", published={"plain": 0.4, "better": 0.142}, average=True
+    config = two_variants(
+        seeds=(0,), reference={}, published={"plain": 0.4, "better": 0.142}, average=True
     )
     results = collected(tmp_path, config, runs, better=0.25)
     plain, better, average = (list(row.values())[:5] for row in table(results).values())
@@ -242,7 +255,7 @@ def test_without_a_reference_each_is_compared_with_what_was_published(tmp_path: 
     assert "average of 1 networks" in drawn
 
 
-def test_variants_are_compared_each_with_its_own(tmp_path: Path) -> None:
+def test_each_variant_is_compared_with_its_own_reference(tmp_path: Path) -> None:
     recipe = tiny.get_config("none")
     variants = {"none": recipe, "crops": recipe, "crops, color": recipe, "other": recipe}
     config = comparison(
@@ -262,17 +275,17 @@ def test_variants_are_compared_each_with_its_own(tmp_path: Path) -> None:
     }
 
 
-def test_variants_that_are_left_out_are_not_compared_with(tmp_path: Path) -> None:
-    config = of_two_variants(seeds=(0,))
+def test_omitted_variants_are_no_reference(tmp_path: Path) -> None:
+    config = two_variants(seeds=(0,))
     config.order = ("better",)
     rows = table(collected(tmp_path, config, {"better": [([0.5], 0.3)]}))
     assert list(rows) == ["better"]
     assert list(rows["better"].values())[1:5] == ["", "30.00%", "", ""]
 
 
-def test_the_days_are_those_of_the_runs(tmp_path: Path) -> None:
+def test_the_dates_are_those_of_the_runs(tmp_path: Path) -> None:
     errors = ([0.5], 0.40)
-    config = of_two_variants()
+    config = two_variants()
     runs = {
         "plain": [(*errors, "2012-09-30"), (*errors, "2012-10-01")],
         "better": [(*errors, "2012-10-02"), errors],
@@ -284,8 +297,8 @@ def test_the_days_are_those_of_the_runs(tmp_path: Path) -> None:
     assert runs_of_better["1"]["machine"] is None
 
 
-def test_a_folder_of_images_is_named_without_its_place() -> None:
-    config = of_two_variants()
+def test_a_folder_of_images_is_named_without_its_path() -> None:
+    config = two_variants()
     recipe = config.variants.plain
     recipe.data.dataset = "folder:/home/someone/photos"
     recipe.data.root = "/scratch/someone"
@@ -313,7 +326,7 @@ def test_published_results_have_a_table(path: Path) -> None:
 
 def test_each_run_is_on_one_line(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.40), ([0.5], 0.42)], "better": [([],), ([0.4], 0.33)]}
-    results = collected(tmp_path, of_two_variants(), runs)
+    results = collected(tmp_path, two_variants(), runs)
     text = to_json(results)
     assert json.loads(text) == results
     assert text.startswith('{\n "format": 1,\n "hypothesis": "Better is better",\n')
