@@ -1,9 +1,9 @@
-"""A network of this project's in PyTorch, from the file that `python -m src.convert --to=…` wrote.
+"""A network of this project in PyTorch, from a file of `python -m src.convert --to=FILE`.
 
     network = load("alexnet.safetensors")
     probabilities = network(pixels).softmax(dim=1)  # uint8 (N, size, size, 3), RGB
 
-Needs torch and safetensors, and nothing of the project: copy it to where you want it.
+This file needs torch and safetensors, but nothing of the project: copy it wherever you want.
 """
 
 import json
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 def load(path: str) -> "AlexNet":
-    """The network in a file; `class_names` tells what its outputs stand for."""
+    """The network in a file; its `class_names` are in the order of its outputs."""
     with safe_open(path, "pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -25,7 +25,7 @@ def load(path: str) -> "AlexNet":
 
 
 class AlexNet(nn.Module):
-    """The center of uint8 images (N, size, size, 3) → scores of the classes (N, classes)."""
+    """From uint8 images (N, size, size, 3), whose center it crops, to logits (N, classes)."""
 
     def __init__(self, architecture: dict, tensors: dict[str, torch.Tensor]):
         super().__init__()
@@ -39,17 +39,17 @@ class AlexNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         size = self.net["image_size"]
         start = (images.shape[1] - size) // 2
-        middle = slice(start, start + size)
-        x = (images.float() - self.mean)[:, middle, middle].permute(0, 3, 1, 2)
+        crop = slice(start, start + size)
+        x = (images.float() - self.mean)[:, crop, crop].permute(0, 3, 1, 2)
         x = x * self.net["input_scale"]
-        for number, name in enumerate(in_order(self.net["convs"])):
+        for number, name in enumerate(by_number(self.net["convs"])):
             spec = self.net["convs"][name]
-            sees_all = number == 0 or name in self.net["exchange_before"]
-            x = self.convolve(name, spec, x, groups=1 if sees_all else self.towers)
+            reads_all = number == 0 or name in self.net["exchange_before"]
+            x = self.convolve(name, spec, x, groups=1 if reads_all else self.towers)
             for operation in spec["followed_by"]:
                 x = self.apply_operation(operation, x)
         x = x.flatten(1)
-        names = in_order(self.net["dense"])
+        names = by_number(self.net["dense"])
         for name in names:
             x = functional.linear(x, self.tensor(name, "weight"), self.tensor(name, "bias"))
             x = x if name == names[-1] else self.activate(x)
@@ -64,16 +64,16 @@ class AlexNet(nn.Module):
         x = functional.pad(x, (before, after, before, after))
         if not spec["local"]:
             return functional.conv2d(x, weight, bias, spec["stride"], groups=groups)
-        # Each place has a kernel of its own: (towers, height, width, in, kh, kw, out).
-        towers, height, width, seen = weight.shape[:4]
+        # Each position has its own kernel: (towers, height, width, in, kh, kw, out).
+        towers, height, width, in_maps = weight.shape[:4]
         parts = x.chunk(towers, dim=1) if groups > 1 else [x] * towers
-        made = []
+        outputs = []
         for part, kernel, biases in zip(parts, weight, bias, strict=True):
             windows = functional.unfold(part, spec["size"], stride=spec["stride"])
-            windows = windows.view(len(x), seen * spec["size"] ** 2, height, width)
-            out = torch.einsum("nihw,hwio->nohw", windows, kernel.flatten(2, 4))
-            made.append(out + biases.permute(2, 0, 1))
-        return torch.cat(made, dim=1)
+            windows = windows.view(len(x), in_maps * spec["size"] ** 2, height, width)
+            output = torch.einsum("nihw,hwio->nohw", windows, kernel.flatten(2, 4))
+            outputs.append(output + biases.permute(2, 0, 1))
+        return torch.cat(outputs, dim=1)
 
     def apply_operation(self, operation: str, x: torch.Tensor) -> torch.Tensor:
         if operation == "activation":
@@ -99,11 +99,11 @@ class AlexNet(nn.Module):
 
 
 def sum_of_neighbors(x: torch.Tensor, n: int) -> torch.Tensor:
-    """Of each map of (N, maps, H, W) the sum of the n around it, of fewer at the ends."""
+    """For each map of (N, maps, H, W), the sum of the n maps around it; of fewer at the ends."""
     padded = functional.pad(x, (0, 0, 0, 0, n // 2, n // 2))
     return sum(padded[:, i : i + x.shape[1]] for i in range(n))
 
 
-def in_order(layers: dict) -> list[str]:
-    """Their names, by the numbers in them."""
+def by_number(layers: dict) -> list[str]:
+    """The layers' names, sorted by the numbers in them."""
     return sorted(layers, key=lambda name: int("".join(filter(str.isdigit, name))))
