@@ -32,7 +32,7 @@ from .progress import ProgressBar
 from .schedule import Schedule, make_schedule
 from .state import Progress, TrainState, abstract_state, from_checkpoint, to_checkpoint
 from .step import make_train_step
-from .writers import make_writers
+from .writers import Writer, make_writers
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ def _restore_or_init(
     return state, Progress(schedule=schedule.state())
 
 
-def _resume_writers(workdir: Path, step: int, progress: Progress) -> list[Any]:
+def _resume_writers(workdir: Path, step: int, progress: Progress) -> list[Writer]:
     """The writers, without the lines that a killed run wrote after its last checkpoint."""
     keep_metrics(
         workdir,

@@ -1,18 +1,3 @@
-from collections.abc import Iterator
-from pathlib import Path
+"""See tests/support/report.py."""
 
-import matplotlib
-import pytest
-
-from src.report import svg
-
-
-@pytest.fixture(autouse=True)
-def style() -> Iterator[None]:
-    with matplotlib.rc_context(svg.STYLE):
-        yield
-
-
-@pytest.fixture(scope="session")
-def workdir(digits_run: Path) -> Path:
-    return digits_run
+from tests.support.report import style, workdir  # noqa: F401

@@ -1,0 +1,20 @@
+"""Fixtures of the tests of reports."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from src.report import svg
+
+
+@pytest.fixture(autouse=True)
+def style() -> Iterator[None]:
+    with matplotlib.rc_context(svg.STYLE):
+        yield
+
+
+@pytest.fixture(scope="session")
+def workdir(digits_run: Path) -> Path:
+    return digits_run
