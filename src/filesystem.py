@@ -1,4 +1,4 @@
-"""Files and directories that are complete or absent."""
+"""Files and directories that are complete or absent, and the walk over a directory's files."""
 
 import contextlib
 import fcntl
@@ -17,67 +17,54 @@ logger = logging.getLogger(__name__)
 
 
 def build_once(directory: Path, fill: Callable[[Path], None]) -> None:
-    """Has a folder filled, unless it is there.
+    """Creates a directory and its files, unless it exists.
 
-    Of several processes that ask for the same one, the first fills it while the others wait. One
-    that is killed leaves nothing that looks finished.
+    If several processes ask for the same directory, the first fills it while the others wait. A
+    killed process leaves no directory of that name.
 
     Args:
-      fill: is given an empty folder, which then gets the directory's name.
+      fill: writes the files into an empty directory, which then gets the name `directory`.
     """
     if directory.exists():
         return
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(directory.parent / f".{directory.name}.lock", directory.name):
-        if not directory.exists():
-            with _complete_or_absent(directory) as incomplete:
-                fill(incomplete)
-
-
-@contextlib.contextmanager
-def _locked(path: Path, what: str) -> Iterator[None]:
-    """Lets one process in at a time. The lock of one that dies is opened by the system."""
-    with path.open("w") as file:
+    # The system releases the lock of a process that dies.
+    with directory.with_name(f".{directory.name}.lock").open("w") as lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            logger.info("another process is preparing %s: waiting for it", what)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _complete_or_absent(directory: Path) -> Iterator[Path]:
-    """Gives a folder to fill, which gets the directory's name only once it is full."""
-    for left_by_a_killed_run in directory.parent.glob(f"{directory.name}.incomplete-*"):
-        shutil.rmtree(left_by_a_killed_run)
-    # Names of their own keep processes apart even where a network file system ignores locks.
-    incomplete = directory.with_name(f"{directory.name}.incomplete-{uuid.uuid4().hex[:8]}")
-    incomplete.mkdir()
-    try:
-        yield incomplete
-        incomplete.rename(directory)
-    except BaseException:
-        shutil.rmtree(incomplete)
-        raise
+            logger.info("another process is preparing %s: waiting for it", directory.name)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if directory.exists():
+            return
+        for left_by_a_killed_process in directory.parent.glob(f"{directory.name}.incomplete-*"):
+            shutil.rmtree(left_by_a_killed_process)
+        # Unique names keep processes apart even where a network file system ignores locks.
+        incomplete = directory.with_name(f"{directory.name}.incomplete-{uuid.uuid4().hex[:8]}")
+        incomplete.mkdir()
+        try:
+            fill(incomplete)
+            incomplete.rename(directory)
+        except BaseException:
+            shutil.rmtree(incomplete)
+            raise
 
 
 def check_writable(flag: str, path: Path) -> None:
-    """Raises UserError where a file can't be written, before anything is computed for it."""
+    """Raises UserError if a file cannot be written, before anything is computed for it."""
     if path.is_dir():
-        raise UserError(f"--{flag}={path}: it is a folder; name a file")
+        raise UserError(f"--{flag}={path}: is a directory; give the name of a file")
     try:
         _incomplete(path).touch()
         _incomplete(path).unlink()
     except OSError as error:
-        raise UserError(
-            f"--{flag}={path}: {error.strerror}; give a file in another folder"
-        ) from None
+        message = f"--{flag}={path}: {error.strerror}; give a file in another directory"
+        raise UserError(message) from None
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a file to write, which gets the other's name once it is written."""
+    """Yields a temporary path to write to, and renames it to `path` at the end."""
     yield _incomplete(path)
     _incomplete(path).rename(path)
 
@@ -95,10 +82,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def walk_files(directory: Path) -> Iterator[Path]:
-    """All regular files below a directory that are not hidden, following links.
+    """Yields the files below a directory, except hidden files, pipes, sockets and devices.
 
-    A directory's own files come first, then those of its subdirectories, each in sorted order. Of
-    several paths to the same directory only the first counts, so that links cannot form a loop.
+    A directory's own files come before those of its subdirectories, each in sorted order. Links
+    are followed, and dangling links count as files. Of several paths to the same directory only the
+    first counts, so links cannot form a loop.
     """
     visited = set()
     for parent, directories, names in os.walk(directory, followlinks=True):
@@ -109,9 +97,4 @@ def walk_files(directory: Path) -> Iterator[Path]:
         visited.add((status.st_dev, status.st_ino))
         directories[:] = sorted(name for name in directories if not name.startswith("."))
         files = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
-        yield from (file for file in files if not _is_special(file))
-
-
-def _is_special(path: Path) -> bool:
-    """Whether it is a pipe, a socket or a device; a dangling link is not."""
-    return path.exists() and not path.is_file()
+        yield from (file for file in files if file.is_file() or not file.exists())

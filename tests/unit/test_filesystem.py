@@ -1,4 +1,4 @@
-"""Files and directories that are complete or absent, and the walk over image folders."""
+"""Atomic files and directories, and the walk over a directory's files."""
 
 import os
 from pathlib import Path
@@ -18,19 +18,19 @@ def touch(*paths: Path) -> None:
         path.touch()
 
 
-def test_files_come_before_those_of_subdirectories_in_order(tmp_path: Path) -> None:
+def test_walk_files_lists_own_files_before_subdirectories(tmp_path: Path) -> None:
     touch(tmp_path / "b/2.png", tmp_path / "b/1.png", tmp_path / "a/3.png", tmp_path / "z.png")
     assert names(tmp_path) == ["z.png", "a/3.png", "b/1.png", "b/2.png"]
 
 
-def test_hidden_files_and_pipes_are_left_out_and_dangling_links_are_not(tmp_path: Path) -> None:
+def test_walk_files_skips_hidden_files_and_pipes_but_keeps_dangling_links(tmp_path: Path) -> None:
     touch(tmp_path / ".hidden.png", tmp_path / ".thumbnails/1.png", tmp_path / "1.png")
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     assert names(tmp_path) == ["1.png", "gone.png"]
 
 
-def test_linked_directories_count_once_and_cannot_form_a_loop(tmp_path: Path) -> None:
+def test_walk_files_visits_a_linked_directory_once(tmp_path: Path) -> None:
     touch(tmp_path / "root/cat/1.png", tmp_path / "elsewhere/2.png")
     (tmp_path / "root/cat/again").symlink_to(tmp_path / "root")
     (tmp_path / "root/dog").symlink_to(tmp_path / "elsewhere")
@@ -38,20 +38,20 @@ def test_linked_directories_count_once_and_cannot_form_a_loop(tmp_path: Path) ->
     assert names(tmp_path / "root") == ["cat/1.png", "dog/2.png"]
 
 
-def test_a_directory_is_built_once_and_a_failure_leaves_nothing(tmp_path: Path) -> None:
+def test_build_once_fills_the_directory_once_and_removes_it_on_failure(tmp_path: Path) -> None:
     def fail(directory: Path) -> None:
-        (directory / "half").touch()
+        (directory / "partial").touch()
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        build_once(tmp_path / "made", fail)
-    assert [path.name for path in tmp_path.iterdir()] == [".made.lock"]
-    build_once(tmp_path / "made", lambda directory: (directory / "whole").touch())
-    build_once(tmp_path / "made", fail)  # it exists
-    assert (tmp_path / "made/whole").exists()
+        build_once(tmp_path / "built", fail)
+    assert [path.name for path in tmp_path.iterdir()] == [".built.lock"]
+    build_once(tmp_path / "built", lambda directory: (directory / "complete").touch())
+    build_once(tmp_path / "built", fail)  # it exists
+    assert (tmp_path / "built/complete").exists()
 
 
-def test_a_file_that_cannot_be_written_keeps_its_content(tmp_path: Path) -> None:
+def test_write_json_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"step": 1})
     with pytest.raises(TypeError):
