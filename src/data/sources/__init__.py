@@ -1,6 +1,6 @@
 """Where original images come from: TFDS, image folders, or scikit-learn's digits.
 
-To add a kind, write a function from the section `config.data` to a `Source` and list it here.
+To add a kind, write a function from the section `config.data` to a `Source` and call it here.
 """
 
 from ml_collections import ConfigDict
@@ -8,25 +8,27 @@ from ml_collections import ConfigDict
 from .digits import digits_source
 from .folder import folder_source
 from .source import Source
-from .tfds import tfds_source
 
 
 def find_source(section: ConfigDict) -> Source:
     """Finds a data set.
 
     Args:
-      section: `config.data`. Its `dataset` is "digits"; "folder:PATH", with train/CLASS/* and
-        val/CLASS/* or test/CLASS/*; or a TFDS name such as "imagenet2012" or
-        "imagenette/320px-v2". `train_split` is what to train on, by default "train"; `eval_split`
-        what to evaluate on, by default the first of validation, val and test that exists.
-        `tfds_dir` is where TFDS keeps its data sets.
+      section: `config.data`.
+        `dataset`: "digits"; "folder:PATH", with train/CLASS/* and val/CLASS/* or test/CLASS/*; or a
+        TFDS name such as "imagenet2012" or "imagenette/320px-v2".
+        `train_split`: the split to train on; by default "train".
+        `eval_split`: the split to evaluate on; by default the first of validation, val and test.
+        `tfds_dir`: where TFDS keeps its data sets.
 
     Raises:
-      UserError: there is no such data set or split, or it is not one of images in classes. What
-        only the data of a TFDS name can tell is raised by `Source.load`.
+      UserError: there is no such data set or split, or the data set is not one of labeled images.
+        For a TFDS name, `Source.load` raises what only the data can tell.
     """
     if section.dataset == "digits":
         return digits_source(section)
     if section.dataset.startswith("folder:"):
         return folder_source(section)
+    from .tfds import tfds_source
+
     return tfds_source(section)

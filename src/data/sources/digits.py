@@ -7,7 +7,7 @@ from .source import Example, Originals, Source, Split, choose_split
 
 
 def digits_source(section: ConfigDict) -> Source:
-    """The digits, a fifth of each class held out as the split "test"."""
+    """The digits, of which the split "test" has a fifth of each class."""
     choose_split("train_split", section.train_split, ["train"])
     choose_split("eval_split", section.eval_split, ["test"])
 
@@ -17,18 +17,14 @@ def digits_source(section: ConfigDict) -> Source:
 
         digits = load_digits()
         images = (digits.images * (255 / 16)).round().astype(np.uint8)  # (1797, 8, 8)
+        examples = [Example(f"{i}", int(digits.target[i]), image) for i, image in enumerate(images)]
         train, test = train_test_split(
-            np.arange(len(images)), test_size=0.2, stratify=digits.target, random_state=0
+            examples, test_size=0.2, stratify=digits.target, random_state=0
         )
-
-        def split(name: str, indices: np.ndarray) -> Split:
-            return Split(
-                name,
-                len(indices),
-                lambda: (Example(f"{i}", int(digits.target[i]), images[i]) for i in indices),
-            )
-
-        class_names = [str(name) for name in digits.target_names]
-        return Originals(class_names, split("train", train), split("test", test))
+        return Originals(
+            [str(name) for name in digits.target_names],
+            Split("train", len(train), lambda: iter(train)),
+            Split("test", len(test), lambda: iter(test)),
+        )
 
     return Source("digits", "digits", lambda: load().class_names, load)

@@ -9,16 +9,16 @@ from ..images import RawImage
 
 
 class Example(NamedTuple):
-    """One original."""
+    """A labeled original image."""
 
-    name: str  # the file's, or whatever else the source tells its images apart by
+    name: str  # of its file, or whatever else identifies it in the source
     label: int
     image: RawImage
 
 
 @dataclass(frozen=True)
 class Split:
-    """A part of a source; its examples come in the same order every time."""
+    """A split of a source; its examples always come in the same order."""
 
     name: str
     num_examples: int
@@ -27,7 +27,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Originals:
-    """All that a source holds. The training split's name is "train", the other's is not."""
+    """The splits of a source. The training split's name is "train", the other's is not."""
 
     class_names: list[str]
     train: Split
@@ -36,7 +36,7 @@ class Originals:
 
 @dataclass(frozen=True)
 class Source:
-    """A source that is known, but whose images `load` may yet have to download."""
+    """A source whose images `load` may have to download first."""
 
     name: str
     identity: str  # differs when the images or the splits do
@@ -45,6 +45,8 @@ class Source:
 
 
 def choose_split(field: str, wanted: str, available: list[str]) -> str:
+    """The wanted split, by default the first; raises UserError if there is no such split."""
     if wanted and wanted not in available:
-        raise UserError(f"config.data.{field}={wanted!r}: there is only {' and '.join(available)}")
+        names = " and ".join(available)
+        raise UserError(f"config.data.{field}={wanted!r}: the data set has only {names}")
     return wanted or available[0]

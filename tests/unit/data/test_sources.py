@@ -1,3 +1,5 @@
+"""Sources of original images: digits, image folders and TFDS."""
+
 import io
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def contents(split: Split) -> list[tuple[str, int]]:
     return examples
 
 
-def test_digits():
+def test_digits_are_stratified_uint8_images():
     originals = datasets.source("digits").load()
     assert originals.class_names == [str(i) for i in range(10)]
     assert (originals.train.name, originals.train.num_examples) == ("train", 1437)
@@ -40,7 +42,7 @@ def test_digits():
 
     train, test = list(originals.train.examples()), list(originals.evaluation.examples())
     assert len({example.name for example in train + test}) == 1797
-    for part in (train, test):  # every class has its share of both
+    for part in (train, test):  # each class has its share in both splits
         assert np.bincount([example.label for example in part]).min() >= 0.095 * len(part)
     pixels = np.stack([example.image for example in train])
     assert (pixels.dtype, pixels.min(), pixels.max()) == (np.uint8, 0, 255)
@@ -48,11 +50,11 @@ def test_digits():
     assert contents(datasets.source("digits").load().train) == [(e.name, e.label) for e in train]
 
 
-def test_folder(folder):
+def test_folder_lists_visible_files_by_class(folder):
     add_image(folder / "train" / "bee" / "queens" / "deep.png")
     add_image(folder / "train" / "bee" / ".hidden.png")
     add_image(folder / "train" / ".thumbnails" / "0.png")
-    (folder / "train" / "readme.txt").write_text("no image, and of no class")
+    (folder / "train" / "readme.txt").write_text("not an image")
     originals = datasets.source(f"folder:{folder}").load()
     assert originals.class_names == ["ant", "bee"]
     assert originals.evaluation.name == "val"
@@ -67,7 +69,7 @@ def test_folder(folder):
     assert np.unique(images.read(first.image)) == [0]
 
 
-def test_a_folders_evaluation_split(folder):
+def test_folder_chooses_the_evaluation_split(folder):
     add_image(folder / "test" / "ant" / "t.png")
     add_image(folder / "test" / "bee" / "t.png")
     assert datasets.source(f"folder:{folder}").load().evaluation.name == "val"
@@ -78,48 +80,48 @@ def test_a_folders_evaluation_split(folder):
     assert datasets.source(f"folder:{folder}").load().evaluation.name == "test"
 
 
-def test_a_folders_identity_is_what_is_in_it(folder):
+def test_folder_identity_depends_on_its_files_alone(folder):
     def identity(**splits: str) -> str:
         return datasets.source(f"folder:{folder}", **splits).identity
 
     first = identity()
     assert identity() == first
-    seen = {first}
+    identities = {first}
     add_image(folder / "train" / "ant" / "new.png")
-    seen.add(identity())
+    identities.add(identity())
     add_image(folder / "train" / "ant" / "new.png", size=40)
-    seen.add(identity())
+    identities.add(identity())
     (folder / "train" / "ant" / "new.png").rename(folder / "train" / "bee" / "new.png")
-    seen.add(identity())
+    identities.add(identity())
     (folder / "val").rename(folder / "test")
-    seen.add(identity())
-    assert len(seen) == 5
+    identities.add(identity())
+    assert len(identities) == 5
 
     moved = folder.rename(folder.with_name("moved"))
-    assert datasets.source(f"folder:{moved}").identity in seen
+    assert datasets.source(f"folder:{moved}").identity in identities
 
 
-def test_a_folders_dangling_link_is_left_to_be_found_unreadable(folder):
+def test_folder_counts_a_dangling_link_as_an_example(folder):
     (folder / "train" / "ant" / "link.png").symlink_to(folder / "nowhere.png")
     assert datasets.source(f"folder:{folder}").load().train.num_examples == 5
 
 
-def remove(path: Path) -> None:
+def hide(path: Path) -> None:
     path.rename(path.with_name(f".{path.name}"))
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "phrases"),
     [
-        (lambda root: remove(root / "train"), ["no train/", "train/CLASS/*"]),
-        (lambda root: remove(root / "val"), ["neither val/ nor test/", "val/CLASS/*"]),
-        (lambda root: remove(root / "val" / "bee"), ["same classes", "bee"]),
+        (lambda root: hide(root / "train"), ["no train/", "train/CLASS/*"]),
+        (lambda root: hide(root / "val"), ["neither val/ nor test/", "val/CLASS/*"]),
+        (lambda root: hide(root / "val" / "bee"), ["same classes", "bee"]),
         (
             lambda root: [add_image(root / "train" / f"class{i}" / "0.png") for i in range(7)],
             ["same classes", "class0, class1, class2, class3, class4 and 2 more"],
         ),
         (
-            lambda root: [remove(root / split / "bee") for split in ("train", "val")],
+            lambda root: [hide(root / split / "bee") for split in ("train", "val")],
             ["1 class", "two"],
         ),
         (
@@ -128,25 +130,25 @@ def remove(path: Path) -> None:
         ),
     ],
 )
-def test_what_a_folder_may_lack(folder, damage, says):
+def test_incomplete_folder_is_an_error(folder, damage, phrases):
     damage(folder)
     with pytest.raises(UserError) as raised:
         datasets.source(f"folder:{folder}")
     message = str(raised.value)
     assert message.startswith(f"config.data.dataset='folder:{folder}'")
     assert "\n" not in message
-    for words in says:
-        assert words in message
+    for phrase in phrases:
+        assert phrase in message
 
 
-def test_a_folder_that_is_not_there():
-    with pytest.raises(UserError, match=r"folder:/no/where.*no such folder.*train/CLASS/\*"):
+def test_missing_folder_is_an_error():
+    with pytest.raises(UserError, match=r"folder:/no/where.*no such directory.*train/CLASS/\*"):
         datasets.source("folder:/no/where")
 
 
 @pytest.mark.parametrize("dataset", ["digits", "folder"])
 @pytest.mark.parametrize("field", ["train_split", "eval_split"])
-def test_splits_that_are_not_there(folder, dataset, field):
+def test_unknown_split_is_an_error(folder, dataset, field):
     name = f"folder:{folder}" if dataset == "folder" else dataset
     with pytest.raises(
         UserError, match=rf"config\.data\.{field}='nonsense'.*only (train|test|val)"
@@ -166,19 +168,22 @@ def write_tfds(
     *,
     file_format: str = "tfrecord",
     supervised: tuple[str, str] | None = None,
-    **more_features: tfds.features.FeatureConnector,
+    **extra_features: tfds.features.FeatureConnector,
 ) -> str:
-    """Puts a data set where TFDS looks for it; image i of a split has the gray value i."""
-    folder = root / "grays" / "1.0.0"
-    folder.mkdir(parents=True)
+    """Writes a data set where TFDS looks for it; image i of a split has the gray value i."""
+    directory = root / "grays" / "1.0.0"
+    directory.mkdir(parents=True)
     features = {
         "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
         "label": tfds.features.ClassLabel(names=["even", "odd"]),
         "file_name": tfds.features.Text(),
-        **more_features,
+        **extra_features,
     }
     identity = tfds.core.DatasetIdentity(
-        name="grays", version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name="none"
+        name="grays",
+        version=tfds.core.Version("1.0.0"),
+        data_dir=str(directory),
+        module_name="none",
     )
     info = tfds.core.DatasetInfo(
         builder=identity,
@@ -190,7 +195,7 @@ def write_tfds(
     for split, count in splits.items():
         examples = [
             {"image": io.BytesIO(png(i)), "label": i % 2, "file_name": f"{split}{i}.png"}
-            | dict.fromkeys(more_features, i % 2)
+            | dict.fromkeys(extra_features, i % 2)
             for i in range(count)
         ]
         writer.add_examples({split: examples})
@@ -199,11 +204,11 @@ def write_tfds(
 
 
 @pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
-def test_tfds(tmp_path, file_format):
+def test_tfds_reads_both_file_formats(tmp_path, file_format):
     root = write_tfds(tmp_path, {"train": 10, "test": 3, "validation": 4}, file_format=file_format)
-    found = datasets.source("grays", tfds_dir=root)
-    assert found.identity.startswith("grays/1.0.0")
-    originals = found.load()
+    source = datasets.source("grays", tfds_dir=root)
+    assert source.identity.startswith("grays/1.0.0")
+    originals = source.load()
     assert originals.class_names == ["even", "odd"]
     assert originals.evaluation.name == "validation"
     assert sorted(contents(originals.train)) == [(f"train{i}.png", i % 2) for i in range(10)]
@@ -213,19 +218,19 @@ def test_tfds(tmp_path, file_format):
         assert f"validation{np.asarray(images.read(example.image))[0, 0, 0]}.png" == example.name
 
 
-def test_slices_of_a_tfds_split(tmp_path):
+def test_tfds_accepts_slices_of_splits(tmp_path):
     root = write_tfds(tmp_path, {"train": 10})
     splits = {"train_split": "train[:70%]", "eval_split": "train[70%:]"}
-    found = datasets.source("grays", tfds_dir=root, **splits)
-    originals = found.load()
+    source = datasets.source("grays", tfds_dir=root, **splits)
+    originals = source.load()
     assert (originals.train.name, originals.train.num_examples) == ("train", 7)
     assert (originals.evaluation.name, originals.evaluation.num_examples) == ("validation", 3)
     names = {name for name, _ in contents(originals.train) + contents(originals.evaluation)}
     assert len(names) == 10
-    assert found.identity != datasets.source("grays", tfds_dir=root).identity
+    assert source.identity != datasets.source("grays", tfds_dir=root).identity
 
 
-def test_a_tfds_set_without_a_split_to_evaluate_on(tmp_path):
+def test_tfds_split_that_does_not_exist_is_an_error(tmp_path):
     root = write_tfds(tmp_path, {"train": 10})
     with pytest.raises(UserError, match=r"config\.data\.eval_split=''.*train\[90%:\]"):
         datasets.source("grays", tfds_dir=root).load()
@@ -235,7 +240,7 @@ def test_a_tfds_set_without_a_split_to_evaluate_on(tmp_path):
         datasets.source("grays", tfds_dir=root, eval_split="train", train_split="train[:").load()
 
 
-def test_which_of_two_labels_of_a_tfds_set(tmp_path):
+def test_tfds_label_is_the_only_one_or_the_supervised_one(tmp_path):
     second = {"other": tfds.features.ClassLabel(names=["a", "b", "c"])}
     root = write_tfds(tmp_path / "1", {"train": 4, "test": 4}, **second)
     with pytest.raises(
@@ -249,7 +254,7 @@ def test_which_of_two_labels_of_a_tfds_set(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "perhaps"),
+    ("name", "suggestion"),
     [
         ("cifar11", "cifar10"),
         ("imagenet2013", "imagenet2012"),
@@ -258,18 +263,18 @@ def test_which_of_two_labels_of_a_tfds_set(tmp_path):
         ("/my/photographs", "folder:PATH"),
     ],
 )
-def test_names_unknown_to_tfds(tmp_path, name, perhaps):
+def test_unknown_tfds_name_suggests_similar_names(tmp_path, name, suggestion):
     with pytest.raises(UserError) as raised:
         datasets.source(name, tfds_dir=str(tmp_path))
     assert str(raised.value).startswith(f"config.data.dataset={name!r}")
-    assert perhaps in str(raised.value)
+    assert suggestion in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_imagenet_without_its_archives(tmp_path):
+def test_missing_imagenet_archives_are_named(tmp_path):
     with pytest.raises(UserError) as raised:
         datasets.source("imagenet2012", tfds_dir=str(tmp_path)).load()
     message = str(raised.value)
     assert "\n" not in message
-    for words in (str(tmp_path), "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"):
-        assert words in message
+    for phrase in (str(tmp_path), "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"):
+        assert phrase in message
