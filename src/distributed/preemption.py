@@ -4,6 +4,7 @@ import functools
 import os
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Self
 
@@ -34,11 +35,15 @@ class Preemption:
     A second signal, SAME_REQUEST seconds or more after the first, ends the process with the
     signal's own status, because nothing may have been saved.
 
+    Args:
+      report_progress: called with each call.
+
     Attributes:
       is_preempted: what the last call answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, report_progress: Callable[[], None] = lambda: None) -> None:
+        self._report_progress = report_progress
         self._requested_at: float | None = None
         self._pending: jax.Array | None = None  # whether any process had a signal, bool ()
         self.is_preempted = False
@@ -57,6 +62,7 @@ class Preemption:
         All processes must call it equally often. If there are several, the answer is that of the
         previous call, so that no process waits for its devices.
         """
+        self._report_progress()
         is_requested = self._requested_at is not None
         if jax.process_count() == 1:
             self.is_preempted = is_requested

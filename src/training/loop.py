@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import enum
 import itertools
-import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,13 @@ from .periods import Periods
 from .progress import ProgressBar
 from .schedule import Schedule, make_schedule
 from .state import Progress, TrainState, abstract_state, from_checkpoint, to_checkpoint
-from .step import make_train_step
+from .step import Batch, make_train_step
 from .writers import Writer, make_writers
 
-logger = logging.getLogger(__name__)
+STOPPED = (
+    "stopped after step {step} of {total}; everything is saved, run the same command again to "
+    "resume"
+)
 
 
 class Status(enum.Enum):
@@ -90,86 +93,64 @@ def _train(
     dataset: PreparedDataset,
     mesh: Mesh,
 ) -> TrainResult:
+    classes, is_main = len(dataset.class_names), group.is_main_process
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
     schedule = make_schedule(config.schedule, periods)
-    train_step = make_train_step(config, len(dataset.class_names), mesh)
+    train_step = make_train_step(config, classes, mesh)
     evaluate = Evaluator(config, dataset, mesh)
-    loader = TrainLoader(
-        dataset,
-        config.augment,
-        crop=config.model.image_size,
-        global_batch=config.batch_size,
-        seed=config.seed,
-    )
     statistics = replicate(mesh, dataset.statistics)
-
-    with Preemption() as preempted, Checkpointer(workdir) as checkpointer:
-
-        def leaves() -> bool:
-            group.report_progress()
-            return preempted()
-
+    with contextlib.ExitStack() as stack:
+        preempted = stack.enter_context(Preemption(group.report_progress))
+        checkpointer = stack.enter_context(Checkpointer(workdir))
         state, progress = _restore_or_init(checkpointer, schedule, config, dataset, mesh)
         saved = first = int(state.step)
         started = time.monotonic() - progress.seconds
-        rows = local_rows(mesh, config.batch_size)
-        batches = loader.batches(rows, range(first, periods.total))
-        with contextlib.ExitStack() as stack:
-            if bar is None:
-                bar = stack.enter_context(ProgressBar(periods.total, shown=group.is_main_process))
-            bar.advance_to(bar.n + first)
-            writers = _resume_writers(workdir, first, progress) if group.is_main_process else []
-            log = stack.enter_context(
-                MetricLogger(
-                    writers,
-                    bar,
-                    periods,
-                    config.batch_size,
-                    len(dataset.class_names),
-                    progress.pending_metrics,
-                )
-            )
-            for step in itertools.count(first):
-                if periods.evaluates_at(step) and step > progress.evaluated:
-                    log.flush()
-                    if metrics := evaluate(state.params, 1, leaves):
-                        log.log_evaluation(step, dataset.eval_split, metrics)
-                        schedule.observe(metrics["top1_error"])
-                        progress.record(step, metrics["top1_error"], schedule)
-                leaving = step == periods.total or leaves()
-                is_best = step == progress.best_step
-                if step > saved and (leaving or is_best or periods.saves_at(step)):
-                    log.flush()
-                    progress.seconds = time.monotonic() - started
-                    progress.pending_metrics = log.pending_metrics()
-                    checkpointer.save(to_checkpoint(state, progress), progress.best_step)
-                    saved = step
-                if leaving:
-                    break
-                batch = to_devices(mesh, next(batches), config.batch_size)
-                learning_rate = schedule(step)
-                state, step_metrics = train_step(
-                    state, batch, statistics, np.float32(learning_rate)
-                )
-                log.log_step(step + 1, learning_rate, step_metrics)
-
-        final = None if preempted.is_preempted else evaluate(state.params, config.views, leaves)
+        batches = _train_batches(config, dataset, mesh, range(first, periods.total))
+        bar = bar or stack.enter_context(ProgressBar(periods.total, shown=is_main))
+        bar.advance_to(bar.n + first)
+        writers = _resume_writers(workdir, first, progress) if is_main else []
+        pending = progress.pending_metrics
+        log = MetricLogger(writers, bar, periods, config.batch_size, classes, pending)
+        stack.enter_context(log)
+        for step in itertools.count(first):
+            if periods.evaluates_at(step) and step > progress.evaluated:
+                log.flush()
+                if metrics := evaluate(state.params, 1, preempted):
+                    log.log_evaluation(step, dataset.eval_split, metrics)
+                    progress.record(step, metrics["top1_error"], schedule)
+            leaving = step == periods.total or preempted()
+            if step > saved and (leaving or step == progress.best_step or periods.saves_at(step)):
+                log.flush()
+                progress.seconds = time.monotonic() - started
+                progress.pending_metrics = log.pending_metrics()
+                checkpointer.save(to_checkpoint(state, progress), progress.best_step)
+                saved = step
+            if leaving:
+                break
+            rate = schedule(step)
+            state, step_metrics = train_step(state, next(batches), statistics, np.float32(rate))
+            log.log_step(step + 1, rate, step_metrics)
+        final = None if preempted.is_preempted else evaluate(state.params, config.views, preempted)
     if final is None:
-        message = f"stopped after step {step} of {periods.total}; everything is saved, run the "
-        return TrainResult(Status.PREEMPTED, f"{message}same command again to resume")
-    result = {
-        **final,
-        "views": config.views,
-        "step": step,
-        "epochs": periods.epoch(step),
-        "seconds": time.monotonic() - started,
-        "machine": {
-            **describe_system(),
-            "device": mesh.devices.flat[0].device_kind,
-            "devices": mesh.size,
-        },
-    }
+        return TrainResult(Status.PREEMPTED, STOPPED.format(step=step, total=periods.total))
+    result = {**final, "views": config.views, "step": step, "epochs": periods.epoch(step)}
+    return _finished(workdir, {**result, "seconds": time.monotonic() - started}, mesh)
+
+
+def _train_batches(
+    config: ConfigDict, dataset: PreparedDataset, mesh: Mesh, steps: range
+) -> Iterator[Batch]:
+    """The global batches of some steps, on the devices."""
+    crop, size = config.model.image_size, config.batch_size
+    loader = TrainLoader(dataset, config.augment, crop=crop, global_batch=size, seed=config.seed)
+    for batch in loader.batches(local_rows(mesh, size), steps):
+        yield to_devices(mesh, batch, size)
+
+
+def _finished(workdir: Path, result: dict[str, Any], mesh: Mesh) -> TrainResult:
+    device = {"device": mesh.devices.flat[0].device_kind, "devices": mesh.size}
     message = f"finished in {result['seconds']:.0f} s: {describe_result(result)}; see {workdir}"
+    result = {**result, "machine": {**describe_system(), **device}}
     return TrainResult(Status.FINISHED, message, result)
 
 

@@ -41,7 +41,8 @@ class Progress:
     """The metrics of the steps since the last train line."""
 
     def record(self, step: int, error: float, schedule: Schedule) -> None:
-        """Takes an evaluation into account."""
+        """Takes an evaluation into account, also in the schedule."""
+        schedule.observe(error)
         self.evaluated, self.schedule = step, schedule.state()
         if error < self.best_error:
             self.best_error, self.best_step = error, step
