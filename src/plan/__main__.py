@@ -17,7 +17,7 @@ from ..distributed.mesh import make_mesh
 from ..errors import UserError
 from ..training.validation import validate_config
 from . import compiler, gpu, report
-from .plan import compare, make_plan
+from .plan import Workload, compare, make_plan
 
 FLAGS = CommandFlags()
 CONFIG = FLAGS.config("configs/alexnet.py:imagenet2012", "The recipe, FILE[:DATASET].")
@@ -41,10 +41,9 @@ def main() -> None:
     config = CONFIG.value
     validate_config(config)
     fit_batch(config, compiler.gpus(target, TOPOLOGY.value))
-    classes, examples = data_size(config)
-    workload = (config, classes, examples, target, TOPOLOGY.value)
-    plan = make_plan(*workload)
-    comparison = compare(plan, *workload) if COMPARE.value else None
+    workload = Workload(config, *data_size(config.data), target, TOPOLOGY.value)
+    plan = make_plan(workload)
+    comparison = compare(plan, workload) if COMPARE.value else None
     if JSON.value:
         print(json.dumps({**plan, "compare": comparison}))
         return
@@ -54,43 +53,36 @@ def main() -> None:
 
 
 def fit_batch(config: ConfigDict, devices: list[jax.Device]) -> None:
-    """Makes the recipe's batch that of a data shard if the shards do not divide it.
+    """Takes the recipe's batch size for each data shard if the shards do not divide it.
 
     A batch size from the command line stays: `make_mesh` refuses it, as in `src.main`.
     """
     if "batch_size" in config_flags.get_override_values(FLAGS.values["config"]):
         return
     mesh = make_mesh(config.mesh, towers=config.model.towers, devices=devices)
-    shards = mesh.shape["data"]
-    if config.batch_size % shards:
+    batch_size, shards = config.batch_size, mesh.shape["data"]
+    if batch_size % shards:
+        config.batch_size *= shards
         print(
-            f"config.batch_size: {shards} data shards do not divide the recipe's "
-            f"{config.batch_size}; this plan is for {config.batch_size} images a data shard, "
-            f"--config.batch_size={config.batch_size * shards}",
+            f"config.batch_size: {shards} data shards do not divide the recipe's {batch_size}; "
+            f"this plan is for {batch_size} images per data shard, "
+            f"--config.batch_size={config.batch_size}",
             file=sys.stderr,
         )
-        config.batch_size *= shards
 
 
-def data_size(config: ConfigDict) -> tuple[int, int | None]:
+def data_size(section: ConfigDict) -> tuple[int, int | None]:
     """The number of classes and, if known without the data, of training images."""
-    data = config.data
-    classes, examples = CLASSES.value, EXAMPLES.value or KNOWN_EXAMPLES.get(data.dataset)
+    classes, examples = CLASSES.value, EXAMPLES.value or KNOWN_EXAMPLES.get(section.dataset)
     if classes and examples:
         return classes, examples
-    source = find_source(data)
-    if data.dataset == "digits" or data.dataset.startswith("folder:"):
-        originals = source.load()
-        return classes or len(originals.class_names), examples or originals.train.num_examples
-    info = tfds.builder(data.dataset, data_dir=data.tfds_dir or None).info
-    labels = [f for f in info.features.values() if isinstance(f, tfds.features.ClassLabel)]
-    if not classes and len(labels) != 1:
-        raise UserError(
-            f"--classes: TFDS does not know the number of classes of {data.dataset!r}; give it"
-        )
-    classes = classes or labels[0].num_classes
-    split = data.train_split or "train"
-    return classes, examples or (info.splits[split].num_examples if info.splits else None)
+    source = find_source(section)
+    classes = classes or len(source.class_names())
+    if section.dataset == "digits" or section.dataset.startswith("folder:"):
+        return classes, examples or source.load().train.num_examples
+    splits = tfds.builder(section.dataset, data_dir=section.tfds_dir or None).info.splits
+    split = section.train_split or "train"
+    return classes, examples or (splits[split].num_examples if splits else None)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 import importlib.metadata
 import math
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
+from jaxlib import _hlo  # type: ignore[attr-defined]
 from ml_collections import ConfigDict
 
 from ..data.statistics import Statistics
@@ -29,7 +33,7 @@ EXTRA = ("jax-cuda13-pjrt", "nvidia-cuda-nvcc-cu12")
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one GPU during a step; `total` is what XLA allocates."""
+    """Bytes on one GPU during a step; XLA allocates `total`."""
 
     parameters: int
     optimizer: int
@@ -55,43 +59,31 @@ class Program:
 
     def images_per_host(self) -> int:
         """Images that one host loads per step; GPUs with towers of one data shard share them."""
-        shards: dict[int, set[int]] = {}
-        for shard, devices in enumerate(self.mesh.devices):
-            for device in devices:
-                shards.setdefault(device.process_index, set()).add(shard)
-        return max(map(len, shards.values())) * self.images_per_shard
+        rows = enumerate(self.mesh.devices)
+        shards = {(device.process_index, shard) for shard, row in rows for device in row}
+        return max(Counter(host for host, _ in shards).values()) * self.images_per_shard
 
 
 def check_extra() -> None:
-    """Raises UserError where the compiler for GPUs is not installed."""
-    missing = []
+    """Raises UserError if the compiler for GPUs, an extra, is not installed."""
     for package in EXTRA:
         try:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            missing.append(package)
-    if missing:
-        raise UserError(
-            f"{' and '.join(missing)} not installed: the compiler for GPUs is an extra; "
-            "pip install -e '.[plan]'"
-        )
+            message = f"{package} is not installed: run pip install -e '.[plan]'"
+            raise UserError(message) from None
 
 
 def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
     """Descriptions of the devices of a topology, PARTITIONSxHOSTSxGPUS."""
-    sizes = topology.split("x")
-    if len(sizes) != 3 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+    if not re.fullmatch(r"0*[1-9]\d*(x0*[1-9]\d*){2}", topology):
         raise UserError(
             f"--topology={topology}: give PARTITIONSxHOSTSxGPUS, such as 1x64x8 for 64 hosts of 8"
         )
-    from jax.experimental import topologies
-
     avoid_compiler_plugin()
     jax.config.update("jax_platforms", "cpu")  # even if this machine has GPUs
-    described = topologies.get_topology_desc(
-        "", "cuda", target_config=gpu.target, topology=topology
-    )
-    return list(described.devices)
+    target = {"target_config": gpu.target, "topology": topology}
+    return list(topologies.get_topology_desc("", "cuda", **target).devices)
 
 
 def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, Any]:
@@ -100,6 +92,7 @@ def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, 
     def array(shape: tuple[int, ...], dtype: str, spec: jax.P = BATCH) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=NamedSharding(mesh, spec))
 
+    everywhere = jax.P()
     images, crop, size = config.batch_size, config.model.image_size, config.data.size
     batch = {
         "image": array((images, crop, crop, 3), "uint8"),
@@ -107,7 +100,6 @@ def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, 
         "offset": array((images, 2), "int32"),
         "flip": array((images,), "bool"),
     }
-    everywhere = jax.P()
     statistics = Statistics(
         array((size, size, 3), "float32", everywhere),
         array((3,), "float32", everywhere),
@@ -131,44 +123,32 @@ def compile_step(
     step: Any = make_train_step(config, classes, mesh)
     lowered = step.lower(state, *abstract_inputs(config, mesh))
     compiled = lowered.compile(compiler_options=gpu and options(gpu))
-    text = _text(compiled)
-    program = hlo.instructions(text)
-    layers = [*config.model.convs, *config.model.dense]
-    return Program(
-        mesh,
-        config.batch_size,
-        _memory(compiled.memory_analysis(), state, program),
-        program,
-        hlo.collectives(program, layers),
-    )
+    printing = _hlo.HloPrintOptions()
+    printing.print_operand_shape = True
+    (module,) = compiled.runtime_executable().hlo_modules()
+    program = hlo.instructions(module.to_string(printing))
+    memory = _memory(compiled.memory_analysis(), state, program)
+    collectives = hlo.collectives(program, [*config.model.convs, *config.model.dense])
+    return Program(mesh, config.batch_size, memory, program, collectives)
 
 
 def options(gpu: Gpu) -> dict[str, bool]:
-    chosen = TRAINING_OPTIONS | READABLE_OPTIONS
-    if gpu.compute_capability < (9, 0):  # the estimator knows no older GPU: compilation would fail
-        chosen["xla_gpu_enable_analytical_sol_latency_estimator"] = False
-    return chosen
-
-
-def _text(compiled: Any) -> str:
-    from jaxlib import _hlo  # type: ignore[attr-defined]
-
-    printing = _hlo.HloPrintOptions()
-    printing.print_operand_shape = True
-    return compiled.runtime_executable().hlo_modules()[0].to_string(printing)
+    if gpu.compute_capability >= (9, 0):
+        return TRAINING_OPTIONS | READABLE_OPTIONS
+    # The estimator does not know older GPUs: compilation would fail.
+    estimator = {"xla_gpu_enable_analytical_sol_latency_estimator": False}
+    return TRAINING_OPTIONS | READABLE_OPTIONS | estimator
 
 
 def _memory(analysis: Any, state: TrainState, program: list[hlo.Instruction]) -> Memory:
     def bytes_per_gpu(tree: Any) -> int:
-        leaves = jax.tree.leaves(tree)
-        shapes = [leaf.sharding.shard_shape(leaf.shape) for leaf in leaves]
         return sum(
-            math.prod(s) * leaf.dtype.itemsize for s, leaf in zip(shapes, leaves, strict=True)
+            math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+            for leaf in jax.tree.leaves(tree)
         )
 
     parameters, optimizer = bytes_per_gpu(state.params), bytes_per_gpu(state.velocity)
     new = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-    total = analysis.argument_size_in_bytes + new + analysis.temp_size_in_bytes
     activations = min(hlo.kept_for_backward(program), analysis.temp_size_in_bytes)
     return Memory(
         parameters=parameters,
@@ -176,5 +156,5 @@ def _memory(analysis: Any, state: TrainState, program: list[hlo.Instruction]) ->
         inputs=analysis.argument_size_in_bytes - parameters - optimizer,
         activations=activations,
         temporary=new + analysis.temp_size_in_bytes - activations,
-        total=total,
+        total=analysis.argument_size_in_bytes + new + analysis.temp_size_in_bytes,
     )

@@ -1,25 +1,14 @@
 """Descriptions of GPUs: one file of datasheet numbers per GPU, in gpus/."""
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 
-FOLDER = Path(__file__).parent / "gpus"
-POSITIVE = (
-    "multiprocessors",
-    "fp32_units_per_multiprocessor",
-    "clock_ghz",
-    "memory_gb",
-    "memory_gb_per_s",
-    "l2_cache_mib",
-    "shared_memory_kib_per_multiprocessor",
-    "shared_memory_kib_per_block",
-    "nvlink_gb_per_s",
-    "network_gbit_per_s",
-)
+DIRECTORY = Path(__file__).parent / "gpus"
 
 
 @dataclass(frozen=True)
@@ -40,13 +29,13 @@ class Gpu:
     published: list[dict[str, Any]]  # measurements of tf_cnn_benchmarks' AlexNet
 
     def peak(self, dtype: str) -> float:
-        """FLOP/s of products and convolutions of a type, as XLA has them by default."""
+        """FLOP/s of products and convolutions of a type, in XLA's default precision."""
         unit = {"f32": "tf32", "f16": "float16", "bf16": "bfloat16"}.get(dtype, "float32")
         return self.flops.get(unit, self.flops["float32"])
 
 
 def known() -> list[str]:
-    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+    return sorted(file.stem for file in DIRECTORY.glob("*.toml"))
 
 
 def load(key: str, network_gbps: float | None = None) -> Gpu:
@@ -57,43 +46,44 @@ def load(key: str, network_gbps: float | None = None) -> Gpu:
     """
     if key not in known():
         raise UserError(f"--gpu={key}: must be one of {', '.join(known())}")
-    return parse(key, (FOLDER / f"{key}.toml").read_text(), network_gbps)
+    return parse(key, (DIRECTORY / f"{key}.toml").read_text(), network_gbps)
 
 
 def parse(key: str, text: str, network_gbps: float | None = None) -> Gpu:
     try:
-        numbers = tomllib.loads(text)
+        fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"src/plan/gpus/{key}.toml: {error}") from None
-    for field in POSITIVE:
-        if not isinstance(numbers.get(field), int | float) or not numbers[field] > 0:
-            raise UserError(
-                f"src/plan/gpus/{key}.toml: {field}={numbers.get(field)!r}: must be positive"
-            )
     for field in ("name", "source", "compute_capability", "teraflops"):
-        if not numbers.get(field):
+        if not fields.get(field):
             raise UserError(f"src/plan/gpus/{key}.toml: {field} is missing")
-    major, minor = numbers["compute_capability"]
+
+    def number(field: str) -> Any:
+        value = fields.get(field)
+        if not isinstance(value, int | float) or not value > 0:
+            raise UserError(f"src/plan/gpus/{key}.toml: {field}={value!r}: must be positive")
+        return value
+
+    major, minor = fields["compute_capability"]
     return Gpu(
         key=key,
-        name=numbers["name"],
-        source=numbers["source"],
-        memory=numbers["memory_gb"] * 1e9,
-        memory_bandwidth=numbers["memory_gb_per_s"] * 1e9,
-        l2_cache=numbers["l2_cache_mib"] * 2**20,
-        nvlink=numbers["nvlink_gb_per_s"] * 1e9,
-        network=(network_gbps or numbers["network_gbit_per_s"]) * 1e9 / 8,
-        flops={dtype: value * 1e12 for dtype, value in numbers["teraflops"].items()},
+        name=fields["name"],
+        source=fields["source"],
+        memory=number("memory_gb") * 1e9,
+        memory_bandwidth=number("memory_gb_per_s") * 1e9,
+        l2_cache=number("l2_cache_mib") * 2**20,
+        nvlink=number("nvlink_gb_per_s") * 1e9,
+        network=(network_gbps or number("network_gbit_per_s")) * 1e9 / 8,
+        flops={dtype: value * 1e12 for dtype, value in fields["teraflops"].items()},
         compute_capability=(major, minor),
-        target=_target(numbers),
-        published=numbers.get("published", []),
+        target=_target(fields["name"], major, minor, number),
+        published=fields.get("published", []),
     )
 
 
-def _target(numbers: dict[str, Any]) -> str:
-    major, minor = numbers["compute_capability"]
+def _target(name: str, major: int, minor: int, number: Callable[[str], Any]) -> str:
     kib = 1024
-    fields = {
+    values = {
         # The same on all of these GPUs (CUDA C++ Programming Guide, technical specifications).
         "threads_per_warp": 32,
         "threads_per_block_limit": 1024,
@@ -104,19 +94,18 @@ def _target(numbers: dict[str, Any]) -> str:
         "registers_per_core_limit": 65536,
         "registers_per_block_limit": 65536,
         "shared_memory_per_block": 48 * kib,
-        "shared_memory_per_block_optin": numbers["shared_memory_kib_per_block"] * kib,
-        "shared_memory_per_core": numbers["shared_memory_kib_per_multiprocessor"] * kib,
-        "core_count": numbers["multiprocessors"],
-        "fpus_per_core": numbers["fp32_units_per_multiprocessor"],
-        "clock_rate_ghz": numbers["clock_ghz"],
-        "memory_bandwidth": int(numbers["memory_gb_per_s"] * 1e9),
-        "device_memory_size": int(numbers["memory_gb"] * 1e9),
-        "l2_cache_size": numbers["l2_cache_mib"] * kib**2,
+        "shared_memory_per_block_optin": number("shared_memory_kib_per_block") * kib,
+        "shared_memory_per_core": number("shared_memory_kib_per_multiprocessor") * kib,
+        "core_count": number("multiprocessors"),
+        "fpus_per_core": number("fp32_units_per_multiprocessor"),
+        "clock_rate_ghz": number("clock_ghz"),
+        "memory_bandwidth": int(number("memory_gb_per_s") * 1e9),
+        "device_memory_size": int(number("memory_gb") * 1e9),
+        "l2_cache_size": number("l2_cache_mib") * kib**2,
     }
+    info = " ".join(f"{field}: {value}" for field, value in values.items())
     return (
-        "gpu_device_info { "
-        + " ".join(f"{field}: {value}" for field, value in fields.items())
-        + f" cuda_compute_capability {{ major: {major} minor: {minor} }} }}"
-        + ' platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 }'
-        + f' device_description_str: "{numbers["name"]}"'
+        f"gpu_device_info {{ {info} cuda_compute_capability {{ major: {major} minor: {minor} }} }}"
+        ' platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 }'
+        f' device_description_str: "{name}"'
     )

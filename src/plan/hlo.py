@@ -7,9 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "f16": 2, "bf16": 2, "s32": 4, "u32": 4, "f32": 4}
-BYTES |= {"s64": 8, "u64": 8, "f64": 8}
-KINDS = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
+BYTES = {"pred": 1, "s8": 1, "u8": 1, "f16": 2, "bf16": 2, "s64": 8, "u64": 8, "f64": 8}  # else 4
+COLLECTIVES = ["all-gather", "all-reduce", "reduce-scatter", "all-to-all"]
+COLLECTIVES += ["collective-permute", "collective-broadcast"]
+# Name, results, opcode, operands and attributes, such as
+# %x = (f32[4,2]{1,0}, s8[64]{0}) custom-call(f32[4,8]{1,0} %p), metadata={op_name="step/fc6/dot"}
+INSTRUCTION = re.compile(
+    r"^\s+(?:ROOT )?%(\S+) = (.*?) ([a-z][\w-]*)\((.*?)\)((?:, [a-z_]+=.*)?)$", re.MULTILINE
+)
 
 
 class Array(NamedTuple):
@@ -19,8 +24,12 @@ class Array(NamedTuple):
     shape: tuple[int, ...]
 
     @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
     def bytes(self) -> int:
-        return BYTES.get(self.dtype, 4) * math.prod(self.shape)
+        return BYTES.get(self.dtype, 4) * self.size
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
@@ -64,47 +73,24 @@ class Collective:
 
 def arrays(text: str) -> list[Array]:
     """All array types in a text, such as `(bf16[128,4096]{1,0}, f32[])`."""
-    return [
-        Array(dtype, tuple(map(int, dims.split(","))) if dims else ())
-        for dtype, dims in re.findall(r"\b([a-z]\w*)\[([\d,]*)\]", text)
-    ]
+    types = re.findall(r"\b([a-z]\w*)\[([\d,]*)\]", text)
+    return [Array(dtype, tuple(_numbers(dimensions))) for dtype, dimensions in types]
 
 
 def instructions(text: str) -> list[Instruction]:
-    """The instructions of the entry computation, in their order of execution."""
-    entry = text[text.index("\nENTRY ") :]
+    """The instructions of the entry computation, in execution order."""
+    start = text.index("\nENTRY ")
     parsed = []
-    for line in entry[: entry.index("\n}")].splitlines():
-        match = re.match(r"\s+(?:ROOT )?%(\S+) = (.*?) ([a-z][\w-]*)\((.*)", line)
-        if match:
-            name, results, opcode, rest = match.groups()
-            inside = rest[: _closing(rest)]
-            op_name = re.search(r'op_name="([^"]*)"', rest)
-            parsed.append(
-                Instruction(
-                    name,
-                    opcode,
-                    arrays(results),
-                    arrays(inside),
-                    re.findall(r"%([\w.-]+)", inside),
-                    rest[len(inside) :],
-                    op_name[1] if op_name else "",
-                )
-            )
+    for match in INSTRUCTION.finditer(text, start, text.index("\n}", start)):
+        name, results, opcode, operands, attributes = match.groups()
+        types, names = arrays(operands), re.findall(r"%([\w.-]+)", operands)
+        op_name = "".join(re.findall(r'op_name="([^"]*)"', attributes))  # at most one
+        parsed.append(Instruction(name, opcode, arrays(results), types, names, attributes, op_name))
     return parsed
 
 
-def _closing(text: str) -> int:
-    depth = 1
-    for i, character in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if not depth:
-            return i
-    raise ValueError(f"an instruction without a closing parenthesis: {text[:80]}")
-
-
 def collectives(program: list[Instruction], layers: list[str]) -> list[Collective]:
-    """The collectives between devices, without XLA's sums over groups of one."""
+    """The collectives between devices; XLA's sums over groups of one device are left out."""
     by_name = {instruction.name: instruction for instruction in program}
 
     def layers_of(instruction: Instruction) -> set[str]:
@@ -114,20 +100,18 @@ def collectives(program: list[Instruction], layers: list[str]) -> list[Collectiv
 
     result = []
     for instruction in program:
-        if match := re.fullmatch(rf"({KINDS})(-start)?", instruction.opcode):
-            groups = replica_groups(instruction.attributes)
-            if len(groups[0]) > 1:
-                names = sorted(layers_of(instruction), key=layers.index)
-                result.append(
-                    Collective(instruction.name, match[1], instruction.operands, groups, names)
-                )
+        kind = instruction.opcode.removesuffix("-start")
+        groups = replica_groups(instruction.attributes) if kind in COLLECTIVES else []
+        if groups and len(groups[0]) > 1:
+            names = sorted(layers_of(instruction), key=layers.index)
+            result.append(Collective(instruction.name, kind, instruction.operands, groups, names))
     return result
 
 
 def replica_groups(attributes: str) -> list[list[int]]:
     """The groups of devices that communicate, from any of XLA's three notations."""
     if match := re.search(r"replica_groups=\{(\{[\d,{}]+\})\}", attributes):  # {{0,1},{2,3}}
-        return [[int(i) for i in g.split(",")] for g in re.findall(r"\{([\d,]+)\}", match[1])]
+        return [_numbers(group) for group in match[1].split("},{")]
     if match := re.search(r"replica_groups=(\[[\d,]+\])<=(\[[\d,]+\](?:T\([\d,]+\))?)", attributes):
         return _iota(match[2]).reshape(_numbers(match[1])).tolist()  # [2,2]<=[2,2]T(1,0)
     # mesh['a'=2,'b'=8], device_ids=([8,2]T(1,0)) {'a'}
@@ -135,9 +119,8 @@ def replica_groups(attributes: str) -> list[list[int]]:
     if not (match := re.search(pattern, attributes)):
         raise ValueError(f"unknown notation of replica groups: {attributes[:120]}")
     sizes = {axis: int(size) for axis, size in re.findall(r"'(\w+)'=(\d+)", match[1])}
-    axes = list(sizes)
     devices = _iota((match[2] or f"[{math.prod(sizes.values())}]") + (match[3] or ""))
-    over = [axes.index(axis) for axis in re.findall(r"'(\w+)'", match[4])]
+    over = [list(sizes).index(axis) for axis in re.findall(r"'(\w+)'", match[4])]
     mesh = np.moveaxis(devices.reshape(list(sizes.values())), over, range(-len(over), 0))
     return mesh.reshape(-1, math.prod(mesh.shape[-len(over) :])).tolist()
 
@@ -155,27 +138,22 @@ def _iota(text: str) -> np.ndarray:
 
 def kept_for_backward(program: list[Instruction]) -> int:
     """Bytes that the forward pass computes and the backward pass reads."""
-    backward = [
-        i
-        for i, instruction in enumerate(program)
-        if "transpose(" in instruction.op_name and instruction.opcode != "parameter"
-    ]
-    begins = min(backward, default=len(program))
-    buffers: dict[str, list[int]] = {}  # indices in `sizes` by the name of an instruction
-    sizes: list[int] = []
-    needed: set[int] = set()
+    backward = ["transpose(" in i.op_name and i.opcode != "parameter" for i in program]
+    start = [*backward, True].index(True)
+    # The buffers of an instruction's results: name, index, and size in bytes if computed forward.
+    buffers: dict[str, list[tuple[str, int, int]]] = {}
+    needed = set()
     for i, instruction in enumerate(program):
-        operands = [buffer for name in instruction.operand_names for buffer in buffers[name]]
-        if i >= begins:
+        name, is_kept = instruction.name, instruction.opcode != "parameter" and i < start
+        operands = [buffer for operand in instruction.operand_names for buffer in buffers[operand]]
+        if i >= start:
             needed.update(operands)
         if instruction.opcode == "get-tuple-element":
-            index = re.search(r"index=(\d+)", instruction.attributes)
-            buffers[instruction.name] = operands[int(index[1]) :][:1] if index else operands
+            index = int(re.findall(r"index=(\d+)", instruction.attributes)[0])
+            buffers[name] = operands[index : index + 1]
         elif instruction.opcode in ("bitcast", "tuple"):
-            buffers[instruction.name] = operands
+            buffers[name] = operands
         else:
-            kept = instruction.opcode != "parameter" and i < begins
-            start = len(sizes)
-            sizes += [array.bytes * kept for array in instruction.results]
-            buffers[instruction.name] = list(range(start, len(sizes)))
-    return sum(sizes[buffer] for buffer in needed)
+            sizes = [array.bytes * is_kept for array in instruction.results]
+            buffers[name] = [(name, index, size) for index, size in enumerate(sizes)]
+    return sum(size for *_, size in needed)

@@ -1,4 +1,4 @@
-"""A plan as readable text and tables."""
+"""A plan as text."""
 
 import textwrap
 from typing import Any
@@ -12,66 +12,66 @@ from .roofline import Assumptions
 def table(rows: list[list[str]], right_from: int = 1) -> list[str]:
     """Aligned columns; those from `right_from` on are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(
-            cell.ljust(width) if i < right_from else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        left, right = row[:right_from], row[right_from:]
+        cells = [cell.ljust(width) for cell, width in zip(left, widths, strict=False)]
+        cells += [c.rjust(width) for c, width in zip(right, widths[right_from:], strict=True)]
+        lines.append(f"  {'  '.join(cells)}".rstrip())
+    return lines
 
 
-def mega(count: float) -> str:
+def megabytes(count: float) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e4 else f"{count:,.0f} B"
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3f} ms"
 
 
 def duration(hours: float) -> str:
     return f"{hours:,.2f} hours" if hours > 0.1 else f"{hours * 3600:,.0f} seconds"
 
 
-def milli(seconds: float) -> str:
-    return f"{seconds * 1e3:.3f} ms"
-
-
 def describe(plan: Plan, gpu: Gpu, recipe: str) -> str:
-    mesh, memory, roof = plan["mesh"], plan["memory"], plan["roofline"]
-    rows = {
+    """All of a plan but its comparison, in paragraphs."""
+    memory = plan["memory"]
+    sizes = {
         "parameters": memory["parameters"],
         "optimizer": memory["optimizer"],
         "batch and mean image": memory["inputs"],
         "activations kept for the backward pass": memory["activations"],
         "temporary": memory["temporary"],
-        "all": memory["total"],
+        "total": memory["total"],
         f"usable of {gpu.memory / 1e9:.0f} GB": memory["usable"],
     }
-    covered = milli(roof["collective_seconds"] - roof["exposed_seconds"])
-    overlap = f"collectives overlap compute for {covered}, and add {milli(roof['exposed_seconds'])}"
-    lines = [
-        f"{recipe}, {plan['dtype']}, {plan['gpus']} × {gpu.name} ({plan['topology']})",
-        MODELLED[0].upper() + MODELLED[1:],
-        f"mesh data {mesh['data']} × model {mesh['model']}, global batch {plan['batch_size']:,}: "
-        f"{plan['images_per_shard']:,} images a data shard",
-        *("", "Memory of one GPU", *table([[name, mega(size)] for name, size in rows.items()])),
-        *_largest(plan.get("largest_batch")),
-        *("", "Collectives of a step, by one GPU", *_collectives(plan["collectives"])),
-        *("", "Time of a step", *_times(plan)),
-        "  " + (overlap if plan["collectives"] else "no collectives"),
-        *("", *_speeds(plan)),
-        *("", "Assumed", *_assumed(gpu)),
+    paragraphs = [
+        [
+            f"{recipe}, {plan['dtype']}, {plan['gpus']} × {gpu.name} ({plan['topology']})",
+            MODELLED[0].upper() + MODELLED[1:],
+            f"mesh {_mesh(plan)}, global batch {plan['batch_size']:,}: "
+            f"{plan['images_per_shard']:,} images per data shard",
+        ],
+        ["Memory of one GPU", *table([[name, megabytes(size)] for name, size in sizes.items()])],
+        ["Collectives of a step, by one GPU", *_collectives(plan["collectives"])],
+        ["Time of a step", *_times(plan)],
+        _speeds(plan),
+        ["Assumed", *_assumed(gpu)],
     ]
-    return "\n".join(lines)
+    if largest := plan.get("largest_batch"):
+        line = (
+            f"largest batch that fits: {largest['batch_size']:,} ({largest['images_per_shard']:,} "
+            f"per data shard); {largest['does_not_fit']:,} does not fit"
+        )
+        one_fits = largest["images_per_shard"] > 0
+        paragraphs[1].append(
+            "  " + (line if one_fits else "not even one image per data shard fits")
+        )
+    return "\n\n".join(map("\n".join, paragraphs))
 
 
-def _largest(largest: dict[str, int] | None) -> list[str]:
-    if largest is None:
-        return []
-    if not largest["images_per_shard"]:
-        return ["  not a single image a data shard fits"]
-    return [
-        f"  largest batch that fits: {largest['batch_size']:,} ({largest['images_per_shard']:,} a "
-        f"data shard); {largest['does_not_fit']:,} does not"
-    ]
+def _mesh(plan: Plan) -> str:
+    return "data {data} × model {model}".format(**plan["mesh"])
 
 
 def _collectives(collectives: list[dict[str, Any]]) -> list[str]:
@@ -79,16 +79,16 @@ def _collectives(collectives: list[dict[str, Any]]) -> list[str]:
         return ["  none"]
     rows = [["kind", "tensor", "axis", "GPUs", "sends", "over", "at", "time", "adds"]]
     for timing in collectives:
-        seconds = [f"{timing[name] * 1e6:.0f} µs" for name in ("seconds", "exposed_seconds")]
-        link = "network" if timing["across_hosts"] else "NVLink"
-        sends, rate = mega(timing["bytes_sent"]), f"{timing['bandwidth'] / 1e9:.0f} GB/s"
         names = [timing["kind"], timing["tensor"], timing["axis"], str(timing["gpus"])]
-        rows.append([*names, sends, link, rate, *seconds])
+        link = "network" if timing["across_hosts"] else "NVLink"
+        rate = f"{timing['bandwidth'] / 1e9:.0f} GB/s"
+        seconds = [f"{timing[name] * 1e6:.0f} µs" for name in ("seconds", "exposed_seconds")]
+        rows.append([*names, megabytes(timing["bytes_sent"]), link, rate, *seconds])
     return table(rows, right_from=3)
 
 
 def _times(plan: Plan) -> list[str]:
-    roof = plan["roofline"]
+    roof, collectives = plan["roofline"], plan["collectives"]
     rows = [["", "time", "kernels", "work", "done at"]]
     for name, part in roof["parts"].items():
         seconds = part["seconds"] or 1
@@ -96,26 +96,30 @@ def _times(plan: Plan) -> list[str]:
         if part["flops"]:
             work = f"{part['flops'] / 1e9:,.0f} GFLOP"
             rate = f"{part['flops'] / seconds / 1e12:,.1f} TFLOP/s"
-        rows.append([name, milli(part["seconds"]), str(part["kernels"]), work, rate])
-    seconds, count = roof["collective_seconds"], str(len(plan["collectives"]))
-    sent = sum(timing["bytes_sent"] for timing in plan["collectives"])
+        rows.append([name, milliseconds(part["seconds"]), str(part["kernels"]), work, rate])
+    seconds, exposed = roof["collective_seconds"], roof["exposed_seconds"]
+    sent = sum(timing["bytes_sent"] for timing in collectives)
     rate = f"{sent / (seconds or 1) / 1e9:,.0f} GB/s"
-    rows.append(["collectives", milli(seconds), count, f"{sent / 1e9:.3f} GB", rate])
-    rows.append(["step", milli(roof["seconds"]), "", "", ""])
-    rows.append(["step at the datasheet's peaks", milli(roof["ideal_seconds"]), "", "", ""])
-    return table(rows)
+    count = str(len(collectives))
+    rows.append(["collectives", milliseconds(seconds), count, f"{sent / 1e9:.3f} GB", rate])
+    rows.append(["step", milliseconds(roof["seconds"]), "", "", ""])
+    rows.append(["step at the datasheet's peaks", milliseconds(roof["ideal_seconds"]), "", "", ""])
+    overlap = (
+        f"collectives overlap compute for {milliseconds(seconds - exposed)}, "
+        f"and add {milliseconds(exposed)}"
+    )
+    return [*table(rows), "  " + (overlap if collectives else "no collectives")]
 
 
 def _speeds(plan: Plan) -> list[str]:
     loader, hours = plan["loader"], plan["hours_for_90_epochs"]
+    unknown = f"{EPOCHS} epochs: give the number of training images with --examples"
     lines = [
         f"Predicted: {plan['images_per_second']:,.0f} images/s "
         f"({plan['ideal_images_per_second']:,.0f} at the datasheet's peaks)",
         f"  the loader must deliver {loader['images_per_second_per_host']:,.0f} images/s on each "
         f"host: {loader['cores_per_host']} cores",
-        f"  {EPOCHS} epochs take {duration(hours)}"
-        if hours is not None
-        else f"  {EPOCHS} epochs: give the number of training images with --examples",
+        f"  {unknown if hours is None else f'{EPOCHS} epochs take {duration(hours)}'}",
     ]
     if plan["scaling_efficiency"] is not None:
         lines.append(
@@ -153,28 +157,19 @@ def _assumed(gpu: Gpu) -> list[str]:
 def format_comparison(comparison: Plan) -> str:
     rows = [["mesh", "memory", "compute", "waits", "step", "images/s", "of two GPUs'", "90 epochs"]]
     for plan in comparison["meshes"]:
-        roof, hours = plan["roofline"], plan["hours_for_90_epochs"]
-        efficiency = plan["scaling_efficiency"]
-        waits, step = roof["exposed_seconds"], roof["seconds"]
-        rows.append(
-            [
-                "data {data} × model {model}".format(**plan["mesh"]),
-                f"{plan['memory']['total'] / 1e9:.2f} GB",
-                *map(milli, (step - waits, waits, step)),
-                f"{plan['images_per_second']:,.0f}",
-                "" if efficiency is None else f"{efficiency:.0%}",
-                "" if hours is None else duration(hours),
-            ]
-        )
-    indent = "  "
-    why = textwrap.wrap(
-        comparison["why"],
-        98,
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
-    impossible = [
-        f"  {mesh}: not possible, {why}" for mesh, why in comparison["impossible"].items()
+        waits, step = plan["roofline"]["exposed_seconds"], plan["roofline"]["seconds"]
+        times = map(milliseconds, (step - waits, waits, step))
+        row = [_mesh(plan), f"{plan['memory']['total'] / 1e9:.2f} GB", *times]
+        row.append(f"{plan['images_per_second']:,.0f}")
+        efficiency, hours = plan["scaling_efficiency"], plan["hours_for_90_epochs"]
+        row.append("" if efficiency is None else f"{efficiency:.0%}")
+        row.append("" if hours is None else duration(hours))
+        rows.append(row)
+    impossible = comparison["impossible"].items()
+    lines = [
+        "Meshes",
+        *table(rows),
+        *(f"  {mesh}: not possible, {why}" for mesh, why in impossible),
     ]
-    return "\n".join(["Meshes", *table(rows), *impossible, "Best", *why])
+    why = textwrap.wrap(comparison["why"], 96, break_on_hyphens=False)
+    return "\n".join([*lines, "Best", textwrap.indent("\n".join(why), "  ")])

@@ -13,7 +13,7 @@ import jax
 
 from .compiler import Program
 from .gpu import Gpu
-from .hlo import Array, Collective, Instruction
+from .hlo import Collective, Instruction
 
 FREE = {"parameter", "constant", "bitcast", "get-tuple-element", "tuple", "partition-id"}
 CATEGORIES = ("convolutions", "products", "memory-bound")
@@ -83,9 +83,8 @@ def run(program: Program, gpu: Gpu, assumed: Assumptions) -> Timeline:
             timing = _time_collective(collective, devices, gpu, assumed)
             timeline.collectives.append(timing)
             link_free = max(link_free, now) + timing.seconds
-            if instruction.opcode.endswith("-start") and '"is_sync":true' not in (
-                instruction.attributes
-            ):
+            is_sync = '"is_sync":true' in instruction.attributes
+            if instruction.opcode.endswith("-start") and not is_sync:
                 ends[instruction.name] = link_free, timing
             else:
                 timing.exposed, now = link_free - now, link_free
@@ -135,14 +134,12 @@ def _kernel(instruction: Instruction, gpu: Gpu, assumed: Assumptions) -> tuple[s
         peak = gpu.peak(instruction.operands[0].dtype)
         if '"operand_precision":["HIGHEST"' in instruction.attributes:
             peak = gpu.flops["float32"]
+        tensor_cores = peak > 3 * gpu.flops["float32"]
         efficiency = assumed.products
-        if category == "convolutions":
-            on_tensor_cores = peak > 3 * gpu.flops["float32"]
-            efficiency = (
-                assumed.tensor_core_convolutions
-                if on_tensor_cores
-                else assumed.cuda_core_convolutions
-            )
+        if category == "convolutions" and tensor_cores:
+            efficiency = assumed.tensor_core_convolutions
+        elif category == "convolutions":
+            efficiency = assumed.cuda_core_convolutions
         seconds = max(seconds, flops / peak / efficiency)
     return category, Part(max(seconds, assumed.kernel_seconds), flops, touched)
 
@@ -151,14 +148,12 @@ def _convolution_flops(instruction: Instruction) -> float:
     """2 · output · kernel ÷ output maps, for the forward pass and both gradients."""
     labels = re.search(r"dim_labels=\w+_(\w+)->", instruction.attributes)
     assert labels, instruction
-    first, second, result = instruction.operands[0], instruction.operands[1], instruction.results[0]
+    (first, kernel, *_), output = instruction.operands, instruction.results[0]
     if "convBackwardFilter" in instruction.attributes:
-        output, kernel = second, result
+        output, kernel = kernel, output
     elif "convBackwardInput" in instruction.attributes:
-        output, kernel = first, second
-    else:
-        output, kernel = result, second
-    return 2 * _size(output) * _size(kernel) / kernel.shape[labels[1].index("o")]
+        output = first
+    return 2 * output.size * kernel.size / kernel.shape[labels[1].index("o")]
 
 
 def _product_flops(instruction: Instruction) -> float:
@@ -166,8 +161,4 @@ def _product_flops(instruction: Instruction) -> float:
     assert summed, instruction
     shape = instruction.operands[0].shape
     depth = math.prod(shape[int(axis)] for axis in re.findall(r"\d+", summed[1]))
-    return 2 * _size(instruction.results[0]) * depth
-
-
-def _size(array: Array) -> int:
-    return math.prod(array.shape)
+    return 2 * instruction.results[0].size * depth

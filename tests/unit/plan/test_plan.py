@@ -131,9 +131,8 @@ def test_the_largest_batch_fits_and_a_slightly_larger_one_does_not(
     monkeypatch.setattr(compiler, "compile_step", recorded)
     monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.01")
     described, config = gpu.load("h100"), miniature.config()
-    devices = compiler.gpus(described, "1x1x2")
-    program = compiler.compile_step(config, miniature.NUM_CLASSES, devices, described)
-    found = plan.find_largest_batch(config, miniature.NUM_CLASSES, described, devices, program)
+    workload = plan.Workload(config, miniature.NUM_CLASSES, None, described, "1x1x2")
+    found = plan.find_largest_batch(workload, workload.compile())
     fits, too_many = found["batch_size"], found["does_not_fit"]
     assert totals[fits] <= plan.usable(described) < totals[too_many]
     assert fits < too_many <= fits + max(1, fits // 50)
@@ -200,7 +199,7 @@ def test_descriptions_have_numbers_and_their_source(key: str) -> None:
 
 
 def test_a_description_without_a_number_is_refused_before_the_compiler_sees_it() -> None:
-    text = (gpu.FOLDER / "h100.toml").read_text()
+    text = (gpu.DIRECTORY / "h100.toml").read_text()
     assert gpu.parse("h100", text).memory == 80e9
     with pytest.raises(UserError, match="multiprocessors=None"):
         gpu.parse("h100", text.replace("\nmultiprocessors", "\nprocessors"))
