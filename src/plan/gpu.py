@@ -82,30 +82,23 @@ def parse(key: str, text: str, network_gbps: float | None = None) -> Gpu:
 
 
 def _target(name: str, major: int, minor: int, number: Callable[[str], Any]) -> str:
-    kib = 1024
-    values = {
-        # The same on all of these GPUs (CUDA C++ Programming Guide, technical specifications).
-        "threads_per_warp": 32,
-        "threads_per_block_limit": 1024,
-        "threads_per_core_limit": 2048,
-        "block_dim_limit_x": 2**31 - 1,
-        "block_dim_limit_y": 2**16 - 1,
-        "block_dim_limit_z": 2**16 - 1,
-        "registers_per_core_limit": 65536,
-        "registers_per_block_limit": 65536,
-        "shared_memory_per_block": 48 * kib,
-        "shared_memory_per_block_optin": number("shared_memory_kib_per_block") * kib,
-        "shared_memory_per_core": number("shared_memory_kib_per_multiprocessor") * kib,
-        "core_count": number("multiprocessors"),
-        "fpus_per_core": number("fp32_units_per_multiprocessor"),
-        "clock_rate_ghz": number("clock_ghz"),
-        "memory_bandwidth": int(number("memory_gb_per_s") * 1e9),
-        "device_memory_size": int(number("memory_gb") * 1e9),
-        "l2_cache_size": number("l2_cache_mib") * kib**2,
-    }
-    info = " ".join(f"{field}: {value}" for field, value in values.items())
-    return (
-        f"gpu_device_info {{ {info} cuda_compute_capability {{ major: {major} minor: {minor} }} }}"
-        ' platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 }'
-        f' device_description_str: "{name}"'
-    )
+    # The limits above core_count are the same on all of these GPUs (CUDA C++ Programming Guide,
+    # technical specifications).
+    return f"""
+gpu_device_info {{
+  threads_per_warp: 32 threads_per_block_limit: 1024 threads_per_core_limit: 2048
+  block_dim_limit_x: {2**31 - 1} block_dim_limit_y: {2**16 - 1} block_dim_limit_z: {2**16 - 1}
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+  shared_memory_per_block: {48 * 1024}
+  core_count: {number("multiprocessors")}
+  fpus_per_core: {number("fp32_units_per_multiprocessor")}
+  shared_memory_per_block_optin: {number("shared_memory_kib_per_block") * 1024}
+  shared_memory_per_core: {number("shared_memory_kib_per_multiprocessor") * 1024}
+  clock_rate_ghz: {number("clock_ghz")}
+  memory_bandwidth: {int(number("memory_gb_per_s") * 1e9)}
+  device_memory_size: {int(number("memory_gb") * 1e9)}
+  l2_cache_size: {number("l2_cache_mib") * 1024**2}
+  cuda_compute_capability {{ major: {major} minor: {minor} }}
+}}
+platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 10 }} device_description_str: "{name}"
+"""

@@ -12,13 +12,9 @@ from .roofline import Assumptions
 def table(rows: list[list[str]], right_from: int = 1) -> list[str]:
     """Aligned columns; those from `right_from` on are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        left, right = row[:right_from], row[right_from:]
-        cells = [cell.ljust(width) for cell, width in zip(left, widths, strict=False)]
-        cells += [c.rjust(width) for c, width in zip(right, widths[right_from:], strict=True)]
-        lines.append(f"  {'  '.join(cells)}".rstrip())
-    return lines
+    formats = [f"{'<' if i < right_from else '>'}{width}" for i, width in enumerate(widths)]
+    cells = [map(format, row, formats) for row in rows]
+    return [f"  {'  '.join(row)}".rstrip() for row in cells]
 
 
 def megabytes(count: float) -> str:

@@ -7,7 +7,7 @@ that the kernels between its start and its end do not cover.
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 
@@ -57,13 +57,13 @@ class CollectiveTiming:
     exposed: float = 0  # seconds in which no kernel runs
 
 
-@dataclass
+@dataclass(frozen=True)
 class Timeline:
     """A step; `seconds` is less than the sum of parts and collectives where they overlap."""
 
-    seconds: float = 0
-    parts: dict[str, Part] = field(default_factory=lambda: {name: Part() for name in CATEGORIES})
-    collectives: list[CollectiveTiming] = field(default_factory=list)
+    seconds: float
+    parts: dict[str, Part]
+    collectives: list[CollectiveTiming]
 
     @property
     def exposed(self) -> float:
@@ -74,34 +74,31 @@ class Timeline:
 def run(program: Program, gpu: Gpu, assumed: Assumptions) -> Timeline:
     """Simulates a step of the program on one GPU."""
     devices = list(program.mesh.devices.flat)
-    timeline = Timeline()
-    ends: dict[str, tuple[float, CollectiveTiming]] = {}  # of started collectives, by name
-    by_name = {collective.name: collective for collective in program.collectives}
+    timings = {c.name: _time_collective(c, devices, gpu, assumed) for c in program.collectives}
+    parts = {category: Part() for category in CATEGORIES}
+    ends: dict[str, float] = {}  # of asynchronous collectives, by name
     now = link_free = 0.0
     for instruction in program.instructions:
-        if collective := by_name.get(instruction.name):
-            timing = _time_collective(collective, devices, gpu, assumed)
-            timeline.collectives.append(timing)
+        opcode = instruction.opcode
+        if timing := timings.get(instruction.name):
             link_free = max(link_free, now) + timing.seconds
-            is_sync = '"is_sync":true' in instruction.attributes
-            if instruction.opcode.endswith("-start") and not is_sync:
-                ends[instruction.name] = link_free, timing
+            if opcode.endswith("-start") and '"is_sync":true' not in instruction.attributes:
+                ends[instruction.name] = link_free
             else:
                 timing.exposed, now = link_free - now, link_free
-        elif instruction.opcode.endswith("-done"):
-            if instruction.operand_names[0] in ends:
-                end, timing = ends.pop(instruction.operand_names[0])
-                timing.exposed, now = max(end - now, 0), max(end, now)
-        elif instruction.opcode not in FREE and not instruction.opcode.endswith("-start"):
-            category, part = _kernel(instruction, gpu, assumed)
-            now += part.seconds
-            total = timeline.parts[category]
-            total.seconds += part.seconds
-            total.flops += part.flops
-            total.bytes += part.bytes
-            total.kernels += 1
-    timeline.seconds = max(now, link_free)
-    return timeline
+        elif opcode.endswith("-done"):
+            name = instruction.operand_names[0]
+            if name in ends:
+                timings[name].exposed, now = max(ends[name] - now, 0), max(ends[name], now)
+        elif opcode not in FREE and not opcode.endswith("-start"):
+            category, kernel = _kernel(instruction, gpu, assumed)
+            now += kernel.seconds
+            part = parts[category]
+            part.seconds += kernel.seconds
+            part.flops += kernel.flops
+            part.bytes += kernel.bytes
+            part.kernels += 1
+    return Timeline(max(now, link_free), parts, list(timings.values()))
 
 
 def _time_collective(
@@ -109,7 +106,7 @@ def _time_collective(
 ) -> CollectiveTiming:
     hosts = [devices[device].process_index for device in collective.groups[0]]
     across = len(set(hosts)) > 1
-    # A ring a GPU of the host, each over that GPU's own share of the network.
+    # One ring per GPU of a host, each with that GPU's share of the network.
     fewest = min(hosts.count(host) for host in set(hosts))
     bandwidth = min(gpu.nvlink, fewest * gpu.network) if across else gpu.nvlink
     latency = assumed.network_latency if across else assumed.host_latency
