@@ -9,25 +9,22 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from ..runs.config import FORMAT, FREE_TO_CHANGE, flatten, read_config
+from ..runs.config import CHANGEABLE, FORMAT, flatten, read_config
 from ..runs.metrics_file import read_metrics
 from ..runs.results import read_result
 from .spec import Run, SearchResults
 
-DIVERGED = "diverged.txt"  # in the directory of a run that has diverged: the reason
-ROUNDING = 1e-6  # of epochs
-LEFT_OUT = (*(name for name in FREE_TO_CHANGE if name != "log_every"), "seed")
-RUN_DEPTH = 4  # of a run in results.json: variants, name, runs, seed
+DIVERGED = "diverged.txt"  # a file in a run directory: why the run has diverged
+ROUNDING = 1e-6  # epochs
+LEFT_OUT = (*(name for name in CHANGEABLE if name != "log_every"), "seed")
+RUN_DEPTH = 4  # levels of results.json above a run: variants, name, runs, seed
 
 
 def epoch_means(workdir: Path, metric: str) -> list[tuple[float, float]]:
-    """The mean of a training metric over the epoch up to each line of metrics.jsonl.
+    """For each line of metrics.jsonl its epoch, and a training metric's mean over the epoch before.
 
     A line covers only a fraction of an epoch, so its own mean varies by chance. The mean is over as
-    many lines as span an epoch; over all of them if they span less.
-
-    Returns:
-      For each line its epoch, and the mean.
+    many lines as span an epoch, or over all lines if they span less.
     """
     train = [line for line in read_metrics(workdir) if line["split"] == "train"]
     values, weights = [line[metric] for line in train], np.diff([0, *(i["step"] for i in train)])
@@ -42,16 +39,11 @@ def epoch_means(workdir: Path, metric: str) -> list[tuple[float, float]]:
 
 def comparable(recipe: ConfigDict) -> dict[str, Any]:
     """The fields that the results depend on, as JSON: without paths and the seed."""
-    fields = {
-        name: value for name, value in flatten(recipe).items() if not name.startswith(LEFT_OUT)
-    }
-    return json.loads(json.dumps({**fields, "data.dataset": _dataset(recipe)}))
-
-
-def _dataset(recipe: ConfigDict) -> str:
-    """The name of the data set; a folder of images has its own name, without the path to it."""
+    fields = {name: v for name, v in flatten(recipe).items() if not name.startswith(LEFT_OUT)}
     kind, colon, path = recipe.data.dataset.partition(":")
-    return f"{kind}:{Path(path).resolve().name}" if colon else kind
+    if colon:  # an image folder's own name, without the path to it
+        fields["data.dataset"] = f"{kind}:{Path(path).resolve().name}"
+    return json.loads(json.dumps(fields))
 
 
 def collect_results(
@@ -65,32 +57,29 @@ def collect_results(
 
     Args:
       config: see `spec.comparison`.
-      runs: the measured ones, finished or diverged.
+      runs: the measured runs, finished or diverged.
       lr_search_results: see `spec.SearchResults`.
-      averages: by variant, the top-1 error of the average of its networks; None where all have
-        diverged.
-      split: the split of the errors.
+      averages: by variant, the top-1 error of the average of its networks; None if all diverged.
+      split: the split that the errors are measured on.
     """
     variants = {}
     for name in config.order:
         variant_runs = [run for run in runs if run.variant == name]
         losses = lr_search_results.get(name, {}).items()
+        target = config.target_training_error
         variants[name] = {
             "published": config.published.get(name),
             "recipe": comparable(variant_runs[0].recipe),
             "lr_search_results": {
                 f"{rate:g}": loss if math.isfinite(loss) else None for rate, loss in losses
             },
-            "runs": {
-                str(run.recipe.seed): _run_results(run.workdir, config.target_training_error)
-                for run in variant_runs
-            },
+            "runs": {f"{run.recipe.seed}": _measure(run.workdir, target) for run in variant_runs},
             "average": averages.get(name),
         }
     return {
         "format": FORMAT,
         "hypothesis": config.hypothesis,
-        "dataset": _dataset(config.variants[config.order[0]]),
+        "dataset": variants[config.order[0]]["recipe"]["data.dataset"],
         "split": split,
         "reference": config.reference.to_dict(),
         "target_training_error": config.target_training_error,
@@ -99,18 +88,17 @@ def collect_results(
     }
 
 
-def _run_results(workdir: Path, target: float) -> dict[str, Any]:
+def _measure(workdir: Path, target: float) -> dict[str, Any]:
     """The results of a run; `measured` is None if it has diverged or missed the target."""
     evaluations = [line for line in read_metrics(workdir) if line["split"] != "train"]
     train = epoch_means(workdir, "top1_error")
-    curves = {
-        "train": [(round(epoch, 3), round(error, 4)) for epoch, error in train],
-        "evaluation": [(round(i["epoch"], 3), round(i["top1_error"], 4)) for i in evaluations],
-    }
     run = {
         "views": read_config(workdir).views,
         "epochs": train[-1][0] if train else 0.0,
-        "curves": curves,
+        "curves": {
+            "train": [(round(epoch, 3), round(error, 4)) for epoch, error in train],
+            "evaluation": [(round(i["epoch"], 3), round(i["top1_error"], 4)) for i in evaluations],
+        },
     }
     result = read_result(workdir)
     if result is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import UserError
 
-LOCK = "lock"  # the file; its content is the token of the run that holds the lock
+LOCK = "lock"  # file that contains the token of the run that holds the lock
 
 
 @contextlib.contextmanager
@@ -17,18 +17,18 @@ def lock(workdir: Path, token: str) -> Iterator[None]:
 
     Args:
       workdir: the run directory.
-      token: of the run, by which its other processes recognize the directory: see `is_locked_by`.
+      token: identifies the run; its other processes check it with `is_locked_by`.
 
     Raises:
-      UserError: another process holds it.
+      UserError: another process holds the lock.
     """
     with (workdir / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"workdir {workdir}: another process is training in it; wait for its end, or give "
-                "another --workdir"
+                f"workdir {workdir}: another process is training in it; wait until it ends, or "
+                "give another --workdir"
             ) from None
         except OSError:  # a file system without locks
             pass

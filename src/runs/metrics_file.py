@@ -1,4 +1,4 @@
-"""metrics.jsonl, the metrics of a run: a JSON object a line."""
+"""The metrics of a run, in metrics.jsonl: one JSON object per line."""
 
 import json
 from collections.abc import Callable
@@ -11,13 +11,13 @@ NAME = "metrics.jsonl"
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The metrics of a run, finished or not; empty if it has not written any yet."""
+    """The metrics of a run, finished or not; empty before the first line."""
     path = workdir / NAME
     return [json.loads(line) for line in _complete_lines(path)] if path.exists() else []
 
 
 def keep_metrics(workdir: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
-    """Removes the other lines, such as those that a killed run wrote after its last checkpoint."""
+    """Keeps some lines; the others are those that a killed run wrote after its last checkpoint."""
     path = workdir / NAME
     if path.exists():
         lines = [line for line in _complete_lines(path) if is_kept(json.loads(line))]
@@ -26,5 +26,5 @@ def keep_metrics(workdir: Path, is_kept: Callable[[dict[str, Any]], bool]) -> No
 
 
 def _complete_lines(path: Path) -> list[str]:
-    """All lines but one that was being written when its process was killed."""
+    """All lines except an incomplete last line, which a killed process leaves."""
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -1,4 +1,4 @@
-"""What prediction must know of the training data: class names and pixel statistics."""
+"""What prediction needs from the training data: class names and pixel statistics."""
 
 import zipfile
 from pathlib import Path
@@ -12,22 +12,22 @@ from ..filesystem import atomic_write
 
 
 class Preprocessing(NamedTuple):
-    """What prediction must know of the training data."""
+    """What prediction needs from the training data."""
 
-    dataset: str  # name of the prepared data set; empty for imported weights
+    dataset: str  # name of the prepared dataset; empty for imported weights
     class_names: list[str]  # in the order of the labels
     statistics: Statistics
 
 
 def write_preprocessing(workdir: Path, preprocessing: Preprocessing) -> None:
-    """Keeps it in a run directory, so that prediction does not need the data."""
+    """Writes to a run directory, so that prediction works without the data."""
     dataset, class_names, statistics = preprocessing
     with atomic_write(workdir / "preprocessing.npz") as incomplete, incomplete.open("wb") as file:
         np.savez(file, dataset=dataset, class_names=class_names, **statistics._asdict())
 
 
 def read_preprocessing(workdir: Path) -> Preprocessing:
-    """Reads it from a run directory.
+    """Reads from a run directory.
 
     Raises:
       UserError: the file is missing or damaged.

@@ -14,12 +14,12 @@ def write_provenance(workdir: Path, provenance: dict[str, str]) -> None:
 
 
 def read_provenance(workdir: Path) -> dict[str, str] | None:
-    """For imported weights, their `kind`, `file` and `sha256`; None for a run that was trained."""
+    """The `kind`, `file` and `sha256` of imported weights; None for a trained run."""
     return _read(workdir / "provenance.json")
 
 
 def write_origin(workdir: Path, init_from: str) -> None:
-    """Keeps what is known of the run whose weights this one starts from, if any.
+    """Saves the origin of the weights that a run starts from; `init_from` is a run, or empty.
 
     Raises:
       UserError: there is no such run.
@@ -36,9 +36,9 @@ def write_origin(workdir: Path, init_from: str) -> None:
 
 
 def read_origin(workdir: Path) -> dict[str, Any] | None:
-    """Of the weights that a run started from; None if it started from random ones.
+    """The origin of the weights that a run started from; None for random weights.
 
-    Their `dataset`, `weights_from` (what `read_provenance` returns), and their own `origin`.
+    Its `dataset`, `weights_from` (what `read_provenance` returns), and its own `origin`.
     """
     return _read(workdir / "origin.json")
 

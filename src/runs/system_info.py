@@ -1,4 +1,4 @@
-"""What a result was computed on."""
+"""The system that computed a result."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "torch", "tensorflow-cpu", "tensorflow", "n
 
 
 def describe_system() -> dict[str, str]:
-    """The date, the processor and the versions."""
+    """The date, processor, operating system and package versions."""
     versions = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

@@ -1,6 +1,7 @@
-"""The directory of a run: whose it is, and whether this run may use it."""
+"""The directory of a run: checks that a run may use it, and holds it while the run trains."""
 
 import contextlib
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -15,11 +16,11 @@ from .config import differences, forbidden_changes, read_config, write_config
 from .lock import is_locked_by, lock
 from .preprocessing import Preprocessing, read_preprocessing, write_preprocessing
 from .provenance import read_provenance, write_origin
-from .results import remove_evaluations
+from .results import EVALUATIONS
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Checks, before hours of preparing data, that a run can use a directory; creates it.
+    """Creates a run directory, or checks that a run can use it, before hours of preparing data.
 
     Raises:
       UserError: it has a run with other settings or imported weights, or cannot be written to.
@@ -37,11 +38,11 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
             f"--config.init_from={workdir} and another --workdir"
         )
     if changes := forbidden_changes(workdir, config):
-        listed = "; ".join(
+        fields = "; ".join(
             f"config.{name} was {old!r} and is {new!r}" for name, old, new in changes
         )
         raise UserError(
-            f"workdir {workdir}: its run has other settings: {listed}; restore them, or give "
+            f"workdir {workdir}: its run has other settings: {fields}; restore them, or give "
             "another --workdir"
         )
 
@@ -50,10 +51,9 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
 def open_workdir(
     workdir: Path, config: ConfigDict, dataset: PreparedDataset, group: ProcessGroup
 ) -> Iterator[None]:
-    """Holds a checked directory for this run: no other run can use it meanwhile.
+    """Holds the lock of a checked directory, and writes the configuration and preprocessing.
 
-    The main process writes what prediction must know of the data, and the configuration. The other
-    processes then check that they see the same.
+    The main process writes. The other processes then check that they see the same directory.
 
     Raises:
       UserError: the directory has a run with other images, another process trains in it, there is
@@ -76,20 +76,22 @@ def open_workdir(
 def check_data(workdir: Path, dataset: PreparedDataset) -> None:
     """Raises UserError if the images are not those that the run was trained on.
 
-    Which images imported weights were trained on is unknown: then the classes must be the same.
+    For imported weights the training images are unknown, so the classes must be the same.
     """
     before, class_names, _ = read_preprocessing(workdir)
-    if not before:
-        if class_names != dataset.class_names:
-            raise UserError(
-                f"workdir {workdir}: its classes are {_first(class_names)}, those of "
-                f"{dataset.directory.name} are {_first(dataset.class_names)}; give --class_names "
-                "when converting"
-            )
-    elif before != dataset.directory.name:
+    now = dataset.directory.name
+    if before and before != now:
         raise UserError(
-            f"workdir {workdir}: its images were {before} and are {dataset.directory.name}: the "
-            "data set or its source has changed; give another --workdir"
+            f"workdir {workdir}: its images were {before} and are {now}: the dataset or its "
+            "source has changed; give another --workdir"
+        )
+    if not before and class_names != dataset.class_names:
+        old, new = (
+            f"{len(names)}, {', '.join(names[:3])}…" for names in (class_names, dataset.class_names)
+        )
+        raise UserError(
+            f"workdir {workdir}: its classes are {old}, those of {now} are {new}; give "
+            "--class_names when converting"
         )
 
 
@@ -98,7 +100,7 @@ def _begin(workdir: Path, config: ConfigDict, dataset: PreparedDataset) -> None:
         check_data(workdir, dataset)
     else:
         write_origin(workdir, config.init_from)
-        remove_evaluations(workdir)
+        shutil.rmtree(workdir / EVALUATIONS, ignore_errors=True)  # of an earlier run
     name = dataset.directory.name
     write_preprocessing(workdir, Preprocessing(name, dataset.class_names, dataset.statistics))
     write_config(workdir, config)
@@ -113,19 +115,13 @@ def _check_shared(workdir: Path, config: ConfigDict, token: str) -> None:
         )
     if differences(read_config(workdir), config):
         raise UserError(
-            f"workdir {workdir}: the settings on {host} are not those of process 0; give all "
-            "processes the same"
+            f"workdir {workdir}: the settings on {host} differ from those of process 0; give all "
+            "processes the same settings"
         )
 
 
-def _first(names: list[str]) -> str:
-    return f"{len(names)}, {', '.join(names[:3])}…"
-
-
 def _has_begun(workdir: Path) -> bool:
-    """Whether there is more than settings, which a failed start leaves too."""
+    """Whether the run has a result or checkpoint; a failed start leaves only the configuration."""
     checkpoints = workdir / "checkpoints"
-    return (workdir / "config.json").exists() and (
-        (workdir / "result.json").exists()
-        or (checkpoints.is_dir() and any(path.name.isdigit() for path in checkpoints.iterdir()))
-    )
+    saved = checkpoints.is_dir() and any(path.name.isdigit() for path in checkpoints.iterdir())
+    return (workdir / "config.json").exists() and ((workdir / "result.json").exists() or saved)

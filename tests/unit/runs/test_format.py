@@ -79,7 +79,7 @@ def test_other_formats_are_refused(
     file: str, version: int | None, message: str, workdir: Path
 ) -> None:
     rewrite(workdir / file, lambda fields: fields.update(format=version))
-    with pytest.raises(UserError, match=f"{message}; this version reads format 1 alone$"):
+    with pytest.raises(UserError, match=f"{message}; this version reads only format 1$"):
         load(workdir)
 
 
