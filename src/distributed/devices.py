@@ -18,21 +18,19 @@ from ..errors import UserError
 def avoid_compiler_plugin() -> None:
     """Selects the CPU if the extra `plan` is installed, but no plug-in that runs on GPUs.
 
-    By default, JAX tries the compiler's plug-in first, which prints a traceback or that there is
-    no driver.
+    By default, JAX initializes the compiler's plug-in, which prints a traceback or an error.
     """
-    can_run = any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13))
-    if can_run or not importlib.util.find_spec("jax_plugins"):
+    if any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
         return
     try:
         plugin: Any = importlib.import_module("jax_plugins.xla_cuda13")
-    except ImportError:
+    except ImportError:  # the extra `plan` is not installed
         return
     initialize = plugin.initialize
 
     def initialize_quietly() -> None:
         sys.stderr.flush()
-        stderr = os.dup(2)  # the plug-in writes to it past Python's sys.stderr
+        stderr = os.dup(2)  # the plug-in bypasses Python's sys.stderr
         try:
             with open(os.devnull, "w") as null:
                 os.dup2(null.fileno(), 2)
@@ -49,7 +47,7 @@ def use_cpu_devices(count: int, environment: Mapping[str, str]) -> None:
     """Selects this process's share of `count` CPU devices, to try a mesh without GPUs.
 
     Raises:
-      UserError: the LOCAL_PROCESSES of this host cannot share them evenly.
+      UserError: LOCAL_PROCESSES does not divide `count`.
     """
     processes = int(environment.get("LOCAL_PROCESSES", 1))
     if count % processes:
@@ -59,13 +57,13 @@ def use_cpu_devices(count: int, environment: Mapping[str, str]) -> None:
 
 
 def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
-    """This process's share of the visible GPUs: their indices, or None for all of them.
+    """Returns the indices of this process's share of the visible GPUs, or None for all of them.
 
-    The LOCAL_PROCESSES of this host, of which this is LOCAL_PROCESS_ID, share its GPUs, unless an
-    engine shows each process only its own.
+    The LOCAL_PROCESSES processes of this host share its GPUs; this one is LOCAL_PROCESS_ID. Some
+    engines show each process only its own GPUs, which it does not share.
 
     Raises:
-      UserError: they cannot share them evenly.
+      UserError: LOCAL_PROCESSES does not divide the number of GPUs.
     """
     processes = int(environment.get("LOCAL_PROCESSES", 1))
     if processes == 1 or "SLURM_GPUS_PER_TASK" in environment:
@@ -78,6 +76,5 @@ def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
         return None
     if visible % processes:
         raise UserError(f"LOCAL_PROCESSES={processes}: they cannot share {visible} GPUs evenly")
-    share = visible // processes
-    first = int(environment["LOCAL_PROCESS_ID"]) * share
-    return list(range(first, first + share))
+    share, index = visible // processes, int(environment["LOCAL_PROCESS_ID"])
+    return list(range(index * share, (index + 1) * share))

@@ -1,4 +1,4 @@
-"""Which process of a run this is, according to the environment that `launch/run.sh` sets."""
+"""The index and the peers of this process, from the variables that `launch/run.sh` sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ ENGINES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "LOCAL_PR
 class ProcessInfo:
     """One process of a run."""
 
-    coordinator: str  # HOST:PORT where process 0 listens; "" if there is no other process
+    coordinator: str  # HOST:PORT where process 0 listens; "" if the run has one process
     count: int
     index: int
 
@@ -27,10 +27,10 @@ class ProcessInfo:
 
 
 def process_info(environment: Mapping[str, str]) -> ProcessInfo:
-    """Reads the variables of CONTRACT; without them, this process is the only one.
+    """Reads the variables of CONTRACT; without any, the run has one process.
 
     Raises:
-      UserError: a variable is missing or invalid, or an engine runs several processes without them.
+      UserError: a variable is missing or invalid, or an engine started several processes.
     """
     given = {name: environment[name] for name in CONTRACT if environment.get(name)}
     if not given:

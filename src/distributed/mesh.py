@@ -1,4 +1,4 @@
-"""The mesh of devices, data shards × towers, and how arrays are laid out on it."""
+"""The mesh of devices, data shards × towers, and the sharding of arrays on it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,14 +30,13 @@ def make_mesh(
         towers; "auto" is 2 if the device count and the tower count are even, else 1. `data` devices
         share the batch; "auto" is the device count divided by `model`.
       towers: tower count of the network.
-      batch_size: images per step; None if the caller adapts it to the mesh.
-      devices: the devices to arrange; by default all that there are.
+      batch_size: images per step; None skips the check.
+      devices: the devices to arrange; None stands for all devices.
 
     Raises:
-      UserError: the numbers do not divide.
+      UserError: a field is invalid, or devices, towers or batch cannot be divided so.
     """
-    devices = jax.devices() if devices is None else devices
-    count = len(devices)
+    count = len(devices or jax.devices())
     model_size = _axis_size(section, "model", default=2 if count % 2 == towers % 2 == 0 else 1)
     if towers % model_size:
         divisors = ", ".join(str(n) for n in range(1, towers + 1) if towers % n == 0)
@@ -46,22 +45,18 @@ def make_mesh(
             f"choose one of {divisors}"
         )
     data_size = _axis_size(section, "data", default=count // model_size)
-    if data_size * model_size != count:
+    if (product := data_size * model_size) != count:
         raise UserError(
-            f"config.mesh: data {data_size} × model {model_size} = {data_size * model_size}, "
-            f"but there are {count} devices"
+            f"config.mesh: data {data_size} × model {model_size} = {product}, but there are "
+            f"{count} devices"
         )
     if batch_size is not None and batch_size % data_size:
         raise UserError(
             f"config.batch_size: {data_size} data shards do not divide the global batch of "
             f"{batch_size}; choose a multiple of {data_size}"
         )
-    return jax.make_mesh(
-        (data_size, model_size),
-        (DATA_AXIS, TOWER_AXIS),
-        axis_types=(AxisType.Auto,) * 2,
-        devices=devices,
-    )
+    sizes, names, types = (data_size, model_size), (DATA_AXIS, TOWER_AXIS), (AxisType.Auto,) * 2
+    return jax.make_mesh(sizes, names, types, devices=devices)
 
 
 def _axis_size(section: ConfigDict | None, field: str, default: int) -> int:
@@ -74,7 +69,7 @@ def _axis_size(section: ConfigDict | None, field: str, default: int) -> int:
 
 
 def local_rows(mesh: Mesh, global_batch: int) -> np.ndarray:
-    """The rows of the global batch that this process's devices hold, ascending: (rows,) int.
+    """Returns the rows of the global batch on this process's devices, ascending: int (rows,).
 
     Processes that hold different towers of the same data shard have the same rows.
     """
@@ -84,7 +79,7 @@ def local_rows(mesh: Mesh, global_batch: int) -> np.ndarray:
 
 
 def to_devices(mesh: Mesh, batch: Mapping[str, np.ndarray], global_batch: int) -> dict[str, Any]:
-    """This process's rows, as global arrays (global batch, …) split over the data shards."""
+    """Makes global arrays (global batch, …), split over the data shards, of this process's rows."""
     sharding = NamedSharding(mesh, BATCH)
     return {
         name: jax.make_array_from_process_local_data(
@@ -95,16 +90,14 @@ def to_devices(mesh: Mesh, batch: Mapping[str, np.ndarray], global_batch: int) -
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
-    """Copies arrays that every process has to every device."""
+    """Copies arrays to every device; all processes must pass the same values."""
     return jax.device_put(tree, NamedSharding(mesh, jax.P()))
 
 
 def shard_abstract(mesh: Mesh, tree: Any) -> Any:
-    """Gives shapes of parameters their sharding: PARAMETERS, or replicated if they are scalars.
+    """Adds the sharding to a tree of jax.ShapeDtypeStruct, (tower, …) or scalar.
 
-    Args:
-      mesh: from `make_mesh`.
-      tree: of jax.ShapeDtypeStruct; each is a scalar or has the tower as leading axis.
+    Scalars are replicated; other arrays are split over the towers.
     """
 
     def shard(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:

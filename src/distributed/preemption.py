@@ -1,4 +1,4 @@
-"""Preemption: SIGTERM and similar signals ask a run to save everything and to end."""
+"""Preemption: on SIGTERM and similar signals, a run saves everything and ends."""
 
 import functools
 import os
@@ -16,40 +16,39 @@ from jax.sharding import AxisType, NamedSharding
 from ..errors import EXIT_PREEMPTED
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # mpirun forwards only the last
-SAME_REQUEST = 5  # seconds; a second signal within them is the same request, sent another way
+SAME_REQUEST = 5  # seconds in which a second signal is the same request, sent another way
 
 
 def exit_on_signal() -> None:
-    """From now on, a signal ends the process with EXIT_PREEMPTED: nothing is lost yet.
+    """Lets signals end the process with EXIT_PREEMPTED, as long as there is nothing to save.
 
-    The handler ends the process itself: an exception is lost if the signal arrives while Python
-    runs a callback of JAX's.
+    The handler raises no exception, because Python loses an exception in a callback of JAX's.
     """
     for number in SIGNALS:
         signal.signal(number, lambda *_: os._exit(EXIT_PREEMPTED))
 
 
 class Preemption:
-    """Notes signals while it is entered; call it to ask whether to stop.
+    """Records signals while it is entered; call it to ask whether to stop.
 
-    A second signal, SAME_REQUEST seconds or more after the first, ends the process with the
-    signal's own status, because nothing may have been saved.
+    A second signal more than SAME_REQUEST seconds after the first ends the process at once, with
+    the signal's own status: training may not have saved anything.
 
     Args:
-      report_progress: called with each call.
+      report_progress: called at each call.
 
     Attributes:
-      is_preempted: what the last call answered.
+      is_preempted: the last answer.
     """
 
     def __init__(self, report_progress: Callable[[], None] = lambda: None) -> None:
         self._report_progress = report_progress
         self._requested_at: float | None = None
-        self._pending: jax.Array | None = None  # whether any process had a signal, bool ()
+        self._pending: jax.Array | None = None  # whether any process got a signal, bool ()
         self.is_preempted = False
 
     def __enter__(self) -> Self:
-        self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._handlers = {number: signal.signal(number, self._record) for number in SIGNALS}
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -57,21 +56,21 @@ class Preemption:
             signal.signal(number, handler)
 
     def __call__(self) -> bool:
-        """Whether to stop now, with the same answer in all processes.
+        """Returns whether to stop now, the same in all processes.
 
-        All processes must call it equally often. If there are several, the answer is that of the
-        previous call, so that no process waits for its devices.
+        All processes must call it equally often. With several processes, the answer is one call
+        late, so that no process waits for its devices.
         """
         self._report_progress()
         is_requested = self._requested_at is not None
         if jax.process_count() == 1:
             self.is_preempted = is_requested
         elif not self.is_preempted:
-            previous, self._pending = self._pending, _any()(_flags(is_requested))
+            previous, self._pending = self._pending, _any_process(is_requested)()
             self.is_preempted = previous is not None and bool(previous)
         return self.is_preempted
 
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _record(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self._requested_at is None:
             self._requested_at = time.monotonic()
         elif time.monotonic() - self._requested_at > SAME_REQUEST:
@@ -79,18 +78,10 @@ class Preemption:
 
 
 @functools.cache
-def _sharding(spec: jax.P) -> NamedSharding:
+def _any_process(is_requested: bool) -> Callable[[], jax.Array]:
+    """Returns a computation of whether any process passed True to this function: bool ()."""
     mesh = jax.make_mesh((jax.device_count(),), ("device",), axis_types=(AxisType.Auto,))
-    return NamedSharding(mesh, spec)
-
-
-@functools.cache
-def _flags(is_requested: bool) -> jax.Array:
-    """This process's flag, repeated for each of its devices: bool (all devices,)."""
-    flags = np.full(jax.local_device_count(), is_requested)
-    return jax.make_array_from_process_local_data(_sharding(jax.P("device")), flags)
-
-
-@functools.cache
-def _any() -> jax.stages.Wrapped:
-    return jax.jit(jnp.any, out_shardings=_sharding(jax.P()))
+    flags = np.full(jax.local_device_count(), is_requested)  # one for each of its devices
+    sharding = NamedSharding(mesh, jax.P("device"))
+    shared = jax.make_array_from_process_local_data(sharding, flags)  # bool (all devices,)
+    return functools.partial(jax.jit(jnp.any, out_shardings=NamedSharding(mesh, jax.P())), shared)

@@ -1,14 +1,14 @@
-"""The processes of a run: they start and end together, and notice that one of them was lost.
+"""The processes of a run: they start together, end together, and detect a lost process.
 
-Process 0 and each other process keep a connection, on which both regularly send a sign of life.
-JAX has heartbeats too, but they end a process by an abort that names nobody: they remain as the
-second line of defense.
+Process 0 and each other process exchange heartbeats over a connection of their own. JAX's own
+heartbeats abort a process without naming the lost one; they remain as the second line of defense.
 """
 
 import contextlib
 import faulthandler
 import json
 import os
+import queue
 import secrets
 import sys
 import threading
@@ -26,26 +26,26 @@ from .devices import local_gpu_ids
 from .environment import ProcessInfo
 from .rendezvous import accept_peers, connect, join_leader
 
-GRACE = 2  # seconds in which another process that fails too can report its own error
+GRACE = 2  # seconds for another process that fails too to report its own error
 
 Outcome = TypeVar("Outcome")
 
 
 class ProcessGroup:
-    """The processes of a run, or its only one; each process enters it.
+    """The processes of a run; each process enters it.
 
     Args:
-      process: which process this is.
-      section: `config.processes`, in seconds: `join_within`, until all processes are connected;
-        `lost_after`, of silence until a process counts as lost; `stuck_after`, between calls of
-        `report_progress` until this process counts as stuck.
+      process: this process.
+      section: `config.processes`, in seconds. `join_within`: until all processes are connected.
+        `lost_after`: without a heartbeat until a process counts as lost. `stuck_after`: between
+        calls of `report_progress` until this process counts as stuck.
 
     Attributes:
-      token: the same random text in all processes, and in no other run.
+      token: random text, the same in all processes of a run.
 
     Raises:
-      JoinError: on entering, if the processes do not come together.
-      LostProcessError: on leaving, if another process's end caused the error.
+      JoinError: on entering, if not all processes connect.
+      LostProcessError: on leaving, if the end of another process caused the error.
     """
 
     def __init__(self, process: ProcessInfo, section: ConfigDict):
@@ -56,7 +56,7 @@ class ProcessGroup:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this is process 0, which talks to the user and writes files."""
+        """Whether this is process 0, which prints and writes files."""
         return self.process.index == 0
 
     def __enter__(self) -> Self:
@@ -70,8 +70,7 @@ class ProcessGroup:
             peers, self.token = {0: leader}, welcome["token"]
         self._watchdog = _Watchdog(self.process, peers, self._section)
         self._watchdog.start()
-        host, _, _ = self.process.coordinator.rpartition(":")
-        address = f"{host}:{welcome['jax_port']}"
+        address = f"{self.process.coordinator.rpartition(':')[0]}:{welcome['jax_port']}"
         if not self.is_main_process:  # JAX would wait for five minutes and abort
             connect(replace(self.process, coordinator=address), within).close()
         jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM
@@ -87,57 +86,55 @@ class ProcessGroup:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self._watchdog is None:
+        watchdog = self._watchdog
+        if watchdog is None:
             return
         if error is None:
-            self._watchdog.progressed_at = None
+            watchdog.progressed_at = None
             jax.distributed.shutdown()
-            self._watchdog.leave()
+            watchdog.send("leaving")
+            watchdog.join(self._section.lost_after)
             return
         if isinstance(error, Exception) and not hasattr(error, "exit_status"):
-            self._watchdog.raise_if_lost(within=GRACE / 2)
-        self._watchdog.fail(getattr(error, "exit_status", 1))
+            with contextlib.suppress(queue.Empty):
+                raise LostProcessError(watchdog.losses.get(timeout=GRACE / 2)) from None
+        watchdog.has_failed = True
+        watchdog.send("failed", self.process.index, getattr(error, "exit_status", 1))
         if self.is_main_process:
             time.sleep(GRACE)  # its end ends all others, which may be about to report the same
 
     def first_then_others(self, work: Callable[[], Outcome]) -> Outcome:
-        """Does the work in process 0, then in all others at the same time.
-
-        On shared disks, the others find the work done.
-        """
-        if self._watchdog is None:
-            return work()
-        if not self.is_main_process:
-            self._watchdog.turn.acquire()
+        """Calls `work` in process 0, then in all others, which can reuse its files."""
+        if self._watchdog and not self.is_main_process:
+            self._watchdog.main_process_done.acquire()
         outcome = work()
-        if self.is_main_process:
-            self._watchdog.send("your turn")
+        if self._watchdog and self.is_main_process:
+            self._watchdog.send("main process done")
         return outcome
 
     def report_progress(self) -> None:
-        """Says that this process is not stuck; from the first call on, it can count as stuck."""
+        """Tells the watchdog that this process is not stuck; the first call starts the check."""
         if self._watchdog is not None:
             self._watchdog.progressed_at = time.monotonic()
 
 
 class _Watchdog(threading.Thread):
-    """Listens to the other processes, and ends this one when one of them is lost.
+    """Receives from the other processes, and ends this process when another one is lost.
 
-    It has exit statuses, unlike other library code: the main thread may be blocked in a collective
-    operation that never ends, so only os._exit ends the process.
+    It has exit statuses, unlike other library code: only os._exit ends a process whose main thread
+    is blocked in a collective operation.
     """
 
     def __init__(self, process: ProcessInfo, peers: dict[int, Connection], section: ConfigDict):
         super().__init__(daemon=True)
         self._process = process
-        self._peers = peers  # in process 0 all others, in the others process 0
-        self._last_message = dict.fromkeys(peers, time.monotonic())  # of those that have not left
+        self._peers = peers  # in process 0 all others; in the others process 0
+        self._last_message = dict.fromkeys(peers, time.monotonic())  # of processes still here
         self._lost_after, self._stuck_after = section.lost_after, section.stuck_after
         self._sending = threading.Lock()
-        self._has_lost = threading.Event()
-        self._loss = ""  # how which process was lost
-        self._has_failed = False  # then this process is about to end, whatever the others do
-        self.turn = threading.Semaphore(0)
+        self.losses: queue.SimpleQueue[str] = queue.SimpleQueue()  # messages about lost processes
+        self.has_failed = False  # this process is about to end, whatever the others do
+        self.main_process_done = threading.Semaphore(0)  # one release per `first_then_others`
         self.progressed_at: float | None = None
 
     def run(self) -> None:
@@ -147,12 +144,11 @@ class _Watchdog(threading.Thread):
             if time.monotonic() - sent_at >= interval:
                 sent_at = time.monotonic()
                 self.send("alive")
-            indices = {self._peers[index]: index for index in self._last_message}
-            for connection in wait(list(indices), timeout=interval):
-                assert isinstance(connection, Connection)
-                if self._has_failed:
+            ready = wait([self._peers[index] for index in self._last_message], timeout=interval)
+            for index in [index for index in self._last_message if self._peers[index] in ready]:
+                if self.has_failed:
                     return
-                self._receive(indices[connection], connection)
+                self._receive(index)
             self._check_time(time.monotonic())
 
     def _check_time(self, now: float) -> None:
@@ -161,66 +157,48 @@ class _Watchdog(threading.Thread):
                 self._lose(index, f"sent nothing for {self._lost_after:g} s")
         progressed_at = self.progressed_at
         if progressed_at is not None and now - progressed_at > self._stuck_after:
-            self._exit(
-                f"is stuck: no step for {self._stuck_after:g} s (config.processes.stuck_after); "
-                "its threads are in:",
-                EXIT_LOST_PROCESS,
-                faulthandler.dump_traceback,
-            )
+            limit = f"{self._stuck_after:g} s (config.processes.stuck_after)"
+            message = f"is stuck: no step for {limit}; its threads are in:"
+            self._exit(message, EXIT_LOST_PROCESS, dump_threads=True)
 
-    def _receive(self, index: int, connection: Connection) -> None:
+    def _receive(self, index: int) -> None:
         try:
-            message = json.loads(connection.recv_bytes())
+            message = json.loads(self._peers[index].recv_bytes())
         except (EOFError, OSError):
             self._lose(index, "has ended or its network is down")
         self._last_message[index] = time.monotonic()
         match message:
             case ["leaving"]:
                 del self._last_message[index]
-            case ["your turn"]:
-                self.turn.release()
+            case ["main process done"]:
+                self.main_process_done.release()
             case ["lost", lost, how]:
                 self._lose(lost, how)
             case ["failed", failed, status]:
                 self.send(*message)
-                time.sleep(GRACE / 2)  # if this process fails too, it is about to say why
+                time.sleep(GRACE / 2)  # this process may be about to report its own error
                 self._exit(f"stops because process {failed} failed; see its message", status)
 
     def _lose(self, index: int, how: str) -> NoReturn:
-        self._loss = (
-            f"stops because process {index} {how}; "
-            "run the same command again to resume from the newest checkpoint"
-        )
-        self._has_lost.set()
+        resume = "run the same command again to resume from the newest checkpoint"
+        loss = f"stops because process {index} {how}; {resume}"
+        self.losses.put(f"{self._process} {loss}")
         self.send("lost", index, how)
         if index != 0:  # without process 0, JAX aborts this process at once
             time.sleep(GRACE)
-        self._exit(self._loss, EXIT_LOST_PROCESS)
+        self._exit(loss, EXIT_LOST_PROCESS)
 
-    def _exit(
-        self, message: str, status: int, explain: Callable[[], None] = lambda: None
-    ) -> NoReturn:
+    def _exit(self, message: str, status: int, *, dump_threads: bool = False) -> NoReturn:
         try:
             sys.stderr.write(f"error: {self._process} {message}\n")
             sys.stderr.flush()
-            explain()
-        finally:  # also if nobody reads stderr any more
+            if dump_threads:
+                faulthandler.dump_traceback()
+        finally:  # even if stderr is closed
             os._exit(status)
-
-    def raise_if_lost(self, within: float) -> None:
-        if self._has_lost.wait(within):
-            raise LostProcessError(f"{self._process} {self._loss}") from None
 
     def send(self, *message: str | int) -> None:
         with self._sending:
             for connection in self._peers.values():
-                with contextlib.suppress(OSError):  # the next attempt to receive notices it
+                with contextlib.suppress(OSError):  # the next attempt to receive reports it
                     connection.send_bytes(json.dumps(message).encode())
-
-    def fail(self, status: int) -> None:
-        self._has_failed = True
-        self.send("failed", self._process.index, status)
-
-    def leave(self) -> None:
-        self.send("leaving")
-        self.join(self._lost_after)

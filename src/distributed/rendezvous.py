@@ -1,4 +1,4 @@
-"""Rendezvous: the processes of a run connect to process 0, whose address all of them know."""
+"""Rendezvous: the processes of a run connect to process 0, whose address they all know."""
 
 import contextlib
 import json
@@ -17,27 +17,25 @@ logger = logging.getLogger(__name__)
 def accept_peers(
     process: ProcessInfo, within: float, token: str
 ) -> tuple[dict[int, Connection], dict[str, Any]]:
-    """Waits in process 0 for all others; then sends them the welcome, JAX's port and the token.
+    """Waits in process 0 for all others; then sends them the welcome: JAX's port and the token.
 
     Raises:
-      JoinError: the port is in use, or the others do not all connect within so many seconds.
+      JoinError: the port is in use, or not all others connect within that many seconds.
     """
     deadline = time.monotonic() + within
     notice_at = time.monotonic() + 2
     peers: dict[int, Connection] = {}
     with _listen(process) as server:
-        while len(peers) < process.count - 1:
+        while absent := sorted(set(range(1, process.count)) - peers.keys()):
             server.settimeout(max(0.001, min(deadline, notice_at) - time.monotonic()))
             try:
                 caller, _ = server.accept()
             except TimeoutError:
-                absent = _names(sorted(set(range(1, process.count)) - peers.keys()))
-                here = process.coordinator
+                here, names = process.coordinator, _names(absent)
                 if time.monotonic() >= deadline:
-                    raise JoinError(
-                        f"{process} waited {within:g} s at {here}, but {absent} did not come"
-                    ) from None
-                logger.info("%s waits at %s for %s, at most %g s", process, here, absent, within)
+                    message = f"{process} waited {within:g} s at {here}, but {names} did not come"
+                    raise JoinError(message) from None
+                logger.info("%s waits at %s for %s, at most %g s", process, here, names, within)
                 notice_at = deadline
                 continue
             caller.settimeout(max(0.001, min(5, deadline - time.monotonic())))
@@ -56,7 +54,7 @@ def join_leader(process: ProcessInfo, within: float) -> tuple[Connection, dict[s
     """Connects another process to process 0, and waits for the welcome.
 
     Raises:
-      JoinError: process 0 is not there, or ends before all processes have come.
+      JoinError: process 0 cannot be reached, or ends before all processes have connected.
     """
     deadline = time.monotonic() + within
     leader = connect(process, within)
@@ -75,25 +73,24 @@ def join_leader(process: ProcessInfo, within: float) -> tuple[Connection, dict[s
 
 
 def connect(process: ProcessInfo, within: float) -> socket.socket:
-    """Tries for so many seconds to reach process 0.
+    """Tries for that many seconds to reach process 0.
 
     Raises:
       JoinError: nothing listens there.
     """
     deadline = time.monotonic() + within
     target = f"process 0 at {process.coordinator}"
-    notice = f"{process} waits for {target}, at most {within:g} s"
+    is_first = True
     while True:
         try:
             return socket.create_connection(process.address, timeout=5)
         except (OSError, UnicodeError) as error:
             if time.monotonic() > deadline:
-                raise JoinError(
-                    f"{process} did not reach {target} within {within:g} s: {error}"
-                ) from None
-        if notice:
-            logger.info(notice)
-            notice = ""
+                message = f"{process} did not reach {target} within {within:g} s: {error}"
+                raise JoinError(message) from None
+        if is_first:
+            logger.info("%s waits for %s, at most %g s", process, target, within)
+            is_first = False
         time.sleep(0.2)
 
 
@@ -110,8 +107,7 @@ def _listen(process: ProcessInfo) -> socket.socket:
 
 
 def _identify(caller: socket.socket, process: ProcessInfo) -> dict[int, Connection]:
-    """The index and connection of a process that greets; nothing for any other caller."""
-    # Another caller sends anything, or half a line, or nothing.
+    """Returns the index and connection of a process; {} for a caller without a valid greeting."""
     with caller, contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         with caller.makefile("rb") as file:
             greeting = json.loads(file.readline(1 << 10))
