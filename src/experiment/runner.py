@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ..data.dataset import PreparedDataset
 from ..data.preparation import prepare_dataset
 from ..distributed.mesh import make_mesh
 from ..distributed.process_group import ProcessGroup
@@ -39,40 +40,36 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> di
       group: the processes, each of which calls this.
 
     Returns:
-      What results.json has; empty in other processes than the main one; None if preempted.
+      The contents of results.json; empty in processes other than the main one; None if preempted.
 
     Raises:
       UserError: a variant cannot be trained, or a run directory belongs to another run.
     """
     searches, runs = search_runs(config, workdir), measured_runs(config, workdir, {})
-    known = [*searches, *(run for run in runs if run.variant not in config.rates)]
-    _check_runs(known, group)
+    _check_runs([*searches, *(run for run in runs if run.variant not in config.rates)], group)
     datasets = group.first_then_others(
         lambda: {name: prepare_dataset(config.variants[name].data) for name in config.order}
     )
-    steps = []
-    for run in [*searches, *runs]:
-        dataset = datasets[run.variant]
-        num_examples = dataset.num_examples[dataset.train_split]
-        steps.append(Periods.from_config(run.recipe, num_examples).total)
+    steps = [_count_steps(run.recipe, datasets[run.variant]) for run in (*searches, *runs)]
     *starts, total = itertools.accumulate(steps, initial=0)
-
     with ProgressBar(total, shown=group.is_main_process) as bar:
-        for index, run in enumerate(searches):
-            if _train(run, group, bar, index, starts) is Status.PREEMPTED:
-                return None
-        # The main process, which reads first, has written all of it by then.
+
+        def is_preempted(runs: Sequence[Run], first: int) -> bool:
+            statuses = (_train(run, group, bar, i, starts) for i, run in enumerate(runs, first))
+            return Status.PREEMPTED in statuses
+
+        if is_preempted(searches, first=0):
+            return None
+        # The main process reads first. All losses are written by then.
         lr_search_results = group.first_then_others(lambda: _search_results(searches))
         runs = measured_runs(config, workdir, lr_search_results)
-        for index, run in enumerate(runs, len(searches)):
-            if _train(run, group, bar, index, starts) is Status.PREEMPTED:
-                return None
+        if is_preempted(runs, first=len(searches)):
+            return None
         bar.advance_to(total)
         averages = {}
         for name in config.order if config.average else ():
             bar.start_run(f"average of {name}", total)
-            averages[name] = _average([run for run in runs if run.variant == name], group)
-
+            averages[name] = _average([r.workdir for r in runs if r.variant == name], group)
     if not group.is_main_process:
         return {}
     split = datasets[config.order[0]].eval_split
@@ -84,11 +81,15 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> di
 
 
 def _check_runs(runs: Sequence[Run], group: ProcessGroup) -> None:
-    """Raises now what would else stop one of these runs hours after the first has begun."""
+    """Raises now what would otherwise stop one of these runs hours after the first has begun."""
     for run in runs:
-        recipe = run.recipe  # all processes make its mesh at once: JAX waits for their devices
+        recipe = run.recipe  # all processes make its mesh together: JAX waits for their devices
         make_mesh(recipe.mesh, towers=recipe.model.towers, batch_size=recipe.batch_size)
         group.first_then_others(functools.partial(check_workdir, run.workdir, recipe))
+
+
+def _count_steps(recipe: ConfigDict, dataset: PreparedDataset) -> int:
+    return Periods.from_config(recipe, dataset.num_examples[dataset.train_split]).total
 
 
 def _train(
@@ -112,7 +113,7 @@ def _train(
 
 
 def _has_diverged(reason: Path, recipe: ConfigDict) -> bool:
-    """Whether the run has diverged before; if that was with other settings, it is forgotten."""
+    """Whether the run has diverged before. If its settings were others, removes the reason."""
     if reason.exists() and forbidden_changes(reason.parent, recipe):
         reason.unlink(missing_ok=True)  # another process may have removed it
     return reason.exists()
@@ -126,9 +127,8 @@ def _search_results(searches: Sequence[Run]) -> SearchResults:
     return losses
 
 
-def _average(runs: Sequence[Run], group: ProcessGroup) -> float | None:
+def _average(workdirs: Sequence[Path], group: ProcessGroup) -> float | None:
     """The top-1 error of the average of the networks that have not diverged; None if all have."""
-    workdirs = [run.workdir for run in runs]
     finished = group.first_then_others(lambda: list(filter(read_result, workdirs)))
     if not finished:
         return None

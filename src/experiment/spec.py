@@ -1,7 +1,7 @@
 """What an experiment is: the recipes that it compares, and the runs that it consists of."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +15,8 @@ from ..training.validation import validate_config
 SEARCH_SEED = 1000  # learning rates are not chosen on the runs that are then measured
 SHORT = {"duration": "8 steps", "evaluate_every": "4 steps", "log_every": 2, "views": 1}
 
-
 SearchResults = Mapping[str, Mapping[float, float]]
-"""By variant and learning rate, the final training loss; infinite where the run diverged."""
+"""By variant and learning rate, the final training loss; infinite if the run diverged."""
 
 
 class Run(NamedTuple):
@@ -71,10 +70,13 @@ def changed(recipe: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
 def validate_experiment(config: ConfigDict) -> None:
     """Raises UserError unless the experiment can be run."""
     variants = list(config.variants)
-    _check_list("order", config.order, variants.__contains__, f"one of {', '.join(variants)}")
-    _check_list("seeds", config.seeds, _is_seed, "an integer from 0 to 2^32 - 1")
+    unknown = [name for name in config.order if name not in variants]
+    _check_list("order", config.order, unknown, f"one of {', '.join(variants)}")
+    invalid = [seed for seed in config.seeds if type(seed) is not int or not 0 <= seed < 2**32]
+    _check_list("seeds", config.seeds, invalid, "an integer from 0 to 2^32 - 1")
     for name, rates in config.rates.items():
-        _check_list(f"rates.{name}", rates, _is_rate, "a positive number")
+        invalid = [r for r in rates if type(r) not in (int, float) or not 0 < r < math.inf]
+        _check_list(f"rates.{name}", rates, invalid, "a positive number")
     for name, reference in config.reference.items():
         if reference not in variants or reference == name:
             raise UserError(f"config.reference.{name}: {reference!r} is not another variant")
@@ -85,10 +87,9 @@ def validate_experiment(config: ConfigDict) -> None:
         validate_config(recipe)
 
 
-def _check_list(field: str, values: Any, is_valid: Any, allowed: str) -> None:
-    for value in values:
-        if not is_valid(value):
-            raise UserError(f"config.{field}: {value!r} is not {allowed}")
+def _check_list(field: str, values: Sequence[Any], invalid: Sequence[Any], allowed: str) -> None:
+    if invalid:
+        raise UserError(f"config.{field}: {invalid[0]!r} is not {allowed}")
     if not values:
         raise UserError(f"config.{field}: must not be empty")
     names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
@@ -96,22 +97,14 @@ def _check_list(field: str, values: Any, is_valid: Any, allowed: str) -> None:
         raise UserError(f"config.{field}: {', '.join(names)} has a value twice")
 
 
-def _is_seed(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**32
-
-
-def _is_rate(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
-
-
 def search_runs(config: ConfigDict, workdir: Path) -> list[Run]:
     """The runs that search for learning rates."""
+    common = {"seed": SEARCH_SEED, "duration": config.search, "evaluate_every": config.search}
     runs = []
     for variant in config.order:
         for rate in config.rates.get(variant, ()):
-            changes = {"schedule.learning_rate": rate, "seed": SEARCH_SEED}
-            changes |= dict.fromkeys(("duration", "evaluate_every"), config.search)
-            recipe, label = changed(config.variants[variant], changes), f"rate {rate:g}"
+            recipe = changed(config.variants[variant], {**common, "schedule.learning_rate": rate})
+            label = f"rate {rate:g}"
             runs.append(Run(variant, label, recipe, workdir / slug(variant) / slug(label)))
     return runs
 
