@@ -28,7 +28,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import tensorflow as tf  # noqa: F401  (src would import it later, while the clock runs)
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 

@@ -1,6 +1,7 @@
 """A prepared data set on disk: random access to its encoded images and labels."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from .statistics import Statistics
 
 
 class Records:
-    """Random access to the examples of one split, also from many threads.
+    """Random access to the examples of a split; safe to use in threads.
 
     Args:
       source: TFDS's data source of the split, which yields serialized examples.
@@ -25,8 +26,8 @@ class Records:
     def __len__(self) -> int:
         return len(self._source)
 
-    def read(self, indices: np.ndarray) -> tuple[list[bytes], np.ndarray]:
-        """The encoded images and the labels, int32 (N,), of the examples at `indices`, (N,)."""
+    def read(self, indices: Iterable[int]) -> tuple[list[bytes], np.ndarray]:
+        """Reads the encoded images and the labels, int32 (N,), of N examples."""
         # One by one: TFDS's `__getitems__` starts a thread for each shard. Parsed here: TFDS takes
         # four times as long.
         examples = [self._features(i) for i in indices]
@@ -35,7 +36,7 @@ class Records:
         return encoded, np.array(labels, np.int32)
 
     def file(self, index: int) -> str:
-        """The name of an example in the source: a file's path, or what TFDS calls it."""
+        """The path of an example's file in the source, or the name that TFDS has for it."""
         return os.fsdecode(self._features(index)["file"].bytes_list.value[0])
 
     def _features(self, index: int) -> Any:
@@ -46,10 +47,10 @@ class PreparedDataset:
     """A prepared data set.
 
     Attributes:
-      directory: where it is. TFDS reads it with `tfds.builder_from_directory(directory)`.
-      class_names: by label.
+      directory: its files, which `tfds.builder_from_directory` also reads.
+      class_names: in the order of the labels.
       train_split, eval_split: the names of the two splits.
-      num_examples: the number of examples of each split.
+      num_examples: of each split, by its name.
       statistics: of the training split's pixels.
       size: height and width of the images.
     """
@@ -70,5 +71,4 @@ class PreparedDataset:
         self.size: int = self.statistics.mean.shape[0]
 
     def records(self, split: str) -> Records:
-        """Random access to the examples of a split."""
         return Records(self._builder.as_data_source(split, deserialize_method=self._serialized))

@@ -1,7 +1,7 @@
 """Prepares a source once for training: small images, their mean image, the PCA of their colors.
 
-The authors too "down-sampled the images to a fixed resolution of 256x256" beforehand (section 2).
-The result is an ordinary TFDS data set in ArrayRecord form, which allows random access.
+The authors also "down-sampled the images to a fixed resolution of 256x256" (section 2). The result
+is an ordinary TFDS data set in ArrayRecord format, which allows random access.
 """
 
 import hashlib
@@ -10,9 +10,7 @@ import json
 import logging
 import os
 import re
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +22,23 @@ from ..errors import UserError
 from ..filesystem import build_once
 from . import images
 from .dataset import PreparedDataset
+from .parallel import compute_ahead
 from .sources import find_source
 from .sources.source import Example, Originals, Split
 from .statistics import PixelSums
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # raise it when the same source would be prepared into something else than before
+FORMAT = 2  # increase it when preparing the same source gives another result than before
 EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
-IN_FLIGHT = 256  # originals, with their pixels: about 100 MB
+AHEAD = 256  # images in progress, with their pixels: about 100 MB
 
 
 def prepare_dataset(section: ConfigDict) -> PreparedDataset:
-    """Opens the prepared data set; makes it first if it does not exist, or if its source changed.
+    """Opens the prepared data set; first prepares it if it is missing or if its source changed.
 
-    Of several processes that ask for the same data set, the first makes it while the others wait. A
-    killed process leaves nothing that looks finished.
+    If several processes ask for the same data set, the first prepares it while the others wait. A
+    killed process leaves no incomplete data set behind.
 
     Args:
       section: `config.data`. `size` is height and width of the prepared images, `root` the
@@ -59,20 +58,17 @@ def prepare_dataset(section: ConfigDict) -> PreparedDataset:
 def _fill(directory: Path, name: str, dataset: str, size: int, originals: Originals) -> None:
     import tensorflow_datasets as tfds
 
-    features = tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(
-                shape=(size, size, 3), encoding_format=images.encoding(size)
-            ),
-            "label": tfds.features.ClassLabel(names=originals.class_names),
-            "file": tfds.features.Text(),
-        }
-    )
-    identity = tfds.core.DatasetIdentity(
-        name=name, version=tfds.core.Version("1.0.0"), data_dir=str(directory), module_name=__name__
-    )
+    shape = (size, size, 3)
+    features = {
+        "image": tfds.features.Image(shape=shape, encoding_format=images.encoding(size)),
+        "label": tfds.features.ClassLabel(names=originals.class_names),
+        "file": tfds.features.Text(),
+    }
+    version = tfds.core.Version("1.0.0")
     info = tfds.core.DatasetInfo(
-        builder=identity, features=features, supervised_keys=("image", "label")
+        builder=tfds.core.DatasetIdentity(name, version, str(directory), module_name=__name__),
+        features=tfds.features.FeaturesDict(features),
+        supervised_keys=("image", "label"),
     )
     writer = tfds.core.SequentialWriter(info, EXAMPLES_PER_SHARD, file_format="array_record")
     splits = (originals.train, originals.evaluation)
@@ -86,21 +82,9 @@ def _fill(directory: Path, name: str, dataset: str, size: int, originals: Origin
         # The writer rewrites the metadata at each call.
         while batch := list(itertools.islice(records, 512)):
             writer.add_examples({split.name: batch})
-        left_out = "; ".join(f"{u['file']} ({u['reason']})" for u in unreadable[:3])
-        if len(unreadable) == split.num_examples:
-            raise UserError(
-                f"config.data.dataset={dataset!r}: none of the {split.num_examples} images of "
-                f"{split.name} can be read: {left_out}; give images"
-            )
-        if unreadable:
-            logger.warning(
-                "%s: left out %d of %d images, which cannot be read (report.json has all): %s",
-                split.name,
-                len(unreadable),
-                split.num_examples,
-                left_out,
-            )
         report[split.name] = {"examples": sums.num_images, "unreadable": unreadable}
+        if unreadable:
+            _report_unreadable(dataset, split, unreadable)
         if split is originals.train:
             np.savez(directory / "statistics.npz", **sums.statistics()._asdict())
     writer.close_all()
@@ -110,31 +94,33 @@ def _fill(directory: Path, name: str, dataset: str, size: int, originals: Origin
 def _records(
     split: Split, size: int, sums: PixelSums, unreadable: list[dict[str, str]]
 ) -> Iterator[dict[str, Any]]:
-    """Prepares the images in parallel and yields them in their order; adds up what is read."""
+    """Yields the prepared images in order; adds to `sums` and to `unreadable`."""
 
-    def work(example: Example) -> tuple[bytes, np.ndarray, np.ndarray]:
-        encoded = images.prepare(example.image, size)
-        pixels = images.decode(encoded)  # as training will see them
+    def prepare(example: Example) -> tuple[Example, bytes, np.ndarray, np.ndarray] | dict[str, str]:
+        try:
+            encoded = images.prepare(example.image, size)
+        except images.UnreadableImage as reason:
+            return {"file": example.name, "reason": str(reason)}
+        pixels = images.decode(encoded)  # as training reads them
         colors = pixels.reshape(-1, 3).astype(np.float64)
-        return encoded, pixels, colors.T @ colors
+        return example, encoded, pixels, colors.T @ colors
 
-    def in_order() -> Iterator[tuple[Example, Future]]:
-        ahead: deque[tuple[Example, Future]] = deque()
-        for example in split.examples():
-            ahead.append((example, pool.submit(work, example)))
-            if len(ahead) == IN_FLIGHT:
-                yield ahead.popleft()
-        yield from ahead
+    results = compute_ahead(prepare, split.examples(), AHEAD)
+    for result in tqdm(results, split.name, split.num_examples, unit=" images", mininterval=1):
+        if isinstance(result, dict):
+            unreadable.append(result)
+            continue
+        example, encoded, pixels, products = result
+        sums.add(pixels, products)
+        name = os.fsencode(example.name)  # need not be UTF-8
+        yield {"image": encoded, "label": example.label, "file": name}
 
-    # Pillow, OpenCV and simplejpeg release the GIL, so threads do as well as processes would.
-    with ThreadPoolExecutor() as pool:
-        bar = tqdm(in_order(), split.name, split.num_examples, unit=" images", mininterval=1)
-        for example, future in bar:
-            try:
-                encoded, pixels, products = future.result()
-            except images.UnreadableImage as reason:
-                unreadable.append({"file": example.name, "reason": str(reason)})
-                continue
-            sums.add(pixels, products)
-            name = os.fsencode(example.name)  # which need not be UTF-8
-            yield {"image": encoded, "label": example.label, "file": name}
+
+def _report_unreadable(dataset: str, split: Split, unreadable: list[dict[str, str]]) -> None:
+    count = split.num_examples
+    some = "; ".join(f"{image['file']} ({image['reason']})" for image in unreadable[:3])
+    if len(unreadable) == count:
+        field = f"config.data.dataset={dataset!r}"
+        raise UserError(f"{field}: none of the {count} images of {split.name} can be read: {some}")
+    message = "%s: left out %d of %d images, which cannot be read (report.json lists them): %s"
+    logger.warning(message, split.name, len(unreadable), count, some)

@@ -9,20 +9,20 @@ Array = jax.Array | np.ndarray
 
 
 class Statistics(NamedTuple):
-    """Of the training split's pixels, which are 0…255."""
+    """Statistics of the training split's pixels, in units of 0…255."""
 
     mean: Array  # float32 (size, size, 3): the mean image
     deviations: Array  # float32 (3,): standard deviations along `directions`, descending
-    directions: Array  # float32 (3, 3): the principal components of RGB, one a column
+    directions: Array  # float32 (3, 3): the principal components of RGB, as columns
 
 
 class PixelSums:
-    """Sums over images, in whole numbers and so exact (float64 is, up to 2⁵³)."""
+    """Sums over images; exact, since they are integers (float64 holds these up to 2⁵³)."""
 
     def __init__(self, size: int):
         self.num_images = 0
         self.pixels = np.zeros((size, size, 3), np.int64)
-        self.products = np.zeros((3, 3))  # of one color with another
+        self.products = np.zeros((3, 3))  # of each pair of colors
 
     def add(self, pixels: np.ndarray, products: np.ndarray) -> None:
         self.num_images += 1

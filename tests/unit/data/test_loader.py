@@ -1,3 +1,5 @@
+"""Batches for training and evaluation, loaded in parallel."""
+
 import itertools
 import subprocess
 import sys
@@ -7,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from ml_collections import ConfigDict
 
 from src.data import images
@@ -26,10 +27,10 @@ def prepared(tmp_path_factory) -> PreparedDataset:
 
 @pytest.fixture(scope="module")
 def train_images(prepared) -> np.ndarray:
-    return whole_images(prepared, "train")
+    return all_images(prepared, "train")
 
 
-def whole_images(prepared: PreparedDataset, split: str) -> np.ndarray:
+def all_images(prepared: PreparedDataset, split: str) -> np.ndarray:
     jpegs, _ = prepared.records(split).read(np.arange(prepared.num_examples[split]))
     return np.stack([images.decode(jpeg) for jpeg in jpegs])
 
@@ -50,7 +51,7 @@ def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Non
         np.testing.assert_array_equal(one[name], other[name])
 
 
-def test_shapes_and_types(prepared):
+def test_train_batch_has_documented_shapes_and_types(prepared):
     (batch,) = batches(prepared, stop=1)
     assert {name: (array.shape, array.dtype) for name, array in batch.items()} == {
         "image": ((BATCH, CROP, CROP, 3), np.uint8),
@@ -60,46 +61,46 @@ def test_shapes_and_types(prepared):
     }
 
 
-def test_images_are_crops_of_the_records_with_their_labels(prepared, train_images):
+def test_images_are_crops_of_records_with_their_labels(prepared, train_images):
     labels = prepared.records("train").read(np.arange(len(train_images)))[1]
     (batch,) = batches(prepared, stop=1)
     for image, label, (top, left), flip in zip(*batch.values(), strict=True):
         crops = train_images[:, top : top + CROP, left : left + CROP]
         crops = crops[:, :, ::-1] if flip else crops
-        (found,) = np.nonzero((crops == image).all((1, 2, 3)))
-        assert label in labels[found]
+        (matches,) = np.nonzero((crops == image).all((1, 2, 3)))
+        assert label in labels[matches]
     assert batch["flip"].any()
     assert not batch["flip"].all()
 
 
-def test_an_epoch_is_every_example_once_and_batches_straddle_epochs(prepared, train_images):
+def test_epoch_has_every_example_once_in_its_own_order(prepared, train_images):
     steps = -(-3 * len(train_images) // BATCH)  # three epochs of 14.37 batches
-    seen = np.concatenate(
+    images_of_epochs = np.concatenate(
         [batch["image"] for batch in batches(prepared, 0, steps, crop=SIZE, mirror=False)]
     )
-    epochs = [seen[i * len(train_images) :][: len(train_images)] for i in range(3)]
+    epochs = [images_of_epochs[i * len(train_images) :][: len(train_images)] for i in range(3)]
     expected = Counter(image.tobytes() for image in train_images)
     for epoch in epochs:
         assert Counter(image.tobytes() for image in epoch) == expected
     for one, other in itertools.combinations([train_images, *epochs], 2):
-        assert (one == other).all((1, 2, 3)).mean() < 0.02  # each in an order of its own
+        assert (one == other).all((1, 2, 3)).mean() < 0.02
 
 
 @pytest.mark.parametrize("num_examples", [1, 255, 1437, 70_000])
-def test_the_order_of_an_epoch_takes_few_bytes_and_is_numpys(num_examples):
+def test_permutation_is_numpys_in_at_most_four_bytes_per_example(num_examples):
     order = permutation(3, 44, num_examples)
     assert order.nbytes <= 4 * num_examples
     expected = np.random.default_rng([3, 44, 0]).permutation(num_examples)
     np.testing.assert_array_equal(order, expected)
 
 
-def test_a_batch_can_be_larger_than_the_data(prepared):
+def test_batch_can_be_larger_than_the_data_set(prepared):
     (batch,) = batches(prepared, stop=1, global_batch=3 * 1437, crop=SIZE, mirror=False)
     counts = Counter(image.tobytes() for image in batch["image"])
     assert all(count % 3 == 0 for count in counts.values())
 
 
-def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(prepared):
+def test_resumed_run_loads_the_batches_of_an_uninterrupted_run(prepared):
     uninterrupted = list(batches(prepared, 0, 20))
     resumed = list(batches(prepared, 13, 20))
     assert len(resumed) == 7
@@ -107,50 +108,50 @@ def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(prepared):
         assert_same(one, other)
 
 
-def test_seeds_differ(prepared):
+def test_seeds_give_different_batches(prepared):
     (one,), (other,) = batches(prepared, stop=1), batches(prepared, stop=1, seed=1)
     assert (one["offset"] != other["offset"]).any()
     assert (one["label"] != other["label"]).any()
 
 
 @pytest.mark.parametrize("images_per_crop", [1, 32])
-def test_processes_share_out_the_global_batch(prepared, images_per_crop):
-    whole = list(batches(prepared, images_per_crop=images_per_crop))
-    shares = [slice(0, 50), np.arange(50, BATCH)]
-    parts = [batches(prepared, rows=rows, images_per_crop=images_per_crop) for rows in shares]
-    for batch, *of_processes in zip(whole, *parts, strict=True):
-        together = {name: np.concatenate([p[name] for p in of_processes]) for name in batch}
-        assert_same(batch, together)
+def test_processes_split_the_global_batch(prepared, images_per_crop):
+    expected = list(batches(prepared, images_per_crop=images_per_crop))
+    all_rows = [slice(0, 50), np.arange(50, BATCH)]
+    parts = [batches(prepared, rows=rows, images_per_crop=images_per_crop) for rows in all_rows]
+    for batch, *shares in zip(expected, *parts, strict=True):
+        joined = {name: np.concatenate([p[name] for p in shares]) for name in batch}
+        assert_same(batch, joined)
 
 
 @pytest.mark.parametrize("global_batch", [90, 100, 512])  # 360 examples
-def test_evaluation_sees_every_example_once_in_order(prepared, global_batch):
-    expected = whole_images(prepared, "test")
+def test_evaluation_loads_every_example_once_in_order(prepared, global_batch):
+    expected = all_images(prepared, "test")
     labels = prepared.records("test").read(np.arange(360))[1]
-    found = list(EvalLoader(prepared, "test", global_batch=global_batch).batches(ALL))
-    for batch in found:
+    loaded = list(EvalLoader(prepared, "test", global_batch=global_batch).batches(ALL))
+    for batch in loaded:
         assert batch["image"].shape == (global_batch, SIZE, SIZE, 3)
-    together = {name: np.concatenate([b[name] for b in found]) for name in found[0]}
-    real = together["mask"] == 1
-    assert together["mask"].sum() == real.sum() == 360
-    assert together["mask"].dtype == np.float32
-    np.testing.assert_array_equal(together["image"][real], expected)
-    np.testing.assert_array_equal(together["label"][real], labels)
+    joined = {name: np.concatenate([b[name] for b in loaded]) for name in loaded[0]}
+    real = joined["mask"] == 1
+    assert joined["mask"].sum() == real.sum() == 360
+    assert joined["mask"].dtype == np.float32
+    np.testing.assert_array_equal(joined["image"][real], expected)
+    np.testing.assert_array_equal(joined["label"][real], labels)
 
 
-def test_processes_share_out_the_evaluation(prepared):
-    whole = list(EvalLoader(prepared, "test", global_batch=256).batches(ALL))
+def test_processes_split_the_evaluation_batches(prepared):
+    expected = list(EvalLoader(prepared, "test", global_batch=256).batches(ALL))
     halves = [
         EvalLoader(prepared, "test", global_batch=256).batches(slice(start, start + 128))
         for start in (0, 128)
     ]
     *_, last = parts = list(zip(*halves, strict=True))
-    assert last[1]["mask"].sum() == 0  # this process has nothing left, and yet a batch
-    for batch, (one, other) in zip(whole, parts, strict=True):
+    assert last[1]["mask"].sum() == 0  # a process without examples still gets a batch
+    for batch, (one, other) in zip(expected, parts, strict=True):
         assert_same(batch, {name: np.concatenate([one[name], other[name]]) for name in batch})
 
 
-def test_a_failure_is_raised_as_it_is(prepared, monkeypatch):
+def test_original_exception_of_a_loading_thread_is_raised(prepared, monkeypatch):
     class BrokenDiskError(Exception):
         pass
 
@@ -163,7 +164,7 @@ def test_a_failure_is_raised_as_it_is(prepared, monkeypatch):
     assert raised.value.__context__ is None
 
 
-def test_batches_can_be_left_alone(prepared):
+def test_closing_batches_stops_loading_soon(prepared):
     endless = batches(prepared, stop=10**9)
     next(endless)
     start = time.monotonic()
@@ -172,7 +173,7 @@ def test_batches_can_be_left_alone(prepared):
 
 
 @pytest.mark.parametrize(("end", "status"), [("pass", 0), ("raise SystemExit(3)", 3), ("1 / 0", 1)])
-def test_a_process_may_end_while_batches_are_being_made(prepared, end, status):
+def test_process_can_exit_while_batches_are_loading(prepared, end, status):
     code = f"""
 import sys
 from pathlib import Path
@@ -190,7 +191,3 @@ next(loader.batches(slice(None), range(10**9)))
         [sys.executable, "-c", code, prepared.directory], cwd=repository, timeout=60, check=False
     )
     assert ended.returncode == status
-
-
-def test_the_gpus_are_left_to_jax():
-    assert tf.config.get_visible_devices("GPU") == []

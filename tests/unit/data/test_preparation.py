@@ -1,3 +1,5 @@
+"""Preparing a data set once, also with several processes and failures."""
+
 import json
 import os
 import signal
@@ -42,7 +44,7 @@ def finished(root: Path) -> list[Path]:
     return [path for path in root.iterdir() if path.is_dir() and "incomplete" not in path.name]
 
 
-def test_it_is_an_ordinary_tfds_data_set(folder, root):
+def test_prepared_data_is_a_tfds_data_set(folder, root):
     prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     assert prepared.directory.parent == root
     assert prepared.directory.name.startswith(f"animals-{SIZE}px-")
@@ -60,7 +62,7 @@ def test_it_is_an_ordinary_tfds_data_set(folder, root):
     assert examples[0]["image"].shape == (SIZE, SIZE, 3)
 
 
-def test_what_prepared_says(folder, root):
+def test_prepared_data_has_names_splits_size_and_report(folder, root):
     prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     assert prepared.class_names == ["ant", "bee", "cat", "dog", "eel"]
     assert (prepared.train_split, prepared.eval_split) == ("train", "val")
@@ -73,7 +75,7 @@ def test_what_prepared_says(folder, root):
     }
 
 
-def test_records_are_what_prediction_makes_of_the_files(folder, root):
+def test_records_equal_what_prediction_reads_from_files(folder, root):
     records = datasets.prepared(f"folder:{folder}", SIZE, root).records("train")
     assert len(records) == 50
     jpegs, labels = records.read(np.array([49, 0, 12]))
@@ -85,14 +87,14 @@ def test_records_are_what_prediction_makes_of_the_files(folder, root):
         )
 
 
-def test_several_shards(folder, root, monkeypatch):
+def test_large_split_has_several_shards(folder, root, monkeypatch):
     monkeypatch.setattr(preparation, "EXAMPLES_PER_SHARD", 8)
     records = datasets.prepared(f"folder:{folder}", SIZE, root).records("train")
     assert len(list(root.glob("*/*train*array_record*"))) == 7
     assert records.read(np.arange(50))[1].tolist() == [i // 10 for i in range(50)]
 
 
-def test_statistics(folder, root):
+def test_statistics_equal_numpys(folder, root):
     prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     jpegs, _ = prepared.records("train").read(np.arange(50))
     pixels = np.stack([images.decode(jpeg) for jpeg in jpegs]).astype(np.float64)
@@ -108,13 +110,13 @@ def test_statistics(folder, root):
     assert deviations[0] > deviations[1] > deviations[2] > 0
 
 
-def test_statistics_of_gray_images(root):
+def test_gray_images_have_one_principal_component(root):
     statistics = datasets.prepared("digits", 8, root).statistics
     np.testing.assert_allclose(np.abs(statistics.directions[:, 0]), 3**-0.5, atol=1e-5)
     np.testing.assert_allclose(statistics.deviations[1:], 0, atol=1e-2)
 
 
-def test_unreadable_files_are_left_out_and_named(folder, root, caplog):
+def test_unreadable_files_are_skipped_and_reported(folder, root, caplog):
     (folder / "train" / "bee" / "0.png").write_text("not an image")
     (folder / "train" / "cat" / "empty.jpg").touch()
     prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
@@ -122,15 +124,14 @@ def test_unreadable_files_are_left_out_and_named(folder, root, caplog):
     reasons = json.loads((prepared.directory / "report.json").read_text())["train"]["unreadable"]
     assert [entry["file"] for entry in reasons] == ["train/bee/0.png", "train/cat/empty.jpg"]
     assert "not an image" in reasons[0]["reason"]
-    errors = caplog.text
-    assert "left out 2 of 51 images" in errors
-    assert "train/bee/0.png (not an image" in errors
+    assert "left out 2 of 51 images" in caplog.text
+    assert "train/bee/0.png (not an image" in caplog.text
 
     labels = prepared.records("train").read(np.arange(49))[1]
     assert np.bincount(labels).tolist() == [10, 9, 10, 10, 10]
 
 
-def test_a_file_name_that_is_not_utf_8(folder, root):
+def test_file_name_need_not_be_utf_8(folder, root):
     file = folder / "train" / "bee" / "0.png"
     file.rename(os.fsdecode(os.fsencode(file.parent) + b"/caf\xe9.png"))
     assert datasets.prepared(f"folder:{folder}", SIZE, root).num_examples == {
@@ -139,7 +140,7 @@ def test_a_file_name_that_is_not_utf_8(folder, root):
     }
 
 
-def test_nothing_but_unreadable_files(folder, root):
+def test_split_of_unreadable_files_is_an_error(folder, root):
     for file in (folder / "val").rglob("*.png"):
         file.write_text("not an image")
     with pytest.raises(UserError, match=r"folder:.*none of the 15 images of val.*val/ant/0\.png"):
@@ -148,7 +149,7 @@ def test_nothing_but_unreadable_files(folder, root):
     assert list(root.glob("*incomplete*")) == []
 
 
-def test_it_is_made_once(folder, root, monkeypatch):
+def test_second_call_reuses_the_prepared_data(folder, root, monkeypatch):
     first = datasets.prepared(f"folder:{folder}", SIZE, root)
     monkeypatch.setattr(images, "prepare", None)
     again = datasets.prepared(f"folder:{folder}", SIZE, str(root))
@@ -156,7 +157,7 @@ def test_it_is_made_once(folder, root, monkeypatch):
     np.testing.assert_array_equal(again.statistics.mean, first.statistics.mean)
 
 
-def test_it_is_made_anew_for_another_size_or_a_changed_folder(folder, root):
+def test_other_size_or_changed_files_give_another_directory(folder, root):
     directories = {datasets.prepared(f"folder:{folder}", size, root).directory for size in (8, 16)}
     (folder / "train" / "ant" / "0.png").rename(folder / "train" / "ant" / "zero.png")
     directories.add(datasets.prepared(f"folder:{folder}", 16, root).directory)
@@ -166,25 +167,25 @@ def test_it_is_made_anew_for_another_size_or_a_changed_folder(folder, root):
     assert len(directories | {last.directory}) == 4
 
 
-def test_the_order_does_not_depend_on_threads(folder, root, monkeypatch):
-    in_time = images.prepare
+def test_order_does_not_depend_on_threads(folder, root, monkeypatch):
+    prepare = images.prepare
 
-    def sometimes_late(image, size):
+    def prepare_slowly(image, size):
         time.sleep(0.01 * np.random.default_rng().random())
-        return in_time(image, size)
+        return prepare(image, size)
 
     first = datasets.prepared(f"folder:{folder}", SIZE, root / "1")
-    monkeypatch.setattr(images, "prepare", sometimes_late)
+    monkeypatch.setattr(images, "prepare", prepare_slowly)
     second = datasets.prepared(f"folder:{folder}", SIZE, root / "2")
     assert (
         first.records("train").read(np.arange(50))[0]
         == (second.records("train").read(np.arange(50))[0])
     )
-    for ours, theirs in zip(first.statistics, second.statistics, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for one, other in zip(first.statistics, second.statistics, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
-def test_a_failure_leaves_nothing(folder, root, monkeypatch):
+def test_failure_leaves_no_files(folder, root, monkeypatch):
     monkeypatch.setattr(images, "encode", None)
     with pytest.raises(TypeError):
         datasets.prepared(f"folder:{folder}", SIZE, root)
@@ -203,23 +204,23 @@ def start(code: str, *arguments: object) -> subprocess.Popen:
     )
 
 
-# Slow enough to be killed in the middle of it, or to be waited for.
-SLOWLY = """
+# Slow enough to be killed or waited for while it prepares.
+SLOW_PREPARATION = """
 import logging, sys, time
 logging.basicConfig(level=logging.INFO)
 from src.data import images
 from tests.support.datasets import prepared
-in_time = images.prepare
-def late(image, size):
+prepare = images.prepare
+def prepare_slowly(image, size):
     time.sleep(float(sys.argv[3]))
-    return in_time(image, size)
-images.prepare = late
+    return prepare(image, size)
+images.prepare = prepare_slowly
 print(prepared(sys.argv[1], 16, sys.argv[2]).num_examples)
 """
 
 
-def test_a_killed_run_leaves_nothing_that_looks_finished(folder, root):
-    process = start(SLOWLY, f"folder:{folder}", root, 5)
+def test_killed_process_leaves_no_finished_directory(folder, root):
+    process = start(SLOW_PREPARATION, f"folder:{folder}", root, 5)
     deadline = time.monotonic() + 30
     while not (left := list(root.glob("*incomplete*/*"))) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -234,8 +235,8 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(folder, root):
     assert list(root.glob("*incomplete*")) == []
 
 
-def test_one_of_two_processes_works_and_the_other_waits(folder, root):
-    both = [start(SLOWLY, f"folder:{folder}", root, 0.2) for _ in range(2)]
+def test_second_process_waits_for_the_first(folder, root):
+    both = [start(SLOW_PREPARATION, f"folder:{folder}", root, 0.2) for _ in range(2)]
     outputs = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert [out for out, _ in outputs] == ["{'train': 50, 'val': 15}\n"] * 2
@@ -243,7 +244,7 @@ def test_one_of_two_processes_works_and_the_other_waits(folder, root):
     assert len(finished(root)) == 1
 
 
-def test_reading_does_without_tensorflow(folder, root):
+def test_reading_does_not_import_tensorflow(folder, root):
     datasets.prepared(f"folder:{folder}", SIZE, root)
     process = start(
         "import sys, numpy; from tests.support.datasets import prepared\n"
@@ -256,7 +257,7 @@ def test_reading_does_without_tensorflow(folder, root):
     assert process.returncode == 0, errors
 
 
-def test_real_photographs(root):
+def test_real_photographs_are_all_prepared(root):
     folder = REPOSITORY.parent / "shared" / "data" / "grocery10"
     if not folder.exists():
         pytest.skip("the photographs of groceries are not here")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
@@ -216,6 +217,8 @@ def test_tfds_reads_both_file_formats(tmp_path, file_format):
     for example in originals.evaluation.examples():
         assert isinstance(example.image, bytes)
         assert f"validation{np.asarray(images.read(example.image))[0, 0, 0]}.png" == example.name
+    if file_format == "tfrecord":  # TensorFlow reads these and must leave the GPUs to JAX
+        assert tf.config.get_visible_devices("GPU") == []
 
 
 def test_tfds_accepts_slices_of_splits(tmp_path):
