@@ -2,8 +2,8 @@
 
 python -m src.experiment --config=configs/experiments/NAME.py[:DATASET] [--workdir=DIR]
 
-Run the same command again to resume. At the end DIR, by default runs/NAME, contains results.json,
-table.md, figure.png, and a run directory for each run.
+Run the same command again to resume. At the end DIR, by default runs/NAME[-DATASET], contains
+results.json, table.md, figure.png, and a run directory for each run.
 """
 
 import importlib.util
@@ -22,9 +22,7 @@ from .spec import slug, validate_experiment
 
 FLAGS = CommandFlags()
 CONFIG = FLAGS.config(None, "The experiment, FILE[:DATASET].", required=True)
-WORKDIR = FLAGS.string(
-    "workdir", None, "Directory for its results and runs. Default: runs/<config>[-<dataset>]."
-)
+WORKDIR = FLAGS.string("workdir", None, "Directory for the results. Default: runs/NAME[-DATASET].")
 
 
 def main() -> int:
@@ -36,10 +34,10 @@ def main() -> int:
         raise UserError("--config: a recipe, not an experiment; configs/experiments has those")
     validate_experiment(config)
     file, _, dataset = FLAGS.config_file.partition(":")
-    default = f"runs/{slug(f'{Path(file).stem} {Path(dataset).name}')}"
-    workdir = Path(WORKDIR.value or default)
-    first = config.variants[config.order[0]]
-    with ProcessGroup(process_info(os.environ), first.processes) as group:
+    name = slug(f"{Path(file).stem} {Path(dataset).name}")
+    workdir = Path(WORKDIR.value or f"runs/{name}")
+    processes = config.variants[config.order[0]].processes
+    with ProcessGroup(process_info(os.environ), processes) as group:
         results = run_experiment(config, workdir, group)
     if results:
         print(f"\n{describe_results(results)}\nsee {workdir}")

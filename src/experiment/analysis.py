@@ -26,8 +26,16 @@ EPOCHS = Unit(1, 1, " epochs", " epochs")
 
 
 def describe_results(results: Mapping[str, Any]) -> str:
-    """The table, and below it a list of what a table cannot say."""
+    """A table with a row per variant and per average of networks, and notes below it.
+
+    Means are over the runs that have not diverged. A difference is to the variant's reference, else
+    to the published value. Its 95% confidence interval (CI) is that of Welch's t-test, which needs
+    several seeds of both.
+    """
     variants = results["variants"]
+    rows = [row for name in variants for row in _rows(results, name)]
+    cells = [[row.get(column, "") for column in rows[0]] for row in rows]
+    lines = [f"| {' | '.join(line)} |" for line in ([*rows[0]], ["---"] * len(rows[0]), *cells)]
     runs = [run for variant in variants.values() for run in variant["runs"].values()]
     seeds = len(runs) // len(variants)
     days = sorted({run["machine"]["date"][:10] for run in runs if run.get("machine")})
@@ -41,21 +49,7 @@ def describe_results(results: Mapping[str, Any]) -> str:
             if rates and rate == rates[edge]:
                 best = f"The best learning rate of {name}, {rate:g}, is the {size} tried"
                 notes.append(f"{best}: a {other} one may be better")
-    return "\n".join([results_table(results), *(f"- {note}." for note in notes), ""])
-
-
-def results_table(results: Mapping[str, Any]) -> str:
-    """A row per variant, and one per average of a variant's networks.
-
-    Means are over the runs that have not diverged. A difference is to the variant's reference, else
-    to the published value. Its 95% confidence interval (CI) is that of Welch's t-test, which needs
-    several seeds of both.
-    """
-    rows = [row for name in results["variants"] for row in _rows(results, name)]
-    columns = list(rows[0])
-    cells = [[row.get(column, "") for column in columns] for row in rows]
-    lines = [columns, ["---"] * len(columns), *cells]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "\n".join([*lines, "", *(f"- {note}." for note in notes), ""])
 
 
 def finished_runs(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -105,18 +99,17 @@ def _measurements(variant: Mapping[str, Any], unit: Unit) -> str:
     runs = variant["runs"].values()
     values = [unit.scale * run["measured"] for run in runs if run["measured"] is not None]
     spread = f" ± {statistics.stdev(values):.{unit.digits}f}" if len(values) > 1 else ""
-    mean = f"{statistics.mean(values):.{unit.digits}f}{spread}{unit.suffix}" if values else ""
-    failed = [run for run in runs if run["measured"] is None]
+    parts = [f"{statistics.mean(values):.{unit.digits}f}{spread}{unit.suffix}"] if values else []
     missed = f"not within {variant['recipe']['duration']}"
+    failed = [run for run in runs if run["measured"] is None]
     failures = Counter("diverged" if "diverged" in run else missed for run in failed)
-    parts = [mean] if values else []
     for failure, count in failures.items():
         parts.append(f"{failure} with {count} of {len(runs)} seeds" if values else failure)
     return ", ".join(parts)
 
 
 def _difference(results: Mapping[str, Any], name: str, unit: Unit) -> tuple[str, str]:
-    """What a variant is compared with, and the difference; empty where there is none."""
+    """What a variant is compared with, and the difference; both empty if there is none."""
     variants, reference = results["variants"], results["reference"].get(name)
     published = variants[name]["published"]
     values = [run["measured"] for run in variants[name]["runs"].values()]
@@ -135,7 +128,7 @@ def _compare(values: Sequence[float], others: Sequence[float], unit: Unit) -> st
     difference = f"{ratio}{unit.signed(mean - reference)}{unit.difference_suffix}"
     if 1 in (len(values), len(others)):
         return difference
-    with warnings.catch_warnings():  # about equal values; their interval is right all the same
+    with warnings.catch_warnings():  # about equal values, whose interval is still right
         warnings.simplefilter("ignore", RuntimeWarning)
         low, high = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
     verdict = ", not significant" if low <= 0 <= high else ""

@@ -11,13 +11,11 @@ def draw_figure(results: Mapping[str, Any], path: Path) -> None:
     """Draws the errors over the epochs, one color per variant.
 
     Test errors, of the center view, are solid lines. Training errors, means over an epoch, are
-    dashed; solid and alone if the experiment measures the epochs until a training error.
+    dashed. If the experiment measures epochs until a training error, only those are drawn, solid.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="epoch")
     target = results["target_training_error"]
     styles = {"train": "-"} if target else {"evaluation": "-", "train": "--"}
@@ -37,8 +35,8 @@ def draw_figure(results: Mapping[str, Any], path: Path) -> None:
         axes.axhline(100 * target, color="gray", lw=0.8)
         axes.set_ylabel("training error over an epoch, %")
     else:
-        test = f"error on {results['split']} by the center view, %"
-        axes.set_ylabel(f"{test}\n(dashed: in training, over an epoch)")
+        error = f"error on {results['split']} by the center view, %"
+        axes.set_ylabel(f"{error}\n(dashed: in training, over an epoch)")
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -38,8 +38,7 @@ def comparison(hypothesis: str, variants: Mapping[str, ConfigDict], **options: A
     """
     config = ConfigDict()
     config.hypothesis = hypothesis
-    config.variants = ConfigDict(dict(variants), sort_keys=False)
-    config.order = tuple(variants)
+    config.order = tuple(variants)  # the variants to train
     config.seeds = (0,)  # each variant is trained with each seed
     config.reference = ConfigDict()  # by variant, the variant that it is compared with
     config.published = ConfigDict()  # by variant, the published error (a fraction) or epochs
@@ -53,10 +52,10 @@ def comparison(hypothesis: str, variants: Mapping[str, ConfigDict], **options: A
         raise TypeError(f"comparison() has no option {', '.join(unknown)}")
     config.update(options)
     if any(recipe.data.dataset == "digits" for recipe in variants.values()):
-        short = {name: changed(recipe, SHORT) for name, recipe in variants.items()}
-        config.variants = ConfigDict(short, sort_keys=False)
+        variants = {name: changed(recipe, SHORT) for name, recipe in variants.items()}
         config.seeds = config.seeds[: 2 if config.average else 1]
         config.search = "4 steps"
+    config.variants = ConfigDict(dict(variants), sort_keys=False)
     return config
 
 
