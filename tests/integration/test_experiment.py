@@ -49,14 +49,14 @@ def get_config(name: str, dataset: str = "digits") -> ConfigDict:
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_variants_differ_in_what_is_compared_alone(name: str) -> None:
+def test_variants_differ_only_in_the_compared_fields(name: str) -> None:
     config = get_config(name, "cifar10")
     first, *others = (config.variants[variant] for variant in config.order)
     changes = [{field for field, *_ in differences(first, other)} for other in others]
     assert changes == DIFFERENCES[name]
 
 
-def test_towers_differ_from_the_papers_in_width_or_in_connections_alone() -> None:
+def test_tower_variants_differ_only_in_width_or_connections() -> None:
     variants = get_config("towers", "imagenette").variants
     paper = variants["two, the paper's"]
     changes = {
@@ -75,12 +75,12 @@ def test_towers_differ_from_the_papers_in_width_or_in_connections_alone() -> Non
         assert 2 * half[layer].maps == paper.model.convs[layer].maps
 
 
-def test_networks_are_compared_in_the_view_that_all_are_trained_on() -> None:
+def test_augmentation_variants_are_tested_on_the_center_view() -> None:
     variants = get_config("augmentation", "cifar10").variants
     assert [recipe.views for recipe in variants.values()] == [1] * 5
 
 
-def test_a_changed_copy_leaves_its_recipe_alone() -> None:
+def test_changed_does_not_modify_the_recipe() -> None:
     recipe = tiny.get_config()
     assert changed(recipe, {"model.convs.conv1.maps": 16}).model.convs.conv1.maps == 16
     assert recipe.model.convs.conv1.maps == 8
@@ -88,7 +88,7 @@ def test_a_changed_copy_leaves_its_recipe_alone() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
+def test_short_version_writes_all_results(name: str, tmp_path: Path, cache: Path) -> None:
     ended = commands.run(
         "src.experiment",
         f"--config=configs/experiments/{name}.py:digits",
@@ -116,7 +116,7 @@ def test_in_short(name: str, tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["conv-local-13pct", "conv-local-11pct"])
-def test_first_epochs_of_the_large_networks(network: str, tmp_path: Path, cache: Path) -> None:
+def test_large_networks_learn_in_two_epochs(network: str, tmp_path: Path, cache: Path) -> None:
     ended = commands.run(
         "src.main",
         f"--config=configs/cifar.py:{network}",
@@ -132,7 +132,7 @@ def test_first_epochs_of_the_large_networks(network: str, tmp_path: Path, cache:
 
 
 @pytest.mark.slow
-def test_a_stopped_experiment_resumes(tmp_path: Path, cache: Path) -> None:
+def test_preempted_experiment_resumes_with_the_same_results(tmp_path: Path, cache: Path) -> None:
     def flags(name: str) -> list[str]:
         return ["--config=tests/support/tiny_experiment.py", f"--workdir={tmp_path / name}"]
 
@@ -169,7 +169,7 @@ def test_a_stopped_experiment_resumes(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_from_another_machine_needs_no_training(tmp_path: Path, cache: Path) -> None:
+def test_copied_finished_run_is_not_trained_again(tmp_path: Path, cache: Path) -> None:
     def trained(name: str, *flags: str) -> subprocess.CompletedProcess[str]:
         common = ["--config=tests/support/tiny_experiment.py", f"--workdir={tmp_path / name}"]
         return commands.run("src.experiment", *common, *flags, cache=cache)
@@ -187,7 +187,7 @@ def test_a_run_from_another_machine_needs_no_training(tmp_path: Path, cache: Pat
 
 
 @pytest.mark.slow
-def test_networks_are_averaged_by_all_processes_but_for_those_that_diverged(
+def test_all_processes_average_the_networks_that_did_not_diverge(
     tmp_path: Path, cache: Path
 ) -> None:
     contract = {"COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "NUM_PROCESSES": "2"}
@@ -213,7 +213,7 @@ def test_networks_are_averaged_by_all_processes_but_for_those_that_diverged(
     assert relu["average"] == pytest.approx(evaluate_ensemble(members)["top1_error"])
 
 
-def test_a_run_that_diverges_is_reported_and_not_trained_again(
+def test_diverged_run_is_reported_and_not_trained_again(
     tmp_path: Path,
     cache: Path,
     capsys: pytest.CaptureFixture[str],
@@ -259,7 +259,7 @@ def test_a_run_that_diverges_is_reported_and_not_trained_again(
     assert log.count("remove it to try again") == 1
 
 
-def test_other_settings_in_a_run_directory_are_reported_before_anything_is_trained(
+def test_other_settings_in_a_run_directory_are_reported_before_training(
     tmp_path: Path, cache: Path
 ) -> None:
     recipe = changed(tiny.get_config(), {"data.root": str(cache / "prepared")})
@@ -279,7 +279,7 @@ def test_other_settings_in_a_run_directory_are_reported_before_anything_is_train
         ("src.main", "tests/support/tiny_experiment.py", "--config: an experiment, not a recipe"),
     ],
 )
-def test_recipes_and_experiments_are_distinguished(
+def test_commands_distinguish_recipes_and_experiments(
     module: str, config: str, message: str, cache: Path
 ) -> None:
     ended = commands.run(module, f"--config={config}", cache=cache)
@@ -337,12 +337,12 @@ def test_invalid_values_are_reported(
     assert str(error.value) == message
 
 
-def test_options_of_a_comparison_are_checked() -> None:
+def test_comparison_rejects_unknown_options() -> None:
     with pytest.raises(TypeError, match="no option refrence"):
         comparison("It works", {"plain": tiny.get_config()}, refrence={})
 
 
-def test_mistakes_are_reported_before_anything_is_written(tmp_path: Path, cache: Path) -> None:
+def test_invalid_config_is_reported_before_anything_is_written(tmp_path: Path, cache: Path) -> None:
     flags = ["--config=tests/support/tiny_experiment.py", "--config.seeds=1,1"]
     ended = commands.run("src.experiment", *flags, f"--workdir={tmp_path / 'runs'}", cache=cache)
     assert ended.returncode == 2

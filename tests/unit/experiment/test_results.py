@@ -19,7 +19,7 @@ from tests.support.finished import collected, two_variants, write_run
 
 
 def write_lines(workdir: Path, train: list[tuple[int, float]], steps_per_epoch: float) -> None:
-    """Train lines of (step, error), in place of those that there are."""
+    """Replaces the train lines by lines of these (step, error)."""
     evaluations = [line for line in read_metrics(workdir) if line["split"] != "train"]
     lines = [
         {"step": step, "epoch": step / steps_per_epoch, "split": "train", "top1_error": error}
@@ -29,8 +29,8 @@ def write_lines(workdir: Path, train: list[tuple[int, float]], steps_per_epoch: 
     (workdir / "metrics.jsonl").write_text(text)
 
 
-def drawing(results: dict[str, Any], tmp_path: Path) -> str:
-    """The figure of the results, with its text as text."""
+def draw_svg(results: dict[str, Any], tmp_path: Path) -> str:
+    """The figure of the results as SVG; its text is searchable."""
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         draw_figure(results, tmp_path / "figure.svg")
     return (tmp_path / "figure.svg").read_text()
@@ -57,7 +57,7 @@ DIFFERENCE = "difference (95% CI)"
 UNTIL = "until a training error of 25% over an epoch"
 
 
-def test_errors_are_compared_over_seeds(tmp_path: Path) -> None:
+def test_table_compares_errors_over_seeds(tmp_path: Path) -> None:
     runs = {
         "plain": [([0.5, 0.3], 0.40), ([0.5, 0.3], 0.42)],
         "better": [([0.4, 0.2], 0.30), ([0.4, 0.2], 0.33)],
@@ -93,7 +93,7 @@ def test_differences_within_the_noise_are_not_significant(tmp_path: Path) -> Non
     assert difference.endswith(", not significant)")
 
 
-def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
+def test_single_seed_has_no_confidence_interval(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.40)], "better": [([0.5], 0.30)]}
     results = collected(tmp_path, two_variants(seeds=(3,)), runs)
     assert list(results["variants"]["plain"]["runs"]) == ["3"]
@@ -104,7 +104,7 @@ def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
     assert notes(results)[1] == "- Data set none, one seed."
 
 
-def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
+def test_table_counts_epochs_until_a_training_error(tmp_path: Path) -> None:
     runs = {
         "plain": [([0.5, 0.2, 0.1], 0.4), ([0.5, 0.4, 0.25], 0.4)],  # 2 and 3 epochs
         "better": [([0.2, 0.1, 0.1], 0.4), ([0.2, 0.1, 0.1], 0.4)],  # 1
@@ -118,14 +118,14 @@ def test_epochs_until_a_training_error_are_counted(tmp_path: Path) -> None:
     assert rows["plain"]["reference"] == "better"
     expected = "2.5 times, +1.5 epochs (−4.9 to +7.9, not significant)"
     assert rows["plain"][DIFFERENCE] == expected
-    drawn = drawing(results, tmp_path)
-    assert ">training error over an epoch, %</text>" in drawn
-    assert "error on test" not in drawn
-    widths = re.findall(r"stroke: (#1f77b4|#ff7f0e); stroke-width: ([\d.]+)", drawn)
+    svg = draw_svg(results, tmp_path)
+    assert ">training error over an epoch, %</text>" in svg
+    assert "error on test" not in svg
+    widths = re.findall(r"stroke: (#1f77b4|#ff7f0e); stroke-width: ([\d.]+)", svg)
     assert Counter(widths) == {("#1f77b4", "1.8"): 3, ("#ff7f0e", "1.8"): 3}  # and the legend's
 
 
-def test_epochs_are_compared_with_published_ones(tmp_path: Path) -> None:
+def test_table_compares_epochs_with_published_epochs(tmp_path: Path) -> None:
     runs = {"plain": [([0.5, 0.2, 0.1], 0.4)], "better": [([0.2], 0.4)]}
     published = {"plain": 1.5, "better": 2.0}
     config = two_variants(target_training_error=0.25, seeds=(0,), published=published)
@@ -138,7 +138,7 @@ def test_epochs_are_compared_with_published_ones(tmp_path: Path) -> None:
     ]
 
 
-def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> None:
+def test_missed_training_error_is_reported_in_words(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.4), ([0.2], 0.4)], "better": [([0.2], 0.4), ([0.2], 0.4)]}
     config = two_variants(target_training_error=0.25, reference={"plain": "better"})
     results = collected(tmp_path, config, runs)
@@ -151,7 +151,7 @@ def test_a_training_error_that_was_not_reached_is_no_number(tmp_path: Path) -> N
     assert (plain[UNTIL], plain[DIFFERENCE]) == ("not within 24 steps", "")
 
 
-def test_runs_that_diverged_are_part_of_the_results(tmp_path: Path) -> None:
+def test_diverged_runs_are_part_of_the_results(tmp_path: Path) -> None:
     runs = {
         "plain": [([0.9],), ([0.5], 0.40), ([0.5], 0.42)],
         "better": [([],), ([],), ([],)],
@@ -173,7 +173,7 @@ def test_runs_that_diverged_are_part_of_the_results(tmp_path: Path) -> None:
     assert list(rows["better"].values())[1:] == [
         *("", "diverged", "plain", "", "", "9", "0.02", "3", "0", "")
     ]
-    assert "average of 2 networks</text>" in drawing(results, tmp_path)
+    assert "average of 2 networks</text>" in draw_svg(results, tmp_path)
 
 
 def test_diverged_runs_are_not_compared_with_published_errors(tmp_path: Path) -> None:
@@ -184,32 +184,32 @@ def test_diverged_runs_are_not_compared_with_published_errors(tmp_path: Path) ->
     assert list(better.values())[1:5] == ["", "30.00%", "", ""]
 
 
-def test_a_lucky_line_does_not_reach_the_target(tmp_path: Path) -> None:
+def test_single_low_line_does_not_reach_the_target(tmp_path: Path) -> None:
     workdir = write_run(tmp_path, [0.5], 0.4)
     quarters = [0.9, 0.2, 0.4, 0.3, 0.2, 0.3, 0.2, 0.28, 0.1]
     write_lines(workdir, [(98 * i, error) for i, error in enumerate(quarters, 1)], 390.6)
-    results = collected_of_one(workdir, target_training_error=0.25)
+    results = measured_run(workdir, target_training_error=0.25)
     assert results["measured"] == pytest.approx(7 * 98 / 390.6)
     assert results["training_error"] == pytest.approx((0.3 + 0.2 + 0.28 + 0.1) / 4)
 
 
-def test_the_target_needs_a_whole_epoch(tmp_path: Path) -> None:
+def test_target_needs_a_whole_epoch(tmp_path: Path) -> None:
     workdir = write_run(tmp_path, [0.5], 0.4)
     write_lines(workdir, [(25, 0.1), (50, 0.9), (75, 0.5), (100, 0.5)], 100)
-    assert collected_of_one(workdir, target_training_error=0.25)["measured"] is None
+    assert measured_run(workdir, target_training_error=0.25)["measured"] is None
 
 
-def test_steps_weigh_the_same_in_a_training_error_whatever_their_line(tmp_path: Path) -> None:
+def test_training_error_weighs_all_steps_equally(tmp_path: Path) -> None:
     workdir = write_run(tmp_path, [0.5], 0.4)
     write_lines(workdir, [(50, 0.9), (100, 0.6), (150, 0.4), (151, 0.0)], 100)
     # The last epoch begins with step 51, the first of the second line.
     mean = (50 * 0.6 + 50 * 0.4) / 101
-    assert collected_of_one(workdir)["training_error"] == pytest.approx(mean)
+    assert measured_run(workdir)["training_error"] == pytest.approx(mean)
     write_lines(workdir, [(50, 0.9), (60, 0.3)], 100)  # less than an epoch in all
-    assert collected_of_one(workdir)["training_error"] == pytest.approx(0.8)
+    assert measured_run(workdir)["training_error"] == pytest.approx(0.8)
 
 
-def collected_of_one(workdir: Path, **changes) -> dict:
+def measured_run(workdir: Path, **changes) -> dict:
     recipe = tiny.get_config("none")
     config = comparison("It works", {"plain": recipe}, **changes)
     results = collect_results(config, [Run("plain", "seed 0", recipe, workdir)], {}, {}, "test")
@@ -225,7 +225,7 @@ def collected_of_one(workdir: Path, **changes) -> dict:
         ([1.0, 1.1, 1.2], 0.01, "0.01, is the smallest tried: a smaller one may be better."),
     ],
 )
-def test_a_rate_at_the_edge_of_those_tried_is_pointed_out(
+def test_best_rate_at_the_edge_of_the_search_is_noted(
     losses: list[float], chosen: float, warning: str, tmp_path: Path
 ) -> None:
     runs = {"plain": [([0.5], 0.4)], "better": [([0.5], 0.3)]}
@@ -249,10 +249,10 @@ def test_variants_without_a_reference_are_compared_with_published_errors(tmp_pat
     assert plain == ["plain", "40%", "40.90%", "published", "+0.90 points"]
     assert better == ["better", "14.2%", "30.00%", "published", "+15.80 points"]
     assert average == ["average of 1 networks", "", "25.00%", "one network", "−5.00 points"]
-    drawn = drawing(results, tmp_path)
-    assert "error on test by the center view, %" in drawn
-    assert "(dashed: in training, over an epoch)" in drawn
-    assert "average of 1 networks" in drawn
+    svg = draw_svg(results, tmp_path)
+    assert "error on test by the center view, %" in svg
+    assert "(dashed: in training, over an epoch)" in svg
+    assert "average of 1 networks" in svg
 
 
 def test_each_variant_is_compared_with_its_own_reference(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_each_variant_is_compared_with_its_own_reference(tmp_path: Path) -> None
     }
 
 
-def test_omitted_variants_are_no_reference(tmp_path: Path) -> None:
+def test_omitted_variant_is_not_a_reference(tmp_path: Path) -> None:
     config = two_variants(seeds=(0,))
     config.order = ("better",)
     rows = table(collected(tmp_path, config, {"better": [([0.5], 0.3)]}))
@@ -283,7 +283,7 @@ def test_omitted_variants_are_no_reference(tmp_path: Path) -> None:
     assert list(rows["better"].values())[1:5] == ["", "30.00%", "", ""]
 
 
-def test_the_dates_are_those_of_the_runs(tmp_path: Path) -> None:
+def test_notes_state_the_dates_of_the_runs(tmp_path: Path) -> None:
     errors = ([0.5], 0.40)
     config = two_variants()
     runs = {
@@ -297,7 +297,7 @@ def test_the_dates_are_those_of_the_runs(tmp_path: Path) -> None:
     assert runs_of_better["1"]["machine"] is None
 
 
-def test_a_folder_of_images_is_named_without_its_path() -> None:
+def test_image_folder_is_named_without_its_path() -> None:
     config = two_variants()
     recipe = config.variants.plain
     recipe.data.dataset = "folder:/home/someone/photos"
@@ -324,7 +324,7 @@ def test_published_results_have_a_table(path: Path) -> None:
     assert path.read_text() == to_json(results) + "\n"
 
 
-def test_each_run_is_on_one_line(tmp_path: Path) -> None:
+def test_results_file_has_each_run_on_one_line(tmp_path: Path) -> None:
     runs = {"plain": [([0.5], 0.40), ([0.5], 0.42)], "better": [([],), ([0.4], 0.33)]}
     results = collected(tmp_path, two_variants(), runs)
     text = to_json(results)

@@ -1,4 +1,4 @@
-"""Plans for GPUs that are not there: what they read off compiled programs."""
+"""The planner: what it reads from compiled programs, and what it computes from that."""
 
 import functools
 import importlib.metadata
@@ -18,7 +18,7 @@ from tests.support import miniature
 from tests.support.commands import run
 
 PARAMETERS = 60_965_224
-EXCHANGED = 30_336  # numbers an image and direction: the paper's column split
+EXCHANGED = 30_336  # values per image and direction, with the paper's column split
 
 
 def has_extra() -> bool:
@@ -33,12 +33,12 @@ needs_extra = pytest.mark.skipif(not has_extra(), reason="needs the extra `plan`
 
 
 @functools.cache
-def step(model: int, on: str, images: int = 4, topology: str = "1x1x2") -> compiler.Program:
+def step(model: int, device: str, images: int = 4, topology: str = "1x1x2") -> compiler.Program:
     config = paper("none")
     config.batch_size, config.mesh.model = images, str(model)
-    if on == "cpu":
+    if device == "cpu":
         return compiler.compile_step(config, 1000, jax.devices()[:2], None)
-    described = gpu.load(on)
+    described = gpu.load(device)
     return compiler.compile_step(config, 1000, compiler.gpus(described, topology), described)
 
 
@@ -48,7 +48,7 @@ def large(program: compiler.Program, kind: str) -> list[hlo.Collective]:
 
 @needs_extra
 @pytest.mark.parametrize("kind", ["all-gather", "reduce-scatter"])
-def test_towers_exchange_what_the_paper_exchanges(kind: str) -> None:
+def test_towers_exchange_the_papers_activations(kind: str) -> None:
     exchanged = large(step(2, "h100"), kind)
     assert sorted(collective.layers for collective in exchanged) == [
         ["conv3"], ["fc6"], ["fc7"], ["fc8"],
@@ -57,41 +57,42 @@ def test_towers_exchange_what_the_paper_exchanges(kind: str) -> None:
 
 
 @needs_extra
-def test_data_shards_add_up_all_gradients() -> None:
-    found = step(1, "h100").collectives
-    assert {collective.kind for collective in found} == {"all-reduce"}
-    assert sum(c.bytes_sent for c in found) == pytest.approx(243.9e6, rel=1e-3)
-    assert sum(c.bytes_sent for c in found) == pytest.approx(4 * PARAMETERS, abs=1000)
-    assert {layer for collective in found for layer in collective.layers} == {
+def test_data_shards_all_reduce_every_gradient() -> None:
+    collectives = step(1, "h100").collectives
+    assert {collective.kind for collective in collectives} == {"all-reduce"}
+    assert sum(c.bytes_sent for c in collectives) == pytest.approx(243.9e6, rel=1e-3)
+    assert sum(c.bytes_sent for c in collectives) == pytest.approx(4 * PARAMETERS, abs=1000)
+    assert {layer for collective in collectives for layer in collective.layers} == {
         "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8",
     }  # fmt: skip
 
 
 @needs_extra
 @pytest.mark.parametrize("model", [1, 2])
-def test_two_gpus_say_the_same_as_two_cpu_devices(model: int) -> None:
-    def said(program: compiler.Program) -> dict[str, int]:
+def test_gpu_and_cpu_programs_have_the_same_collectives(model: int) -> None:
+    def bytes_by_kind(program: compiler.Program) -> dict[str, int]:
         kinds = {collective.kind for collective in program.collectives}
         return {k: sum(c.bytes for c in large(program, k)) for k in kinds}
 
-    on_gpus, on_cpus = said(step(model, "h100")), said(step(model, "cpu"))
+    on_gpus, on_cpus = bytes_by_kind(step(model, "h100")), bytes_by_kind(step(model, "cpu"))
     assert on_gpus.keys() == on_cpus.keys()
-    assert on_gpus == pytest.approx(on_cpus, abs=plan.SMALL)  # sums are put in with gradients
+    assert on_gpus == pytest.approx(on_cpus, abs=plan.SMALL)  # XLA may merge sums into gradients
 
 
 @needs_extra
 @pytest.mark.parametrize("model", [1, 2])
-def test_memory_holds_parameters_optimizer_and_activations(model: int) -> None:
+def test_memory_counts_parameters_optimizer_and_activations(model: int) -> None:
     memory = step(model, "h100").memory
     assert memory.parameters == memory.optimizer == 4 * PARAMETERS // model
-    maps = 55 * 55 * 96 + 27 * 27 * 256 + 13 * 13 * (384 + 384 + 256)  # an image's, of one copy
+    # Values per image, each counted once.
+    maps = 55 * 55 * 96 + 27 * 27 * 256 + 13 * 13 * (384 + 384 + 256)
     assert memory.activations > 4 * maps * 4 / 2
     parts = memory.parameters + memory.optimizer + memory.inputs
     assert memory.total == parts + memory.activations + memory.temporary
 
 
 @needs_extra
-def test_groups_across_hosts_use_the_network_of_their_members() -> None:
+def test_collectives_across_hosts_use_their_members_network() -> None:
     program = step(2, "h100", 8, "1x2x4")
     described = gpu.load("h100")
     timings = roofline.run(program, described, roofline.IDEAL).collectives
@@ -102,22 +103,22 @@ def test_groups_across_hosts_use_the_network_of_their_members() -> None:
 
 
 @needs_extra
-def test_the_time_of_a_step_is_that_of_its_parts() -> None:
+def test_step_time_is_the_sum_of_its_parts() -> None:
     timeline = roofline.run(step(2, "h100"), gpu.load("h100"), roofline.Assumptions())
     kernels = sum(part.seconds for part in timeline.parts.values())
     assert timeline.seconds == pytest.approx(kernels + timeline.exposed)
     assert 0 < timeline.exposed < sum(timing.seconds for timing in timeline.collectives)
-    # Forward, and backward towards maps and weights, but not towards the image.
+    # Forward, and both gradients, but not the gradient of the image.
     convolutions = 665_784_864 + 2 * 665_784_864 - 105_415_200
     assert timeline.parts["convolutions"].flops == 2 * convolutions * 4 / 2
-    # A GPU makes half of the classes, to a multiple of eight.
+    # Each GPU computes half of the classes, padded to a multiple of eight.
     products = 37_748_736 + 16_777_216 + 4096 * 504 * 2
     assert timeline.parts["products"].flops == pytest.approx(2 * 3 * products * 4 / 2, rel=0.01)
 
 
 @needs_extra
 @pytest.mark.slow
-def test_the_largest_batch_fits_and_a_slightly_larger_one_does_not(
+def test_largest_batch_is_within_2_percent_of_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     totals = {}
@@ -132,30 +133,30 @@ def test_the_largest_batch_fits_and_a_slightly_larger_one_does_not(
     monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.01")
     described, config = gpu.load("h100"), miniature.config()
     workload = plan.Workload(config, miniature.NUM_CLASSES, None, described, "1x1x2")
-    found = plan.find_largest_batch(workload, workload.compile())
-    fits, too_many = found["batch_size"], found["does_not_fit"]
+    largest = plan.find_largest_batch(workload, workload.compile())
+    fits, too_many = largest["batch_size"], largest["does_not_fit"]
     assert totals[fits] <= plan.usable(described) < totals[too_many]
     assert fits < too_many <= fits + max(1, fits // 50)
 
 
 @needs_extra
 @pytest.mark.slow
-def test_the_command_prints_json(tmp_path: Path) -> None:
-    done = run(
+def test_command_prints_json(tmp_path: Path) -> None:
+    ended = run(
         "src.plan", "--config=configs/alexnet.py:imagenet2012", "--topology=1x1x1", "--json",
         cache=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    found = json.loads(done.stdout)
-    assert found["collectives"] == []
-    assert found["memory"]["parameters"] == 4 * PARAMETERS
-    seconds = 90 * 1_281_167 / found["images_per_second"]
-    assert found["hours_for_90_epochs"] == pytest.approx(seconds / 3600)
-    assert found["images_per_second"] < found["ideal_images_per_second"]
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    printed = json.loads(ended.stdout)
+    assert printed["collectives"] == []
+    assert printed["memory"]["parameters"] == 4 * PARAMETERS
+    seconds = 90 * 1_281_167 / printed["images_per_second"]
+    assert printed["hours_for_90_epochs"] == pytest.approx(seconds / 3600)
+    assert printed["images_per_second"] < printed["ideal_images_per_second"]
 
 
-MISTAKES = {
+INVALID_FLAGS = {
     "--gpu=k80": "--gpu=k80: must be one of a100, b200, h100, h200, p100, v100",
     "--topology=8": "--topology=8: give PARTITIONSxHOSTSxGPUS",
     "--topology=1x0x8": "--topology=1x0x8",
@@ -168,19 +169,21 @@ MISTAKES = {
 
 
 @needs_extra
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_in_one_line(mistake: str, tmp_path: Path) -> None:
-    done = run(
-        "src.plan", "--config=configs/alexnet.py:imagenet2012", "--topology=1x64x8", mistake,
+@pytest.mark.parametrize("flag", INVALID_FLAGS)
+def test_command_reports_an_invalid_flag_in_one_line(flag: str, tmp_path: Path) -> None:
+    ended = run(
+        "src.plan", "--config=configs/alexnet.py:imagenet2012", "--topology=1x64x8", flag,
         cache=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stderr.splitlines()
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
     assert line.startswith("error: ")
-    assert MISTAKES[mistake] in line
+    assert INVALID_FLAGS[flag] in line
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_reported_with_the_install_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -190,7 +193,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("key", gpu.known())
-def test_descriptions_have_numbers_and_their_source(key: str) -> None:
+def test_gpu_description_has_numbers_and_a_source(key: str) -> None:
     described = gpu.load(key)
     assert described.source.startswith("https://")
     assert "threads_per_warp: 32" in described.target
@@ -198,7 +201,7 @@ def test_descriptions_have_numbers_and_their_source(key: str) -> None:
     assert described.nvlink > described.network
 
 
-def test_a_description_without_a_number_is_refused_before_the_compiler_sees_it() -> None:
+def test_gpu_description_without_a_number_is_rejected() -> None:
     text = (gpu.DIRECTORY / "h100.toml").read_text()
     assert gpu.parse("h100", text).memory == 80e9
     with pytest.raises(UserError, match="multiprocessors=None"):
@@ -222,7 +225,7 @@ def test_a_description_without_a_number_is_refused_before_the_compiler_sees_it()
         ),
     ],
 )
-def test_replica_groups_of_all_forms(text: str, groups: list[list[int]]) -> None:
+def test_replica_groups_parses_all_notations(text: str, groups: list[list[int]]) -> None:
     assert hlo.replica_groups(text) == groups
 
 
@@ -245,7 +248,7 @@ ENTRY %main (p: f32[4,8], q: f32[8,2]) -> f32[4,4] {
 """  # noqa: E501
 
 
-def test_instructions_are_those_of_the_entry_in_order() -> None:
+def test_instructions_parses_the_entry_computation_in_order() -> None:
     program = hlo.instructions(PROGRAM.replace("%q)", "%p)"))
     assert [i.name for i in program] == ["p", "x", "y", "s", "w", "d", "g", "z"]
     assert program[1].results == [hlo.Array("f32", (4, 2)), hlo.Array("s8", (64,))]
@@ -255,7 +258,7 @@ def test_instructions_are_those_of_the_entry_in_order() -> None:
     assert (collective.bytes, collective.bytes_sent) == (64, 32)
 
 
-def test_what_the_backward_pass_needs_is_counted_once() -> None:
+def test_kept_for_backward_counts_each_buffer_once() -> None:
     program = hlo.instructions(PROGRAM.replace("%q)", "%p)"))
     assert hlo.kept_for_backward(program) == 4 * (4 * 4 + 3 + 4 * 2)
 
@@ -269,25 +272,23 @@ def test_what_the_backward_pass_needs_is_counted_once() -> None:
         (lambda n: 100 + int(n**1.1), 8),
     ],
 )
-def test_the_search_ends_where_the_next_does_not_fit(
-    total: Callable[[int], int], start: int
-) -> None:
-    asked = []
+def test_search_finds_the_limit_within_2_percent(total: Callable[[int], int], start: int) -> None:
+    tried = []
 
     def counted(n: int) -> int:
-        asked.append(n)
+        tried.append(n)
         return total(n)
 
     fits, too_many = plan.search(counted, 10_000, {start: total(start)}, 1000)
     assert total(fits) <= 10_000 < total(too_many)
     assert too_many - fits <= max(1, fits // 50)
-    assert len(asked) < 12
+    assert len(tried) < 12
 
 
-def test_the_search_says_where_nothing_fits() -> None:
+def test_search_returns_zero_if_nothing_fits() -> None:
     assert plan.search(lambda n: 10 + n, 5, {8: 18}, 4) == (0, 1)
 
 
-def test_lines_are_short_enough_to_read() -> None:
+def test_table_aligns_columns() -> None:
     table = report.table([["a", "bc"], ["de", "f"]])
     assert table == ["  a   bc", "  de   f"]
