@@ -1,4 +1,4 @@
-"""Where images are cropped and which are mirrored: random in training, fixed in evaluation."""
+"""Where images are cropped and whether mirrored: random in training, fixed in evaluation."""
 
 import itertools
 
@@ -8,15 +8,17 @@ from ml_collections import ConfigDict
 
 from .statistics import Array
 
+VIEWS = (1, 9, 10)
+
 
 def draw_crops(
     key: tuple[int, int], augment: ConfigDict, *, count: int, margin: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws where to crop each image of a step's global batch, and which to mirror.
+    """Draws where to crop each image of a step's global batch, and which images to mirror.
 
     Args:
       key: the seed and the step; the result is a function of the arguments alone.
-      augment: `config.augment`: `shift`, whether to crop anywhere or always the center; `mirror`,
+      augment: `config.augment`: `shift`, whether to crop at random or at the center; `mirror`,
         whether to mirror half of the draws; `images_per_crop`, how many consecutive images share a
         draw: 1, or 32 as in the authors' code.
       count: images of the global batch.
@@ -26,38 +28,31 @@ def draw_crops(
       offsets, int32 (count, 2): row and column of the crops' corners, 0…margin, both ends included;
       and flips, bool (count,).
     """
-    random = np.random.default_rng([*key, 1])  # 0 orders the examples
+    random = np.random.default_rng([*key, 1])  # [seed, epoch, 0] orders the examples
     draws = -(-count // augment.images_per_crop)
     offsets = random.integers(0, margin, (draws, 2), dtype=np.int32, endpoint=True)
     flips = augment.mirror & (random.random(draws) < 0.5)
     if not augment.shift:
         offsets[:] = margin // 2
-
-    def share(values: np.ndarray) -> np.ndarray:
-        return np.repeat(values, augment.images_per_crop, axis=0)[:count]
-
-    return share(offsets), share(flips)
-
-
-VIEWS = (1, 9, 10)
+    draw_of_image = np.arange(count) // augment.images_per_crop
+    return offsets[draw_of_image], flips[draw_of_image]
 
 
 def evaluation_views(count: int, margin: int) -> tuple[Array, Array]:
-    """Where the views are that an evaluation averages over.
+    """The crops of an image whose probabilities evaluation averages.
 
     Args:
       count: 1 for the center; 10 for the four corners, the center and their mirror images (the
         paper's section 4.1); 9 for 3 × 3 positions, not mirrored (cuda-convnet until 2012).
-      margin: by how much the images are larger than the crops.
+      margin: by how many pixels the images are larger than the crops.
 
     Returns:
       offsets, int32 (count, 2), and flips, bool (count,).
     """
     middle = margin // 2
-    corners_and_center = [(0, 0), (0, margin), (middle, middle), (margin, 0), (margin, margin)]
     positions = {
         1: [(middle, middle)],
         9: list(itertools.product((0, middle, margin), repeat=2)),
-        10: corners_and_center * 2,
+        10: [(0, 0), (0, margin), (middle, middle), (margin, 0), (margin, margin)] * 2,
     }[count]
     return jnp.array(positions), (jnp.arange(count) >= 5) & (count == 10)

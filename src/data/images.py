@@ -1,4 +1,4 @@
-"""One image: from any file to the pixels that the network is given a crop of."""
+"""One image: from any file to the pixels that the network gets a crop of."""
 
 import io
 import os
@@ -10,26 +10,26 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# What Pillow warns of (a damaged EXIF block, say) does not concern the pixels. Set once, since
-# `warnings.catch_warnings` is not safe in threads.
+# Pillow's warnings, of a damaged EXIF block for example, do not concern the pixels. Set for good,
+# since `warnings.catch_warnings` is not safe in threads.
 warnings.filterwarnings("ignore", module="PIL")
 
 RawImage = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray
-"""An image as it came: a path, a file's content or the open file, or uint8 (H, W) or (H, W, 3)."""
+"""A path, a file's content, an open file, or pixels: uint8 (H, W) or (H, W, 3), 0…255."""
 
 
 class UnreadableImage(ValueError):
-    """What was to be an image is none; the message says why in a few words."""
+    """The image cannot be read; the message is the reason in a few words."""
 
 
 def read(original: RawImage) -> Image.Image:
-    """Reads an image of whatever kind as RGB, upright and opaque.
+    """Reads an image of any kind as RGB, upright and opaque.
 
-    16-bit gray is scaled to 8 bits, transparency is laid on white, EXIF orientation is applied.
+    16-bit gray is scaled to 8 bits, transparency becomes white, EXIF orientation is applied.
 
     Raises:
-      UnreadableImage: it is missing, empty, truncated, broken, not an image, or so large (Pillow's
-        limit, 179 million pixels) that reading it would exhaust the memory.
+      UnreadableImage: the file is missing, empty, truncated, broken, not an image, or too large for
+        the memory (Pillow's limit, 179 million pixels).
     """
     if isinstance(original, np.ndarray):
         return _to_rgb(Image.fromarray(original))
@@ -37,16 +37,16 @@ def read(original: RawImage) -> Image.Image:
         with Image.open(io.BytesIO(original) if isinstance(original, bytes) else original) as image:
             return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
-        raise UnreadableImage("not an image of a known kind") from None
+        raise UnreadableImage("not an image of a known format") from None
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from error
-    # On a broken file Pillow's decoders raise nearly anything: SyntaxError, struct.error, EOFError…
+    # On a broken file, Pillow's decoders raise SyntaxError, struct.error, EOFError and more.
     except Exception as error:
         raise UnreadableImage(f"{type(error).__name__}: {error}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # gray of more than 8 bits, which `convert` would clip at 255
+    if image.mode.startswith("I"):  # gray of 16 or 32 bits, which `convert` would clip at 255
         gray = np.asarray(image)
         if image.mode != "I" or gray.max() > 255:  # some 32-bit files hold 0…255
             gray = gray / 257
@@ -60,8 +60,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def resize(image: Image.Image, size: int) -> np.ndarray:
     """Scales the short side to `size` and keeps the center: uint8 (size, size, 3).
 
-    Averages over areas when shrinking and interpolates cubically when enlarging, with OpenCV, as
-    the authors did (cuda-convnet2, `make-data`). Nothing is squashed.
+    Averages over areas to shrink and interpolates cubically to enlarge, with OpenCV, as the authors
+    did (cuda-convnet2, `make-data`). The aspect ratio stays.
     """
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -71,7 +71,7 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
 
 
 def encoding(size: int) -> str:
-    """How images of size × size are kept: "png" where JPEG's loss would show and saves little."""
+    """The format of images of size × size: "png" for small ones, where JPEG loses much detail."""
     return "png" if size < 64 else "jpeg"
 
 
@@ -83,20 +83,16 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def decode(encoded: bytes, out: np.ndarray | None = None) -> np.ndarray:
-    """The uint8 (H, W, 3) pixels of what `encode` made; into `out`, if given. Releases the GIL."""
+    """Decodes what `encode` returned: uint8 (H, W, 3), in `out` if given. Releases the GIL."""
     if encoded.startswith(b"\x89PNG"):
         bgr = np.asarray(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR))
-        into = np.empty_like(bgr) if out is None else out
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=into)
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=out)
     return simplejpeg.decode_jpeg(encoded, buffer=out)
 
 
 def prepare(original: RawImage, size: int) -> bytes:
-    """What the data set keeps of an image, whose decoded pixels the network sees.
+    """Reads, resizes and encodes an image for the data set; raises UnreadableImage as `read` does.
 
-    Prediction takes a file through this too, so it sees what evaluation sees, to the bit.
-
-    Raises:
-      UnreadableImage: see `read`.
+    Prediction prepares its files in the same way, so its pixels equal evaluation's to the bit.
     """
     return encode(resize(read(original), size))

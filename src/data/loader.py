@@ -23,6 +23,8 @@ Batch = dict[str, np.ndarray]
 Batches = Generator[Batch, None, None]
 Rows = slice | np.ndarray
 """Which rows of the global batch belong to this process."""
+Draw = tuple[list[int], np.ndarray, np.ndarray]
+"""The examples of a step's rows, and their crops' offsets and flips."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,14 @@ class TrainLoader:
 
     The examples of step s are those at s·global_batch and after in an endless sequence, in which
     each epoch is its own permutation of the training split. A batch may thus straddle epochs.
-
-    Attributes:
-      dataset: the prepared images.
-      augment: `config.augment`, of which `shift`, `mirror` and `images_per_crop` concern crops.
-      crop: height and width of the crops, in pixels.
-      global_batch: images per step, over all processes.
-      seed: of the run.
     """
 
     dataset: PreparedDataset
-    augment: ConfigDict
+    augment: ConfigDict  # `config.augment`, for `draw_crops`
     _: KW_ONLY
-    crop: int
-    global_batch: int
-    seed: int
+    crop: int  # height and width of the crops, in pixels
+    global_batch: int  # images per step, over all processes
+    seed: int  # of the run
 
     def batches(self, rows: Rows, steps: range) -> Batches:
         """Yields this process's rows of the batches of some steps.
@@ -59,31 +54,27 @@ class TrainLoader:
         records = self.dataset.records(self.dataset.train_split)
         size, crop = self.dataset.size, self.crop
 
-        def load(step_and_indices: tuple[int, list[int]]) -> Batch:
-            step, indices = step_and_indices
+        def load(draw: Draw) -> Batch:
+            indices, offsets, flips = draw
             encoded, labels = records.read(indices)
-            offsets, flips = draw_crops(
-                (self.seed, step), self.augment, count=self.global_batch, margin=size - crop
-            )
-            offsets, flips = offsets[rows], flips[rows]
             crops = np.empty((len(encoded), crop, crop, 3), np.uint8)
             pixels = np.empty((size, size, 3), np.uint8)
-            for target, image, (top, left), flip in zip(
-                crops, encoded, offsets, flips, strict=True
-            ):
-                target[:] = images.decode(image, pixels)[top : top + crop, left : left + crop]
+            for out, image, (top, left), flip in zip(crops, encoded, offsets, flips, strict=True):
+                out[:] = images.decode(image, pixels)[top : top + crop, left : left + crop]
                 if flip:
-                    cv2.flip(target, 1, dst=target)  # ten times as fast as target[:, ::-1]
+                    cv2.flip(out, 1, dst=out)  # ten times as fast as assigning out[:, ::-1]
             return {"image": crops, "label": labels, "offset": offsets, "flip": flips}
 
-        inputs = ((step, self._indices(step, rows, len(records))) for step in steps)
-        return compute_ahead(load, inputs, AHEAD)
+        draws = (self._draw(rows, step, len(records)) for step in steps)
+        return compute_ahead(load, draws, AHEAD)
 
-    def _indices(self, step: int, rows: Rows, count: int) -> list[int]:
-        """The examples of a step's rows, of `count` in the split."""
-        positions = np.arange(step * self.global_batch, (step + 1) * self.global_batch)[rows]
-        pairs = zip(*np.divmod(positions, count), strict=True)
-        return [_cached_permutation(self.seed, epoch, count)[index] for epoch, index in pairs]
+    def _draw(self, rows: Rows, step: int, num_examples: int) -> Draw:
+        count, margin = self.global_batch, self.dataset.size - self.crop
+        positions = np.arange(step * count, (step + 1) * count)[rows]
+        pairs = zip(*np.divmod(positions, num_examples), strict=True)
+        indices = [_cached_permutation(self.seed, epoch, num_examples)[i] for epoch, i in pairs]
+        offsets, flips = draw_crops((self.seed, step), self.augment, count=count, margin=margin)
+        return indices, offsets[rows], flips[rows]
 
 
 def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
@@ -98,18 +89,12 @@ _cached_permutation = functools.lru_cache(maxsize=1)(permutation)
 
 @dataclass(frozen=True)
 class EvalLoader:
-    """Batches of a split with every example once, in order; the last batch is padded.
-
-    Attributes:
-      dataset: the prepared images.
-      split: the split's name.
-      global_batch: images per batch, over all processes.
-    """
+    """Batches of a split with every example once, in order; the last batch is padded."""
 
     dataset: PreparedDataset
     split: str
     _: KW_ONLY
-    global_batch: int
+    global_batch: int  # images per batch, over all processes
 
     def batches(self, rows: Rows) -> Batches:
         """Yields this process's rows of all batches.
@@ -126,8 +111,8 @@ class EvalLoader:
             positions = np.arange(start, start + self.global_batch)[rows]
             encoded, labels = records.read(np.minimum(positions, count - 1))
             pixels = np.empty((len(encoded), size, size, 3), np.uint8)
-            for target, image in zip(pixels, encoded, strict=True):
-                images.decode(image, target)
+            for out, image in zip(pixels, encoded, strict=True):
+                images.decode(image, out)
             mask = (positions < count).astype(np.float32)
             return {"image": pixels, "label": labels, "mask": mask}
 

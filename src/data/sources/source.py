@@ -1,7 +1,6 @@
 """What a source of original images is: named splits of labeled examples."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import UserError
@@ -16,8 +15,7 @@ class Example(NamedTuple):
     image: RawImage
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """A split of a source; its examples always come in the same order."""
 
     name: str
@@ -25,8 +23,7 @@ class Split:
     examples: Callable[[], Iterator[Example]]
 
 
-@dataclass(frozen=True)
-class Originals:
+class Originals(NamedTuple):
     """The splits of a source. The training split's name is "train", the other's is not."""
 
     class_names: list[str]
@@ -34,8 +31,7 @@ class Originals:
     evaluation: Split
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A source whose images `load` may have to download first."""
 
     name: str

@@ -83,7 +83,7 @@ def _make_split(builder: Any, name: str, field: str, part: str) -> Split:
     image = _find_feature(builder, tfds.features.Image)
     label = _find_feature(builder, tfds.features.ClassLabel)
     texts = _list_features(builder, tfds.features.Text)
-    file = next((text for text in texts if "file" in text or text == "id"), None)
+    file = next((name for name in texts if "file" in name or name == "id"), None)
 
     def examples() -> Iterator[Example]:
         decoders = {image: tfds.decode.SkipDecoding()}  # preparation decodes, in many threads
@@ -107,13 +107,13 @@ def _list_features(builder: Any, kind: type) -> list[str]:
 
 
 def _find_feature(builder: Any, kind: type) -> str:
-    """The only feature of a kind, or the one among the supervised keys."""
+    """The only feature of a kind, or the only one among the supervised keys."""
     features = _list_features(builder, kind)
-    if len(features) > 1:
-        features = [name for name in features if name in (builder.info.supervised_keys or ())]
-    if len(features) != 1:
-        raise UserError(
-            f"config.data.dataset={builder.info.full_name!r}: needs one feature of type "
-            f"{kind.__name__}, has {_list_features(builder, kind)}; give a set of labeled images"
-        )
-    return features[0]
+    supervised = [name for name in features if name in (builder.info.supervised_keys or ())]
+    for candidates in (features, supervised):
+        if len(candidates) == 1:
+            return candidates[0]
+    raise UserError(
+        f"config.data.dataset={builder.info.full_name!r}: needs one feature of type "
+        f"{kind.__name__}, has {features}; give a set of labeled images"
+    )
