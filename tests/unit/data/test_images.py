@@ -1,3 +1,5 @@
+"""Reading, resizing, encoding and decoding of one image."""
+
 import io
 from pathlib import Path
 
@@ -7,7 +9,7 @@ from PIL import Image
 
 from src.data import images
 
-pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as `images` has it
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # as in `images`
 
 RANDOM = np.random.default_rng(0)
 
@@ -25,12 +27,12 @@ def pixels(original: images.RawImage) -> np.ndarray:
 
 
 def photograph(height: int, width: int) -> np.ndarray:
-    """Smooth, so that JPEG hardly changes it."""
+    """A smooth image, which JPEG hardly changes."""
     coarse = RANDOM.integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def test_a_path_bytes_an_open_file_and_an_array_give_the_same(tmp_path):
+def test_all_kinds_of_raw_images_give_the_same_pixels(tmp_path):
     rgb = photograph(20, 30)
     path = tmp_path / "image.png"
     path.write_bytes(encoded(Image.fromarray(rgb)))
@@ -38,7 +40,7 @@ def test_a_path_bytes_an_open_file_and_an_array_give_the_same(tmp_path):
         np.testing.assert_array_equal(pixels(original), rgb)
 
 
-def test_grey():
+def test_gray_becomes_rgb():
     gray = RANDOM.integers(0, 256, (5, 7), dtype=np.uint8)
     expected = np.stack([gray] * 3, axis=-1)
     np.testing.assert_array_equal(pixels(encoded(Image.fromarray(gray))), expected)
@@ -53,20 +55,20 @@ def test_16_bit_gray_is_scaled_and_not_clipped(kind):
     )
 
 
-def test_cmyk_jpeg():
+def test_cmyk_jpeg_becomes_rgb():
     rgb = np.full((16, 16, 3), (250, 120, 10), np.uint8)
     data = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=100)
     np.testing.assert_allclose(pixels(data), rgb, atol=3)
 
 
-def test_palette():
+def test_palette_becomes_rgb():
     image = Image.new("P", (2, 1))
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.putpixel((1, 0), 1)
     assert pixels(encoded(image)).tolist() == [[[255, 0, 0], [0, 0, 255]]]
 
 
-def test_what_is_transparent_becomes_white():
+def test_transparent_pixels_become_white():
     palette = Image.new("P", (2, 1))
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.putpixel((1, 0), 1)
@@ -92,7 +94,7 @@ def test_what_is_transparent_becomes_white():
         (8, lambda stored: np.rot90(stored)),
     ],
 )
-def test_exif_orientation(orientation, upright):
+def test_exif_orientation_is_applied(orientation, upright):
     stored = RANDOM.integers(0, 256, (3, 5, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -100,7 +102,7 @@ def test_exif_orientation(orientation, upright):
     np.testing.assert_array_equal(pixels(data), upright(stored))
 
 
-def test_damaged_exif_does_not_matter():
+def test_damaged_exif_is_ignored():
     rgb = photograph(16, 16)
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\0broken"
     data = encoded(Image.fromarray(rgb), "JPEG", quality=100, subsampling=0, exif=exif)
@@ -113,7 +115,7 @@ GIF = encoded(Image.new("P", (4, 4)), "GIF")
 
 
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("data", "reason"),
     [
         (b"", "not an image"),
         (b"classes,labels\n1,2\n", "not an image"),
@@ -125,14 +127,14 @@ GIF = encoded(Image.new("P", (4, 4)), "GIF")
     ],
     ids=["empty", "text", "truncated-jpeg", "truncated-png", "header", "broken-png", "bomb"],
 )
-def test_unreadable(data, why):
-    with pytest.raises(images.UnreadableImage, match=why) as raised:
+def test_unreadable_content_is_an_error(data, reason):
+    with pytest.raises(images.UnreadableImage, match=reason) as raised:
         images.read(data)
     assert 5 < len(str(raised.value)) < 150
     assert "\n" not in str(raised.value)
 
 
-def test_unreadable_paths(tmp_path):
+def test_unreadable_path_is_an_error(tmp_path):
     with pytest.raises(images.UnreadableImage, match="No such file"):
         images.read(tmp_path / "missing.jpg")
     with pytest.raises(images.UnreadableImage, match="directory"):
@@ -140,7 +142,7 @@ def test_unreadable_paths(tmp_path):
 
 
 def area_average(square: np.ndarray, size: int) -> np.ndarray:
-    """By definition: each pixel is weighted by how much of it lies in the new one."""
+    """The definition: each new pixel averages the old ones, weighted by their overlap."""
     side = len(square)
     edges = np.arange(size + 1) * side / size
     low, high = edges[:-1, None], edges[1:, None]
@@ -150,7 +152,7 @@ def area_average(square: np.ndarray, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("height", "width"), [(60, 90), (91, 60), (70, 70), (33, 32), (256, 255)])
-def test_shrinking_averages_over_areas_of_the_central_square(height, width):
+def test_shrinking_averages_areas_of_the_central_square(height, width):
     image = RANDOM.integers(0, 256, (height, width, 3), dtype=np.uint8)
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -164,13 +166,13 @@ def test_enlarging_is_cubic():
     assert large.shape == (64, 64, 3)
     expected = (np.arange(64) + 0.5) / 4 * 10 - 5  # nearest neighbors would be off by 3.75
     np.testing.assert_allclose(large[32, 8:56, 0], expected[8:56], atol=1)
-    # It overshoots at an edge, which a linear one does not.
+    # Cubic interpolation overshoots at an edge, linear interpolation does not.
     edge = np.tile(np.repeat(np.array([50, 200], np.uint8), 8)[None, :, None], (16, 1, 3))
     assert images.resize(Image.fromarray(edge), 64).max() > 200
 
 
 @pytest.mark.parametrize("shape", [(40, 120), (120, 40)])
-def test_nothing_is_squashed(shape):
+def test_resizing_keeps_the_aspect_ratio(shape):
     circle = np.zeros((*shape, 3), np.uint8)
     y, x = np.indices(shape)
     circle[(y - shape[0] / 2) ** 2 + (x - shape[1] / 2) ** 2 < 15**2] = 255
@@ -178,7 +180,7 @@ def test_nothing_is_squashed(shape):
     assert small.any(0).sum() == small.any(1).sum() == 15
 
 
-def test_an_image_of_the_right_size_is_kept():
+def test_resizing_to_the_same_size_changes_nothing():
     image = photograph(24, 24)
     np.testing.assert_array_equal(images.resize(Image.fromarray(image), 24), image)
 
@@ -190,19 +192,19 @@ def test_encoding_changes_little():
     assert np.abs(decoded.astype(int) - image).mean() < 2
 
 
-def test_decoding_into_an_array():
+def test_decoding_writes_into_a_given_array():
     jpegs = [images.encode(photograph(24, 24)) for _ in range(3)]
     out = np.zeros((3, 24, 24, 3), np.uint8)
-    for place, jpeg in zip(out, jpegs, strict=True):
-        images.decode(jpeg, place)
+    for target, jpeg in zip(out, jpegs, strict=True):
+        images.decode(jpeg, target)
     np.testing.assert_array_equal(out, [images.decode(jpeg) for jpeg in jpegs])
 
 
-def test_real_photographs():
+def test_preparing_real_photographs_changes_little():
     folder = Path(__file__).parents[3].parent / "shared" / "data" / "imagenet_samples"
     files = sorted(folder.glob("*/*"))[:20]
     if not files:
-        pytest.skip("the sample photographs are not here")
+        pytest.skip("the sample photographs are missing")
     for file in files:
         prepared = images.decode(images.prepare(file, 256))
         resized = images.resize(images.read(file), 256)
@@ -210,10 +212,10 @@ def test_real_photographs():
 
 
 @pytest.mark.parametrize("size", [32, 63])
-def test_small_images_are_kept_without_loss(size):
+def test_small_images_are_stored_without_loss(size):
     rgb = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    kept = images.prepare(rgb, size)
-    np.testing.assert_array_equal(images.decode(kept), rgb)
-    into = np.empty_like(rgb)
-    images.decode(kept, into)
-    np.testing.assert_array_equal(into, rgb)
+    stored = images.prepare(rgb, size)
+    np.testing.assert_array_equal(images.decode(stored), rgb)
+    out = np.empty_like(rgb)
+    images.decode(stored, out)
+    np.testing.assert_array_equal(out, rgb)
