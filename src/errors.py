@@ -1,30 +1,31 @@
 """Errors that a command reports in one line, without a traceback, and the exit statuses."""
 
-EXIT_USER_ERROR = 2  # a mistake in the command, which would repeat itself
-EXIT_LOST_PROCESS = 69  # EX_UNAVAILABLE of sysexits.h: another process of the run was lost
+EXIT_LOST_PROCESS = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: everything is saved, restart the command
-# No signal and no shell makes 75; 143 could also come from a process that SIGTERM ended unsaved.
+# No signal and no shell exits with 75. A process that SIGTERM ended unsaved may exit with 143.
 
 
-class UserError(ValueError):
-    """A mistake of the user's: one line with the field, the value and what is allowed."""
+class CommandError(Exception):
+    """An error that ends a command with one line and `exit_status`."""
 
-    exit_status = EXIT_USER_ERROR
+    exit_status = 1
 
 
-class DivergedError(RuntimeError):
+class UserError(CommandError, ValueError):
+    """A user's mistake: one line with the field, the value and what is allowed."""
+
+    exit_status = 2  # a restart would repeat the mistake
+
+
+class DivergedError(CommandError, RuntimeError):
     """The loss or its gradient is no longer finite."""
 
-    exit_status = 1
+
+class JoinError(CommandError, RuntimeError):
+    """The processes of a run did not all join."""
 
 
-class JoinError(RuntimeError):
-    """The processes of a run did not come together."""
-
-    exit_status = 1
-
-
-class LostProcessError(RuntimeError):
+class LostProcessError(CommandError, RuntimeError):
     """Another process of the run has ended or cannot be reached; the checkpoints remain."""
 
     exit_status = EXIT_LOST_PROCESS

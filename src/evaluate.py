@@ -1,13 +1,12 @@
-"""Top-1 and top-5 error over a whole split, of one network or the average of several.
+"""Top-1 and top-5 error over the evaluation split, of one network or the average of several.
 
 python -m src.evaluate --workdir=DIR[,DIR…] [--views=1|9|10] [--checkpoint=newest|best]
 
-What it finds of one network is kept in its workdir, for the card of `src.export`.
+The result of one network is saved in its run directory, for the model card of `src.export`.
 """
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from .cli.app import run
 from .cli.flags import CommandFlags
@@ -26,15 +25,11 @@ def main() -> None:
     result = evaluate_ensemble(workdirs, VIEWS.value, CHECKPOINT.value)
     print(f"{result['split']}: {describe_result(result)}")
     if len(workdirs) == 1:
-        _keep(workdirs[0], result)
-
-
-def _keep(workdir: Path, result: dict[str, Any]) -> None:
-    (step,) = result.pop("steps")
-    try:
-        write_evaluation(workdir, {**result, "step": step})
-    except OSError as error:  # it may be evaluated by whoever can read it
-        print(f"{workdir}: the result is not kept there: {error.strerror}", file=sys.stderr)
+        (result["step"],) = result.pop("steps")
+        try:
+            write_evaluation(workdirs[0], result)
+        except OSError as error:  # whoever can read a run may evaluate it
+            print(f"{workdirs[0]}: the result is not kept there: {error.strerror}", file=sys.stderr)
 
 
 if __name__ == "__main__":

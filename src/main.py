@@ -7,7 +7,7 @@ import os
 import re
 import signal
 
-if __name__ == "__main__":  # a callback of what is imported below may lose Ctrl-C otherwise
+if __name__ == "__main__":  # else a callback of the imports below may lose Ctrl-C
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from pathlib import Path
@@ -28,7 +28,7 @@ WORKDIR = FLAGS.string("workdir", None, "Run directory. Default: runs/<config>-<
 
 def main() -> int:
     if "variants" in CONFIG.value:
-        raise UserError("--config: an experiment, not a recipe; python -m src.experiment runs it")
+        raise UserError("--config: an experiment, not a recipe; run python -m src.experiment")
     exit_on_signal()
     validate_config(CONFIG.value)
     workdir = Path(WORKDIR.value or default_workdir())
@@ -40,6 +40,7 @@ def main() -> int:
 
 
 def default_workdir() -> str:
+    """runs/<config>-<dataset>, with the argument of --config if it is not the dataset."""
     file, _, argument = FLAGS.config_file.partition(":")
     dataset = CONFIG.value.data.dataset
     variant = f"-{argument}" if argument not in ("", dataset) else ""

@@ -1,4 +1,4 @@
-"""What is on images.
+"""Classifies images, or saves their features.
 
 python -m src.predict --workdir=DIR[,DIR…] [--views=1|9|10] [--top=5] [--json] IMAGE…
 python -m src.predict --workdir=DIR --save_features=FILE.npz [--layer=fc7] IMAGE…
@@ -9,7 +9,7 @@ Several runs are an ensemble, whose probabilities are averaged.
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from .cli.flags import CommandFlags
 from .data.image_files import find_images, printable
 from .errors import UserError
 from .filesystem import atomic_write, check_writable
-from .inference.classifier import MAX_BATCH, FileResult, load
+from .inference.classifier import MAX_BATCH, load
 from .inference.ensemble import predict_ensemble
 
 FLAGS = CommandFlags(takes_arguments=True)
@@ -38,43 +38,39 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def main() -> int:
-    """Shows the predictions; 1 if a file could not be read, which does not stop the others."""
-    _check_together()
-    if SAVE_FEATURES.value is not None:
-        if not SAVE_FEATURES.value.endswith(".npz"):
-            raise UserError(f"--save_features={SAVE_FEATURES.value}: name it .npz, for NumPy")
-        check_writable("save_features", Path(SAVE_FEATURES.value))
-        if len(WORKDIR.value) > 1:
-            raise UserError(f"--workdir={','.join(WORKDIR.value)}: features are of one network")
+    """Prints predictions or saves features; 1 if a file is unreadable, which stops no other."""
+    saves = SAVE_FEATURES.value is not None
+    _check_flags(saves)
     images = find_images(FLAGS.arguments, FILES_FROM.value)
     members = {workdir: load(workdir, checkpoint=CHECKPOINT.value) for workdir in WORKDIR.value}
     first = members[WORKDIR.value[0]]
     originals = [image.original for image in images]
-    if SAVE_FEATURES.value is not None:
-        of_files = first.file_features(originals, LAYER.value)
+    if saves:
+        results = first.file_features(originals, LAYER.value)
     else:
-        of_files = predict_ensemble(members, originals, VIEWS.value)
-
-    names, outputs = [], []
-    for image, result in zip(images, _with_progress(of_files, len(images)), strict=True):
+        results = predict_ensemble(members, originals, VIEWS.value)
+    # The predictions on a terminal show the progress.
+    quiet = len(images) <= MAX_BATCH or (sys.stdout.isatty() and not saves)
+    names, features = [], []
+    progress = tqdm(results, "predict", len(images), unit=" images", disable=quiet)
+    for image, result in zip(images, progress, strict=True):
         if result.output is None:
             tqdm.write(f"error: {printable(image.name)}: {result.error}", file=sys.stderr)
             continue
         names.append(image.name)
-        if SAVE_FEATURES.value is not None:
-            outputs.append(result.output)
+        if saves:
+            features.append(result.output)
         else:
             show(image.name, result.output, first.class_names)
-    if SAVE_FEATURES.value is not None and outputs:
-        save(Path(SAVE_FEATURES.value), names, np.stack(outputs))
+    if features:
+        save(Path(SAVE_FEATURES.value), names, np.stack(features))
     return 0 if len(names) == len(images) else 1
 
 
 def show(name: str, probabilities: np.ndarray, class_names: Sequence[str]) -> None:
     """Prints the most probable classes, as a table or as a line of JSON."""
-    top = [
-        (class_names[i], float(probabilities[i])) for i in np.argsort(-probabilities)[: TOP.value]
-    ]
+    order = np.argsort(-probabilities)[: TOP.value]
+    top = [(class_names[i], float(probabilities[i])) for i in order]
     if JSON.value:
         predictions = [{"class": name, "probability": p} for name, p in top]
         print(json.dumps({"file": name, "predictions": predictions}))
@@ -85,24 +81,22 @@ def show(name: str, probabilities: np.ndarray, class_names: Sequence[str]) -> No
 
 
 def save(path: Path, names: Sequence[str], features: np.ndarray) -> None:
-    """Writes `features` (N, …) and `files` (N,), which are their names."""
+    """Writes `features` (N, …) and the file names `files` (N,)."""
     with atomic_write(path) as incomplete, incomplete.open("wb") as file:
         np.savez(file, features=features, files=np.array(names))
     print(f"{LAYER.value} of {len(names)} images, {features.shape}, is in {path}")
 
 
-def _with_progress(of_files: Iterable[FileResult], count: int) -> Iterable[FileResult]:
-    # What is printed to a terminal is progress enough.
-    is_seen = sys.stdout.isatty() and SAVE_FEATURES.value is None
-    is_short = count <= MAX_BATCH
-    return tqdm(of_files, "predict", count, unit=" images", disable=is_seen or is_short)
-
-
-def _check_together() -> None:
-    saves = SAVE_FEATURES.value is not None
+def _check_flags(saves: bool) -> None:
     for name in ("views", "top", "json") if saves else ("layer",):
         if FLAGS.values[name].present:
             raise UserError(f"--{name}: only {'without' if saves else 'with'} --save_features")
+    if saves:
+        if not SAVE_FEATURES.value.endswith(".npz"):
+            raise UserError(f"--save_features={SAVE_FEATURES.value}: name it .npz, for NumPy")
+        check_writable("save_features", Path(SAVE_FEATURES.value))
+        if len(WORKDIR.value) > 1:
+            raise UserError(f"--workdir={','.join(WORKDIR.value)}: features are of one network")
 
 
 def _bar(p: float) -> str:

@@ -1,4 +1,4 @@
-"""Prepares a recipe's data set, as training does by itself when it has not been done before.
+"""Prepares the dataset of a recipe. Training does the same if the dataset is not prepared.
 
 python -m src.prepare --config=configs/alexnet.py[:DATASET] [--config.FIELD=VALUE]…
 """

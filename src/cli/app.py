@@ -14,11 +14,14 @@ from absl import logging as absl_logging
 from tqdm import tqdm
 
 from ..distributed.devices import avoid_compiler_plugin, use_cpu_devices
-from ..errors import DivergedError, JoinError, LostProcessError, UserError
+from ..errors import CommandError
 from .flags import CommandFlags
 
+Main = Callable[[], int | None]
+"""A command without its flags; it returns an exit status, or None for 0."""
 
-def run(main: Callable[[], int | None], command_flags: CommandFlags, doc: str | None) -> NoReturn:
+
+def run(main: Main, flags: CommandFlags, doc: str | None) -> NoReturn:
     """Runs a command on the arguments of this process, and exits.
 
     The status is that of `run_command`; 143 after SIGTERM, 130 after Ctrl-C.
@@ -26,7 +29,7 @@ def run(main: Callable[[], int | None], command_flags: CommandFlags, doc: str | 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        status = run_command(main, command_flags, doc, sys.argv[1:])
+        status = run_command(main, flags, doc, sys.argv[1:])
     except SystemExit as signaled:
         status = int(signaled.code or 0)
     if jax.distributed.is_initialized():  # the usual exit would wait for the other processes
@@ -36,37 +39,31 @@ def run(main: Callable[[], int | None], command_flags: CommandFlags, doc: str | 
     sys.exit(status)
 
 
-def run_command(
-    main: Callable[[], int | None],
-    command_flags: CommandFlags,
-    doc: str | None,
-    argv: Sequence[str],
-) -> int:
+def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence[str]) -> int:
     """Runs a command in this process.
 
     Args:
-      main: the command; it returns an exit status, or None for 0.
-      command_flags: its flags, which are parsed before `main` is called.
+      main: the command.
+      flags: its flags, which are parsed before `main` is called.
       doc: what --help shows above the flags.
       argv: the command line, without the command's name.
 
     Returns:
-      The exit status: that of `main`, or of an error that is reported in one line; 1 after any
-      other error.
+      The exit status: that of `main` or of a `CommandError`; 1 after any other error.
     """
     absl_logging.set_verbosity(absl_logging.ERROR)
     with _log_to_stderr():
         try:
-            command_flags.parse(argv)
-            if command_flags.values.help:
-                shown = command_flags.values.get_help().replace(CommandFlags.__module__, "Flags")
-                print(doc, shown, sep="\n")
+            flags.parse(argv)
+            if flags.values.help:
+                print(doc)
+                print(flags.values.get_help().replace(CommandFlags.__module__, "Flags"))
                 return 0
             avoid_compiler_plugin()
-            if command_flags.values.cpu_devices is not None:
-                use_cpu_devices(command_flags.values.cpu_devices, os.environ)
+            if flags.values.cpu_devices is not None:
+                use_cpu_devices(flags.values.cpu_devices, os.environ)
             return main() or 0
-        except (UserError, DivergedError, JoinError, LostProcessError) as error:
+        except CommandError as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return error.exit_status
         except BrokenPipeError:  # the reader of the output has closed it, as `head` does
@@ -78,12 +75,11 @@ def run_command(
 
 @contextmanager
 def _log_to_stderr() -> Iterator[None]:
-    """Shows what this package logs, of process 0 alone, except where processes come together."""
+    """Shows the log of this package: of process 0 only, except for `distributed`."""
     package = logging.getLogger(__name__.partition(".")[0])
     handler = _TqdmHandler(logging.INFO)
-    handler.addFilter(
-        lambda record: os.environ.get("PROCESS_ID", "0") == "0" or ".distributed." in record.name
-    )
+    is_main = os.environ.get("PROCESS_ID", "0") == "0"
+    handler.addFilter(lambda record: is_main or ".distributed." in record.name)
     level, propagate = package.level, package.propagate
     package.addHandler(handler)
     package.setLevel(logging.INFO)

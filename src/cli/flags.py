@@ -38,25 +38,20 @@ class CommandFlags:
         self._default_config: str | None = None
         self._argv: list[str] = []
         self.boolean("help", False, "Show this help.", short_name="h")
-        self.integer(
-            "cpu_devices",
-            None,
-            "Run on this many CPU devices, shared by the processes of this host, to try a mesh.",
-            lower_bound=1,
+        description = (
+            "Run on this many CPU devices, shared by this host's processes, to try a mesh."
         )
+        self.integer("cpu_devices", None, description, lower_bound=1)
 
-    def _define(
-        self, define: Any, name: str, default: Any, description: str, **options: Any
-    ) -> Holder:
-        return define(name, default, description, flag_values=self.values, **options)
+    def _define(self, define: Any, name: str, *args: Any, **options: Any) -> Holder:
+        return define(name, *args, flag_values=self.values, **options)
 
+    # Each takes (name, default, description).
     string = partialmethod(_define, flags.DEFINE_string)
     boolean = partialmethod(_define, flags.DEFINE_bool)
     integer = partialmethod(_define, flags.DEFINE_integer)
     number = partialmethod(_define, flags.DEFINE_float)
-
-    def enum(self, name: str, default: str, choices: list[str], description: str) -> Holder:
-        return flags.DEFINE_enum(name, default, choices, description, flag_values=self.values)
+    enum = partialmethod(_define, flags.DEFINE_enum)  # (name, default, choices, description)
 
     def config(self, default: str | None, description: str, *, required: bool = False) -> Holder:
         """--config=FILE[:ARGUMENT], whose fields --config.FIELD=VALUE overrides."""
@@ -77,7 +72,7 @@ class CommandFlags:
         """--workdir of the commands that take one run or several."""
         holder = self._define(flags.DEFINE_list, "workdir", None, description, required=True)
         message = "name a run directory, or several separated by commas"
-        self._validate(holder, lambda names: names and all(names), message)
+        flags.register_validator(holder, lambda names: names and all(names), message, self.values)
         return holder
 
     def checkpoint(self) -> Holder:
@@ -87,16 +82,9 @@ class CommandFlags:
     def views(self) -> Holder:
         """--views of the commands that classify."""
         holder = self.integer("views", None, "Views per image, averaged. Default: config.views.")
-        self._validate(holder, VIEWS.__contains__, f"choose one of {', '.join(map(str, VIEWS))}")
+        message = f"choose one of {', '.join(map(str, VIEWS))}"
+        flags.register_validator(holder, (None, *VIEWS).__contains__, message, self.values)
         return holder
-
-    def _validate(self, holder: Holder, is_valid: Any, message: str) -> None:
-        flags.register_validator(
-            holder,
-            lambda value: value is None or is_valid(value),
-            message=message,
-            flag_values=self.values,
-        )
 
     def parse(self, argv: Sequence[str]) -> None:
         """Parses a command line, without the command's name; nothing remains of an earlier one.
@@ -109,7 +97,7 @@ class CommandFlags:
         for name in [name for name in self.values if "." in name]:
             delattr(self.values, name)  # an override of the earlier config
         sys.modules.pop("config_config", None)  # the earlier config file, to ml_collections
-        argv = [re.sub(r"^--\w[^=.]*", _with_underscores, argument) for argument in argv]
+        argv = [_with_underscores(argument) for argument in argv]
         if self._default_config and not any(re.match("--?config(=|$)", a) for a in argv):
             argv = [f"--config={self._default_config}", *argv]
         self._argv[:] = ["command", *argv]
@@ -124,9 +112,9 @@ class CommandFlags:
             raise UserError(f"arguments: {self.arguments[0]!r} is not a flag, --NAME=VALUE")
 
 
-def _with_underscores(flag: re.Match[str]) -> str:
+def _with_underscores(argument: str) -> str:
     """--save-features is --save_features."""
-    return "--" + flag[0][2:].replace("-", "_")
+    return re.sub(r"^--\w[^=.]*", lambda name: "--" + name[0][2:].replace("-", "_"), argument)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Every mistake on the command line ends with status 2 and one line that names it."""
+"""The command line: mistakes exit with status 2 and one error line; help, flags and logs."""
 
 import importlib
 import logging
@@ -56,21 +56,21 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_reported_in_one_line(
+def test_mistake_is_reported_in_one_line(
     mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("src.main", "--config=configs/small.py", mistake, f"--workdir={tmp_path}") == 2
     assert MISTAKES[mistake] in error_line(capsys)
 
 
-def test_the_process_of_a_command_ends_with_the_line_and_the_status(tmp_path: Path) -> None:
+def test_command_process_exits_with_error_line_and_status(tmp_path: Path) -> None:
     done = run("src.main", "--config=configs/small.py", "--config.seeds=1", cache=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: --config: no field 'seeds'")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_config_file_without_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_config_file_without_recipe_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("src.prepare", "--config=configs/experiments/crops.py") == 2
     assert "has no attribute 'get_config'" in error_line(capsys)
 
@@ -84,13 +84,13 @@ def test_a_config_file_without_a_recipe(capsys: pytest.CaptureFixture[str]) -> N
         ("predict", "--h", "--workdir="),
     ],
 )
-def test_help_shows_the_command_and_its_flags(
+def test_help_shows_command_and_flags(
     command: str, flag: str, first: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(f"src.{command}", flag) == 0
-    shown = capsys.readouterr().out
-    assert f"python -m src.{command.removesuffix('.__main__')} {first}" in shown
-    assert "--workdir:" in shown
+    output = capsys.readouterr().out
+    assert f"python -m src.{command.removesuffix('.__main__')} {first}" in output
+    assert "--workdir:" in output
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_help_shows_the_command_and_its_flags(
         ("retrieve", ["--workdir", "--index"]),
     ],
 )
-def test_a_missing_flag_is_named(
+def test_missing_flag_is_named(
     command: str, missing: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(f"src.{command}.__main__") == 2
@@ -110,7 +110,7 @@ def test_a_missing_flag_is_named(
         assert f"Flag {flag} must have a value" in message
 
 
-def test_the_default_recipe_says_that_it_takes_the_small_one(
+def test_default_recipe_logs_that_it_uses_the_small_recipe(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert call("src.main", "--config.dtype=float16") == 2
@@ -125,48 +125,48 @@ def test_the_default_recipe_says_that_it_takes_the_small_one(
         ("configs/small.py:folder:../some/photos/", "runs/small-photos"),
     ],
 )
-def test_the_default_workdir_names_recipe_and_data(config: str, workdir: str) -> None:
+def test_default_workdir_contains_recipe_and_dataset(config: str, workdir: str) -> None:
     main.FLAGS.parse([f"--config={config}"])
     assert main.default_workdir() == workdir
 
 
-def test_a_command_line_leaves_nothing_to_the_next() -> None:
+def test_parse_resets_the_flags_of_an_earlier_command_line() -> None:
     main.FLAGS.parse(["--config=configs/small.py", "--config.seed=5", "--workdir=there"])
     assert (main.CONFIG.value.seed, main.WORKDIR.value) == (5, "there")
     main.FLAGS.parse(["--config=configs/small.py"])
     assert (main.CONFIG.value.seed, main.WORKDIR.value) == (0, None)
 
 
-def test_a_dash_in_a_flags_name_is_an_underscore() -> None:
+def test_dash_in_a_flag_name_equals_underscore() -> None:
     predict.FLAGS.parse(["--workdir=my-run", "--save-features=a-b.npz", "an-image.jpg"])
     assert predict.SAVE_FEATURES.value == "a-b.npz"
     assert predict.FLAGS.arguments == ["an-image.jpg"]
 
 
 @pytest.mark.parametrize(
-    ("process", "name", "shown"),
+    ("process", "name", "output"),
     [
-        ("0", "src.runs.checkpoint", "one\n"),
+        ("0", "src.runs.checkpoint", "message\n"),
         ("1", "src.runs.checkpoint", ""),
-        ("1", "src.distributed.rendezvous", "one\n"),
+        ("1", "src.distributed.rendezvous", "message\n"),
         ("0", "orbax", ""),
     ],
 )
-def test_what_the_library_logs_is_a_line_of_the_main_process(
+def test_library_log_is_printed_by_the_main_process(
     process: str,
     name: str,
-    shown: str,
+    output: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PROCESS_ID", process)
     monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler()])  # as libraries do
-    status = run_command(lambda: logging.getLogger(name).info("one"), CommandFlags(), "", [])
+    status = run_command(lambda: logging.getLogger(name).info("message"), CommandFlags(), "", [])
     assert status == 0
-    assert capsys.readouterr().err == shown
+    assert capsys.readouterr().err == output
 
 
-def test_an_error_that_is_no_mistake_has_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unexpected_error_prints_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise RuntimeError("a bug")
 

@@ -1,4 +1,4 @@
-"""A run directory of format 1 opens in every later version; others are refused in one line."""
+"""Every later version opens a run directory of format 1, and rejects other formats in one line."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ from tests.support import format1, miniature
 
 @pytest.fixture
 def workdir(tmp_path: Path, cache: Path) -> Path:
-    """A copy whose prepared data are where the tests have theirs."""
+    """A copy of the run of format 1, with the prepared data of the tests."""
     workdir = tmp_path / "run"
     shutil.copytree(format1.WORKDIR, workdir)
     rewrite(workdir / "config.json", lambda fields: fields["data"].update(root=f"{cache}/prepared"))
@@ -35,7 +35,7 @@ def rewrite(path: Path, change: Any) -> None:
     path.write_text(json.dumps(fields))
 
 
-def test_it_predicts_and_evaluates_as_it_did(workdir: Path) -> None:
+def test_run_of_format_1_predicts_and_evaluates_as_before(workdir: Path) -> None:
     mesh = miniature.mesh(1, 1)
     classifier = load(workdir, mesh=mesh)
     images = np.random.default_rng(0).integers(0, 256, (3, 73, 73, 3), dtype=np.uint8)
@@ -46,7 +46,7 @@ def test_it_predicts_and_evaluates_as_it_did(workdir: Path) -> None:
     assert result["top1_error"] == pytest.approx(expected["top1_error"], abs=0.02)
 
 
-def test_it_resumes(workdir: Path) -> None:
+def test_run_of_format_1_resumes(workdir: Path) -> None:
     mesh = miniature.mesh(1, 1)
     expected = load(workdir, mesh=mesh).params
     (workdir / "result.json").unlink()
@@ -59,11 +59,11 @@ def test_it_resumes(workdir: Path) -> None:
         np.testing.assert_allclose(leaf, dict(jax.tree.leaves_with_path(expected))[name], atol=1e-4)
 
 
-def test_fields_that_are_younger_than_a_run_get_their_defaults(workdir: Path) -> None:
-    def forget(fields: dict[str, Any]) -> None:
+def test_missing_config_fields_get_defaults(workdir: Path) -> None:
+    def remove_fields(fields: dict[str, Any]) -> None:
         del fields["views"], fields["optimizer"]["frozen_layers"], fields["model"]["dropout"]
 
-    rewrite(workdir / "config.json", forget)
+    rewrite(workdir / "config.json", remove_fields)
     config = read_config(workdir)
     assert (config.views, config.optimizer.frozen_layers, config.model.dropout) == (10, "", 0.5)
     assert list(config.model.convs) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
@@ -75,7 +75,7 @@ def test_fields_that_are_younger_than_a_run_get_their_defaults(workdir: Path) ->
     [(None, "written without a format, before format 1"), (2, "written in format 2")],
 )
 @pytest.mark.parametrize("file", ["config.json", "checkpoints/8/progress/metadata"])
-def test_other_formats_are_refused(
+def test_other_formats_are_rejected(
     file: str, version: int | None, message: str, workdir: Path
 ) -> None:
     rewrite(workdir / file, lambda fields: fields.update(format=version))
@@ -83,7 +83,7 @@ def test_other_formats_are_refused(
         load(workdir)
 
 
-def test_a_result_of_another_format_is_refused(workdir: Path) -> None:
+def test_result_of_another_format_is_rejected(workdir: Path) -> None:
     rewrite(workdir / "result.json", lambda fields: fields.pop("format"))
     with pytest.raises(UserError, match=r"result\.json: written without a format"):
         read_result(workdir)
