@@ -78,7 +78,7 @@ def _log_to_stderr() -> Iterator[None]:
     """Shows the log of this package: of process 0 only, except for `distributed`."""
     package = logging.getLogger(__name__.partition(".")[0])
     handler = _TqdmHandler(logging.INFO)
-    is_main = os.environ.get("PROCESS_ID", "0") == "0"
+    is_main = (os.environ.get("PROCESS_ID") or "0") == "0"
     handler.addFilter(lambda record: is_main or ".distributed." in record.name)
     level, propagate = package.level, package.propagate
     package.addHandler(handler)

@@ -147,6 +147,7 @@ def test_dash_in_a_flag_name_equals_underscore() -> None:
     ("process", "name", "output"),
     [
         ("0", "src.runs.checkpoint", "message\n"),
+        ("", "src.runs.checkpoint", "message\n"),
         ("1", "src.runs.checkpoint", ""),
         ("1", "src.distributed.rendezvous", "message\n"),
         ("0", "orbax", ""),
