@@ -87,33 +87,28 @@ def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 _cached_permutation = functools.lru_cache(maxsize=1)(permutation)
 
 
-@dataclass(frozen=True)
-class EvalLoader:
-    """Batches of a split with every example once, in order; the last batch is padded."""
+def eval_batches(dataset: PreparedDataset, split: str, rows: Rows, *, global_batch: int) -> Batches:
+    """Loads every example of a split once, in order; the last batch is padded.
 
-    dataset: PreparedDataset
-    split: str
-    _: KW_ONLY
-    global_batch: int  # images per batch, over all processes
+    Args:
+      rows: of the global batch, for this process.
+      global_batch: images per batch, over all processes.
 
-    def batches(self, rows: Rows) -> Batches:
-        """Yields this process's rows of all batches.
+    Yields:
+      "image": uint8 (rows, size, size, 3), not cropped.
+      "label": int32 (rows,).
+      "mask": float32 (rows,), 1 for an example and 0 for padding.
+    """
+    records, size = dataset.records(split), dataset.size
+    count = len(records)
 
-        Yields:
-          "image": uint8 (rows, size, size, 3), not cropped.
-          "label": int32 (rows,).
-          "mask": float32 (rows,), 1 for an example and 0 for padding.
-        """
-        records, size = self.dataset.records(self.split), self.dataset.size
-        count = len(records)
+    def load(start: int) -> Batch:
+        positions = np.arange(start, start + global_batch)[rows]
+        encoded, labels = records.read(np.minimum(positions, count - 1))
+        pixels = np.empty((len(encoded), size, size, 3), np.uint8)
+        for out, image in zip(pixels, encoded, strict=True):
+            images.decode(image, out)
+        mask = (positions < count).astype(np.float32)
+        return {"image": pixels, "label": labels, "mask": mask}
 
-        def load(start: int) -> Batch:
-            positions = np.arange(start, start + self.global_batch)[rows]
-            encoded, labels = records.read(np.minimum(positions, count - 1))
-            pixels = np.empty((len(encoded), size, size, 3), np.uint8)
-            for out, image in zip(pixels, encoded, strict=True):
-                images.decode(image, out)
-            mask = (positions < count).astype(np.float32)
-            return {"image": pixels, "label": labels, "mask": mask}
-
-        return compute_ahead(load, range(0, count, self.global_batch), AHEAD)
+    return compute_ahead(load, range(0, count, global_batch), AHEAD)

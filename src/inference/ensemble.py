@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data.images import RawImage
-from ..data.loader import EvalLoader
+from ..data.loader import eval_batches
 from ..data.preparation import prepare_dataset
 from ..distributed.mesh import DATA_AXIS, local_rows, make_mesh
 from ..errors import UserError
@@ -55,8 +55,9 @@ def evaluate_ensemble(
         classifier = load(workdir, checkpoint=checkpoint, mesh=mesh)
         data = prepare_dataset(config.data)
         check_data(workdir, data)
-        loader = EvalLoader(data, data.eval_split, global_batch=global_batch)
-        batches = functools.partial(loader.batches, rows)
+        batches = functools.partial(
+            eval_batches, data, data.eval_split, rows, global_batch=global_batch
+        )
         parts = (classifier.classify(views), classifier.params, classifier.statistics, batches)
         members.append(Member(*parts))
         steps.append(classifier.step)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
-from ..data.loader import Batch, EvalLoader
+from ..data.loader import Batch, eval_batches
 from ..data.statistics import Statistics
 from ..distributed.mesh import local_rows, replicate, to_devices
 from ..models.classification import example_metrics
@@ -108,9 +108,10 @@ class Evaluator:
         self._classify = functools.cache(functools.partial(make_classify, network, mesh))
         self._statistics = replicate(mesh, dataset.statistics)
         self._mesh, self._batch_size = mesh, config.batch_size
-        loader = EvalLoader(dataset, dataset.eval_split, global_batch=config.batch_size)
         rows = local_rows(mesh, config.batch_size)
-        self._batches = functools.partial(loader.batches, rows)
+        self._batches = functools.partial(
+            eval_batches, dataset, dataset.eval_split, rows, global_batch=config.batch_size
+        )
 
     def __call__(
         self, params: Params, views: int, stop: Callable[[], bool]

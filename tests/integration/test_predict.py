@@ -14,7 +14,7 @@ from PIL import Image
 from src import predict
 from src.cli.app import run_command
 from src.data.dataset import PreparedDataset
-from src.data.loader import EvalLoader
+from src.data.loader import eval_batches
 from src.data.preparation import prepare_dataset
 from src.data.sources import find_source
 from src.errors import UserError
@@ -59,7 +59,7 @@ def data(root: Path) -> PreparedDataset:
 @pytest.fixture(scope="module")
 def examples(data: PreparedDataset) -> tuple[np.ndarray, np.ndarray]:
     """All of the evaluation split: images and labels."""
-    (batch,) = EvalLoader(data, "test", global_batch=360).batches(slice(None))
+    (batch,) = eval_batches(data, "test", slice(None), global_batch=360)
     return batch["image"], batch["label"]
 
 

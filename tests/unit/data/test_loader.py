@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from src.data import images
 from src.data.dataset import PreparedDataset
-from src.data.loader import Batches, EvalLoader, TrainLoader, permutation
+from src.data.loader import Batches, TrainLoader, eval_batches, permutation
 from tests.support import datasets
 
 SIZE, CROP, BATCH = 16, 12, 100
@@ -128,7 +128,7 @@ def test_processes_split_the_global_batch(prepared, images_per_crop):
 def test_evaluation_loads_every_example_once_in_order(prepared, global_batch):
     expected = all_images(prepared, "test")
     labels = prepared.records("test").read(np.arange(360))[1]
-    loaded = list(EvalLoader(prepared, "test", global_batch=global_batch).batches(ALL))
+    loaded = list(eval_batches(prepared, "test", ALL, global_batch=global_batch))
     for batch in loaded:
         assert batch["image"].shape == (global_batch, SIZE, SIZE, 3)
     joined = {name: np.concatenate([b[name] for b in loaded]) for name in loaded[0]}
@@ -140,9 +140,9 @@ def test_evaluation_loads_every_example_once_in_order(prepared, global_batch):
 
 
 def test_processes_split_the_evaluation_batches(prepared):
-    expected = list(EvalLoader(prepared, "test", global_batch=256).batches(ALL))
+    expected = list(eval_batches(prepared, "test", ALL, global_batch=256))
     halves = [
-        EvalLoader(prepared, "test", global_batch=256).batches(slice(start, start + 128))
+        eval_batches(prepared, "test", slice(start, start + 128), global_batch=256)
         for start in (0, 128)
     ]
     *_, last = parts = list(zip(*halves, strict=True))
