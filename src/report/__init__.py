@@ -1,1 +1,1 @@
-"""A page about a run; `python -m src.report` is the command."""
+"""The report: an HTML page about a trained run; `python -m src.report` is the command."""

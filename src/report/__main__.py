@@ -1,8 +1,8 @@
-"""A page about a run: its curves, its network, what it has learnt, and what it gets wrong.
+"""Writes a page about a run: its curves, its network, what it learned and what it gets wrong.
 
 python -m src.report --workdir=DIR[,DIR…] [--checkpoint=newest|best] [--neighbors_among=10000]
 
-The page is DIR/report/index.html, of the first DIR; the others' curves are drawn beside its own.
+The page is report/index.html in the first DIR. It also shows the curves of the other runs.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ from ..cli.flags import CommandFlags
 from ..errors import UserError
 
 FLAGS = CommandFlags()
-WORKDIR = FLAGS.workdirs("The run, and others for its curves.")
+WORKDIR = FLAGS.workdirs("The run directory, and those of other runs to compare curves with.")
 CHECKPOINT = FLAGS.checkpoint()
 AMONG = FLAGS.integer(
     "neighbors_among", 10_000, "Training images to search for neighbors, at most.", lower_bound=1
@@ -23,17 +23,14 @@ EXTRA = ("jinja2", "matplotlib")
 
 
 def check_extra() -> None:
-    """Raises UserError where what draws the page is not installed."""
+    """Raises UserError if a package that the page needs is not installed."""
     if missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]:
-        raise UserError(
-            f"{' and '.join(missing)} not installed: what draws the page is an extra; "
-            "pip install -e '.[report]'"
-        )
+        raise UserError(f"{' and '.join(missing)} not installed: pip install -e '.[report]'")
 
 
 def main() -> None:
     check_extra()
-    from . import page  # which needs them
+    from . import page  # needs the extra
 
     workdirs = [Path(name) for name in WORKDIR.value]
     path = page.write(workdirs, checkpoint=CHECKPOINT.value, among=AMONG.value)

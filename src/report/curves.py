@@ -1,4 +1,4 @@
-"""Figure 1: how training went, one run over another."""
+"""Figure 1: the training curves of one or several runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,87 +9,82 @@ from matplotlib.axes import Axes
 
 from . import svg
 
-POINTS = 300  # of a curve; more would only make the page larger
+MAX_POINTS = 300  # per curve; more would only enlarge the page
+WIDTH, HEIGHT = 340, 240  # pixels
 
-Lines = Sequence[Mapping[str, Any]]
+Lines = Sequence[Mapping[str, Any]]  # of metrics.jsonl
 
 
 def draw(runs: Sequence[Lines]) -> list[Markup]:
-    """The loss, the error and the learning rate over the epochs, as SVG, where any is logged.
+    """Draws the loss, the error and the learning rate over the epochs, those that are logged.
 
     Args:
       runs: the lines of metrics.jsonl of each run.
+
+    Returns:
+      SVG elements.
     """
     drawings = []
     if any(runs):
-        drawings += [_over_epochs(runs, "loss", "loss, nats", scale=1)]
-        drawings += [_over_epochs(runs, "top1_error", "top-1 error, %", scale=100)]
-    if any(_of_training(lines) for lines in runs):
-        drawings.append(_rates(runs))
+        drawings.append(_draw_metric(runs, "loss", "loss, nats", scale=1))
+        drawings.append(_draw_metric(runs, "top1_error", "top-1 error, %", scale=100))
+    if any(line["split"] == "train" for lines in runs for line in lines):
+        drawings.append(_draw_learning_rate(runs))
     return drawings
 
 
-def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Curves (N,) of many points as the means of at most POINTS groups of neighbors."""
-    groups = min(POINTS, len(x))
-    means = [[part.mean() for part in np.array_split(values, groups)] for values in (x, y)]
+def thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Replaces long curves (N,) by the means of MAX_POINTS groups of consecutive points."""
+    if len(x) <= MAX_POINTS:
+        return x, y
+    means = [[group.mean() for group in np.array_split(values, MAX_POINTS)] for values in (x, y)]
     return np.array(means[0]), np.array(means[1])
 
 
-def _of_training(lines: Lines) -> Lines:
-    return [line for line in lines if line["split"] == "train"]
+def _values(lines: Lines, field: str, *, training: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The epochs and a field, (N,) each, of the training or of the evaluations."""
+    chosen = [line for line in lines if (line["split"] == "train") == training]
+    return np.array([line["epoch"] for line in chosen]), np.array([line[field] for line in chosen])
 
 
-def _over_epochs(runs: Sequence[Lines], what: str, label: str, scale: float) -> Markup:
-    drawn = svg.figure(340, 240)
-    axes = drawn.subplots()
+def _draw_metric(runs: Sequence[Lines], field: str, label: str, scale: float) -> Markup:
+    figure = svg.figure(WIDTH, HEIGHT)
+    axes = figure.subplots()
     for number, lines in enumerate(runs):
-        train = _of_training(lines)
-        evaluations = [line for line in lines if line["split"] != "train"]
-        for some, width in ((train, 1.1), (evaluations, 2.2)):
-            if some:
-                x, y = np.array([(line["epoch"], scale * line[what]) for line in some]).T
-                points = thinned(x, y) if some is train else (x, y)
-                marked = len(x) == 1 if some is train else len(x) <= 40
-                _plot(axes, number, *points, marked=marked, linewidth=width)
-    _show_zero(axes)
+        x, y = thin(*_values(lines, field, training=True))
+        _plot(axes, number, x, scale * y, marked=len(x) == 1, linewidth=1.1)
+        x, y = _values(lines, field, training=False)
+        _plot(axes, number, x, scale * y, marked=len(x) <= 40, linewidth=2.2)
+    _start_at_zero(axes)
     axes.set(xlabel="epoch", ylabel=label)
-    return svg.inline(drawn, f"{label} over the epochs")
+    return svg.inline(figure, f"{label} over the epochs")
 
 
-def _rates(runs: Sequence[Lines]) -> Markup:
-    drawn = svg.figure(340, 240)
-    axes = drawn.subplots()
-    in_steps = True
-    for number, lines in enumerate(runs):
-        if not (train := _of_training(lines)):
-            continue
-        x, y = (np.array([line[what] for line in train]) for what in ("epoch", "learning_rate"))
-        in_steps &= 1 < len(set(y.tolist())) <= len(y) / 2
-        kept = np.unique(np.linspace(0, len(x) - 1, POINTS).round().astype(int))
+def _draw_learning_rate(runs: Sequence[Lines]) -> Markup:
+    figure = svg.figure(WIDTH, HEIGHT)
+    axes = figure.subplots()
+    schedules = [_values(lines, "learning_rate", training=True) for lines in runs]
+    for number, (x, y) in enumerate(schedules):
+        kept = np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).round().astype(int)
         _plot(axes, number, x[kept], y[kept], marked=len(x) == 1, linewidth=2)
+    in_steps = all(1 < len(set(y.tolist())) <= len(y) / 2 for _, y in schedules if len(y))
     if in_steps:
         axes.set_yscale("log")
-    _show_zero(axes, of_both=not in_steps)
+    _start_at_zero(axes, include_y=not in_steps)
     axes.set(xlabel="epoch", ylabel="learning rate")
-    return svg.inline(drawn, "learning rate over the epochs")
+    return svg.inline(figure, "learning rate over the epochs")
 
 
 def _plot(axes: Axes, number: int, *points: np.ndarray, marked: bool, linewidth: float) -> None:
-    axes.plot(
-        *points,
-        color=svg.series(number),
-        linestyle=svg.dash(number),
-        linewidth=linewidth,
-        marker="o" if marked else "",
-        markersize=linewidth + 1.5,
-    )
+    style: Any = {"color": svg.series(number), "linestyle": svg.dash(number)}
+    marker: Any = {"marker": "o" if marked else "", "markersize": linewidth + 1.5}
+    axes.plot(*points, linewidth=linewidth, **style, **marker)
 
 
-def _show_zero(axes: Axes, of_both: bool = True) -> None:
-    """Lets the epochs, and what is drawn over them, begin at zero; the margins at the end stay."""
-    axes.update_datalim([(0, 0)], updatey=of_both)
+def _start_at_zero(axes: Axes, include_y: bool = True) -> None:
+    """Starts the x axis, and the y axis where included, at zero; keeps the margin at the end."""
+    axes.update_datalim([(0, 0)], updatey=include_y)
     axes.autoscale_view()
     axes.set_xlim(left=0)
-    if of_both:
+    if include_y:
         axes.set_ylim(bottom=0)

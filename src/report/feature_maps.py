@@ -1,4 +1,4 @@
-"""The output of each layer for one image, as images of each tower."""
+"""The output of each layer for one image, drawn for each tower."""
 
 import math
 from typing import Any
@@ -6,24 +6,22 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from .images import mosaic, photo, png
+from .images import mosaic, png
 from .run import Run
 
-MAPS = 16  # of each tower, the strongest
-SIDE = 56  # pixels that a map is at least shown with, about
+MAX_MAPS = 16  # per tower, the strongest
+MIN_SIDE = 56  # approximate side of the smallest map, in pixels
 
 
-def show(run: Run) -> dict[str, Any]:
+def section(run: Run) -> dict[str, Any]:
     """The output of each layer but the last, an image for each tower."""
-    example = run.draw(run.data.eval_split, 1)
-    return {
-        "image": photo(example.pixels[0]),
-        "label": run.class_names[example.labels[0]],
-        "layers": [_show_layer(run, example.pixels, name) for name in run.layers[:-1]],
-    }
+    example = run.sample(run.data.eval_split, 1)
+    names = run.architecture.layer_names[:-1]
+    layers = [_layer(run, example.pixels, name) for name in names]
+    return {**run.photos(example)[0], "layers": layers}
 
 
-def _show_layer(run: Run, pixels: np.ndarray, name: str) -> dict[str, Any]:
+def _layer(run: Run, pixels: np.ndarray, name: str) -> dict[str, Any]:
     net = run.architecture
     output = run.classifier.features(pixels, name)[0]
     if output.shape[:-1] == (1, 1):  # maps of one position are like units
@@ -33,24 +31,24 @@ def _show_layer(run: Run, pixels: np.ndarray, name: str) -> dict[str, Any]:
     count, is_maps = towers[0].shape[-1], output.ndim == 3
     return {
         "name": name,
-        "images": [png(_image((tower - low) / (high - low))) for tower in towers],
+        "images": [png(_draw_tower((tower - low) / (high - low))) for tower in towers],
         "active": [float((tower > 0).mean()) for tower in towers],
         "count": count,
         "kind": "maps" if is_maps else "units",
         "size": "×".join(map(str, towers[0].shape[:-1])),
         "pooled": name in net.convs and any(op in net.pools for op in net.convs[name].followed_by),
-        "most": MAPS if is_maps and count > MAPS else 0,
+        "strongest": MAX_MAPS if is_maps and count > MAX_MAPS else 0,
     }
 
 
-def _image(tower: np.ndarray) -> np.ndarray:
-    """A tower's strongest maps (H, W, maps) side by side, or its units (units,) row by row."""
-    if tower.ndim == 1:
-        width = math.ceil(math.sqrt(8 * len(tower)))
-        tiles, columns, gap = np.pad(tower, (0, -len(tower) % width)).reshape(1, -1, width), 1, 0
+def _draw_tower(output: np.ndarray) -> np.ndarray:
+    """Draws a tower's strongest maps (H, W, maps) side by side, or its units (units,) in rows."""
+    if output.ndim == 1:
+        width = math.ceil(math.sqrt(8 * len(output)))
+        tiles = np.pad(output, (0, -len(output) % width)).reshape(1, -1, width)
+        columns, scale, gap = 1, 6, 0
     else:
-        strongest = np.sort(np.argsort(-tower.mean(axis=(0, 1)), kind="stable")[:MAPS])
-        tiles, columns, gap = np.moveaxis(tower[..., strongest], -1, 0), 8, 4
-    colors = matplotlib.colormaps["magma"](tiles, bytes=True)[..., :3]
-    scale = max(1, round(SIDE / tiles.shape[1])) if tower.ndim == 3 else 6
-    return mosaic(colors, columns, scale, gap)
+        strongest = np.argsort(-output.mean(axis=(0, 1)), kind="stable")[:MAX_MAPS]
+        tiles = np.moveaxis(output[..., np.sort(strongest)], -1, 0)
+        columns, scale, gap = 8, max(1, round(MIN_SIDE / len(output))), 4
+    return mosaic(matplotlib.colormaps["magma"](tiles, bytes=True)[..., :3], columns, scale, gap)

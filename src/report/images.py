@@ -1,11 +1,11 @@
-"""Images in the page, as data URLs, so that the page needs no other file."""
+"""Images as data URLs, so that the page needs no other file."""
 
 import base64
 
 import cv2
 import numpy as np
 
-LARGEST = 128  # pixels of a side, of those that are shown small
+MAX_SIDE = 128  # pixels of a photo's side
 
 
 def png(pixels: np.ndarray) -> str:
@@ -15,9 +15,9 @@ def png(pixels: np.ndarray) -> str:
 
 
 def photo(pixels: np.ndarray) -> str:
-    """The data URL of an example, uint8 (S, S, 3), no larger than the page shows it."""
-    if len(pixels) > LARGEST:
-        pixels = cv2.resize(pixels, (LARGEST, LARGEST), interpolation=cv2.INTER_AREA)
+    """The data URL of an example, uint8 (S, S, 3), scaled down to MAX_SIDE."""
+    if len(pixels) > MAX_SIDE:
+        pixels = cv2.resize(pixels, (MAX_SIDE, MAX_SIDE), interpolation=cv2.INTER_AREA)
     if len(pixels) < 64:
         return png(pixels)
     bgr, quality = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90]
@@ -25,16 +25,14 @@ def photo(pixels: np.ndarray) -> str:
 
 
 def mosaic(tiles: np.ndarray, columns: int, scale: int, gap: int) -> np.ndarray:
-    """Tiles uint8 (N, H, W, 3) row by row as RGBA, pixels `scale` large, gaps transparent."""
-    rows = -(-len(tiles) // columns)
+    """Arranges tiles uint8 (N, H, W, 3), enlarged by `scale`, in rows; RGBA, gaps transparent."""
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
-    height, width = tiles.shape[1] + gap, tiles.shape[2] + gap
-    image = np.zeros((rows * height - gap, columns * width - gap, 4), np.uint8)
-    for number, tile in enumerate(tiles):
-        top, left = number // columns * height, number % columns * width
-        cell = image[top : top + len(tile), left : left + len(tile[0])]
-        cell[..., :3], cell[..., 3] = tile, 255
-    return image
+    opaque = np.pad(tiles, [(0, 0), (0, 0), (0, 0), (0, 1)], constant_values=255)
+    cells = np.pad(opaque, [(0, -len(tiles) % columns), (0, gap), (0, gap), (0, 0)])
+    _, height, width, _ = cells.shape
+    grid = cells.reshape(-1, columns, height, width, 4).swapaxes(1, 2)
+    image = grid.reshape(-1, columns * width, 4)
+    return image[: len(image) - gap, : columns * width - gap]
 
 
 def _data_url(kind: str, encoded: np.ndarray) -> str:

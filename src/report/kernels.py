@@ -1,4 +1,4 @@
-"""Figure 3: what the first layer looks for, and how much color matters to it."""
+"""Figure 3: the kernels of the first layer, and how colorful they are."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from markupsafe import Markup
 from . import svg
 from .images import png
 
-RANDOM_KERNEL = 2 / 3  # the expected colorfulness of independent weights: two of three directions
+RANDOM_COLORFULNESS = 2 / 3  # expected of independent weights: two of three directions
 
 
 def colorfulness(kernels: np.ndarray) -> np.ndarray:
     """The share of a kernel's energy that is orthogonal to gray, 0 to 1.
 
-    A kernel w has at each position a vector of weights for red, green and blue. Its part along
-    (1, 1, 1)/√3 answers to brightness, and what is left to color: Σ |w − w̄|² / Σ |w|², where w̄ is
-    the mean over red, green and blue at each position.
+    A kernel w has at each position a vector of weights for red, green and blue. Its component along
+    (1, 1, 1)/√3 responds to brightness, the rest to color: Σ |w − w̄|² / Σ |w|², where w̄ is the
+    mean over red, green and blue at each position.
 
     Args:
       kernels: (H, W, 3, maps).
@@ -30,43 +30,42 @@ def colorfulness(kernels: np.ndarray) -> np.ndarray:
     return np.divide(color, energy, out=np.zeros_like(energy), where=energy > 0)
 
 
-def chance_of_more(one: np.ndarray, other: np.ndarray) -> float:
-    """How likely a value of `other` is larger than one of `one`; ties count one half."""
-    return float((np.sign(other[:, None] - one[None]) / 2 + 0.5).mean())
+def probability_of_superiority(a: np.ndarray, b: np.ndarray) -> float:
+    """The probability that a value of `b` is larger than one of `a`; ties count one half."""
+    return float((np.sign(b[:, None] - a[None]) / 2 + 0.5).mean())
 
 
-def show(kernels: np.ndarray) -> dict[str, Any] | None:
+def section(kernels: np.ndarray) -> dict[str, Any] | None:
     """Each tower's kernels (towers, H, W, 3, maps) as images, and how colorful they are.
 
-    None where the first layer is locally connected: it has kernels of its own at each position.
+    None if the first layer is locally connected: it has other kernels at each position.
     """
     if kernels.shape[3] != 3:
         return None
     measured = [colorfulness(tower.astype(np.float64)) for tower in kernels]
     towers = []
-    for tower, colors in zip(kernels, measured, strict=True):
+    for tower, values in zip(kernels, measured, strict=True):
         tiles = np.moveaxis(tower, -1, 0)
         largest = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True)
         tiles = (127.5 + 127.5 * tiles / np.maximum(largest, 1e-30)).round().astype(np.uint8)
-        images = [(png(t), f"{c:.2f}") for t, c in zip(tiles, colors, strict=True)]
-        low, middle, high = np.quantile(colors, [0.25, 0.5, 0.75])
-        towers.append({"images": images, "low": low, "median": middle, "high": high})
-    chance = chance_of_more(*measured) if len(measured) == 2 else None
+        images = [(png(tile), f"{value:.2f}") for tile, value in zip(tiles, values, strict=True)]
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+        towers.append({"images": images, "low": low, "median": median, "high": high})
     return {
         "towers": towers,
         "histogram": _histogram(measured),
-        "chance": chance,
+        "probability": probability_of_superiority(*measured) if len(measured) == 2 else None,
         "size": kernels.shape[1],
     }
 
 
 def _histogram(measured: list[np.ndarray]) -> Markup:
-    drawn = svg.figure(340, 100 + 70 * len(measured))
-    rows = drawn.subplots(len(measured), sharex=True, sharey=True, squeeze=False)[:, 0]
-    for number, (axes, colors) in enumerate(zip(rows, measured, strict=True)):
-        axes.hist(colors, bins=20, range=(0, 1), color=svg.series(number), alpha=0.8)
-        axes.axvline(RANDOM_KERNEL, color=svg.QUIET, linestyle=":")
+    figure = svg.figure(340, 100 + 70 * len(measured))
+    rows = figure.subplots(len(measured), sharex=True, sharey=True, squeeze=False)[:, 0]
+    for number, (axes, values) in enumerate(zip(rows, measured, strict=True)):
+        axes.hist(values, bins=20, range=(0, 1), color=svg.series(number), alpha=0.8)
+        axes.axvline(RANDOM_COLORFULNESS, color=svg.MUTED, linestyle=":")
         axes.set_ylabel("kernels" if len(measured) == 1 else f"tower {number + 1}")
     rows[-1].set_xlim(0, 1)
     rows[-1].set_xlabel("colorfulness\n(dotted: expected of random weights)")
-    return svg.inline(drawn, "How many kernels are how colorful", widest=480)
+    return svg.inline(figure, "Histogram of the kernels' colorfulness", max_width=480)

@@ -1,60 +1,40 @@
-"""Figure 4, right: the training images nearest to some others, by features and by pixels."""
+"""Figure 4, right: evaluation images and their nearest training images."""
 
 from typing import Any
 
 import numpy as np
 
 from ..inference.nearest import NearestNeighbors
-from .images import photo
-from .run import RANDOM, Run
+from .run import SEED, Run
 
-QUERIES, NEAREST = 6, 6
+NUM_QUERIES, NUM_NEIGHBORS = 6, 6
 
 
-def show(run: Run, among: int) -> dict[str, Any]:
-    """Evaluation images beside their nearest training images.
+def section(run: Run, among: int) -> dict[str, Any]:
+    """Finds the nearest training images of some evaluation images, by features and by pixels.
 
     Args:
-      among: how many training images to compare with at most, drawn at random.
+      run: the run.
+      among: the largest number of training images to search; they are drawn at random.
     """
-    layer = run.layers[-2]  # the last hidden one
+    layer = run.architecture.layer_names[-2]  # the last hidden layer
     total = run.data.num_examples[run.data.train_split]
-    index = np.arange(total)
+    searched = np.arange(total)
     if among < total:
-        index = np.sort(np.random.default_rng(RANDOM).choice(total, among, replace=False))
-    queries = run.draw(run.data.eval_split, QUERIES)
-    nearest = min(NEAREST, len(index))
-    by_features = NearestNeighbors(run.classifier.features(queries.pixels, layer), nearest)
-    by_pixels = NearestNeighbors(queries.pixels, nearest)
-    for batch in run.batches(run.data.train_split, index, "nearest neighbors"):
+        searched = np.sort(np.random.default_rng(SEED).choice(total, among, replace=False))
+    queries = run.sample(run.data.eval_split, NUM_QUERIES)
+    k = min(NUM_NEIGHBORS, len(searched))
+    by_features = NearestNeighbors(run.classifier.features(queries.pixels, layer), k)
+    by_pixels = NearestNeighbors(queries.pixels, k)
+    for batch in run.batches(run.data.train_split, searched, "nearest neighbors"):
         by_features.add(run.classifier.features(batch.pixels, layer))
         by_pixels.add(batch.pixels)
-
-    def show_images(positions: np.ndarray, label: int) -> list[dict[str, Any]]:
-        some = run.read(run.data.train_split, index[positions])
-        return [
-            {"image": photo(p), "label": run.class_names[i], "same": i == label}
-            for p, i in zip(some.pixels, some.labels, strict=True)
-        ]
-
-    rows = [
-        {
-            "image": photo(pixels),
-            "label": run.class_names[label],
-            "features": show_images(by_features.indices[number], label),
-            "pixels": show_images(by_pixels.indices[number], label),
-        }
-        for number, (pixels, label) in enumerate(zip(queries.pixels, queries.labels, strict=True))
-    ]
-    same = {
-        kind: sum(one["same"] for row in rows for one in row[kind])
-        for kind in ("features", "pixels")
-    }
-    return {
-        "rows": rows,
-        "layer": layer,
-        "among": len(index),
-        "total": total,
-        "same": same,
-        "of": len(rows) * nearest,
-    }
+    rows = run.photos(queries)
+    same = {"features": 0, "pixels": 0}
+    for kind, nearest in (("features", by_features), ("pixels", by_pixels)):
+        for row, label, indices in zip(rows, queries.labels, nearest.indices, strict=True):
+            neighbors = run.read(run.data.train_split, searched[indices])
+            row[kind] = run.photos(neighbors, same=neighbors.labels == label)
+            same[kind] += int((neighbors.labels == label).sum())
+    counts = {"among": len(searched), "total": total, "shown": len(rows) * k, "same": same}
+    return {"rows": rows, "layer": layer, **counts}

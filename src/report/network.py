@@ -13,7 +13,7 @@ from ..runs.config import network_differences
 
 PUBLISHED = {f"AlexNet ({name})": preset for name, preset in PRESETS.items()}
 PUBLISHED |= {f"cuda-convnet's {name}": preset for name, preset in CIFAR.items()}
-SHOWN_ELSEWHERE = ("image_size", "input_scale")  # a network may differ in them and keep its name
+NOT_COMPARED = ("image_size", "input_scale")  # a network may differ in them and keep its name
 
 Shape = tuple[int, ...]
 
@@ -23,15 +23,14 @@ class Layer:
     """A layer; shapes are of one image in one tower, (height, width, maps) or (units,)."""
 
     name: str
-    received: int  # values that a tower gets from each other tower before the layer
+    received: int  # values that a tower receives from each other tower before the layer
     input: Shape
     preactivation: Shape  # before the operations that follow
     output: Shape
     parameters: int  # of all towers
-    kernel: str  # in words; empty for a dense layer
     size: int  # of the kernel's side; 0 for a dense layer
-    followed_by: tuple[str, ...]  # operations, in words
-    normalized: Shape | None  # what is normalized together with the other towers' maps
+    operations: list[str]  # the convolution, and all that follows
+    normalized: int  # values that a tower receives from each other tower to normalize its own
 
 
 @dataclass(frozen=True)
@@ -49,22 +48,14 @@ class Network:
     @property
     def sent(self) -> int:
         """The values that a tower sends to each other tower for an image."""
-        if self.towers == 1:
-            return 0
-        normalized = [math.prod(layer.normalized) for layer in self.layers if layer.normalized]
-        return sum(layer.received for layer in self.layers) + sum(normalized)
-
-    @property
-    def normalizes_together(self) -> bool:
-        return any(layer.normalized for layer in self.layers)
+        return sum(layer.received + layer.normalized for layer in self.layers)
 
 
 def describe(net: Architecture, num_classes: int) -> Network:
     """Derives every layer's shapes from the architecture."""
     counts, sizes = parameter_counts(net, num_classes), net.spatial_sizes()
     image: Shape = (net.image_size, net.image_size, 3)
-    shape: Shape = image
-    before: Shape
+    shape, before = image, image
     layers = []
     for name in net.layer_names:
         conv = net.convs.get(name)
@@ -74,10 +65,10 @@ def describe(net: Architecture, num_classes: int) -> Network:
         received = math.prod(shape) if exchanged else 0
         inputs = (*shape[:-1], shape[-1] * net.towers) if exchanged else shape
         if conv:
-            maps = conv.maps // net.towers
-            before, shape = ((side, side, maps) for side in sizes[name])
+            before, shape = ((side, side, conv.maps // net.towers) for side in sizes[name])
         else:
             before = shape = (math.ceil((net.dense[name].units or num_classes) / net.towers),)
+        operations, normalized = _operations(net, name)
         layers.append(
             Layer(
                 name=name,
@@ -86,10 +77,9 @@ def describe(net: Architecture, num_classes: int) -> Network:
                 preactivation=before,
                 output=shape,
                 parameters=counts[name],
-                kernel=_kernel(net, name) if conv else "",
                 size=conv.size if conv else 0,
-                followed_by=_operations(net, name) if conv else _dense_operations(net, name),
-                normalized=_normalized(net, name) if conv else None,
+                operations=operations,
+                normalized=normalized,
             )
         )
     return Network(net.towers, image, layers)
@@ -100,46 +90,32 @@ def published_name(model: ConfigDict) -> str:
 
     def distance(name: str) -> int:
         changes = network_differences(model, ConfigDict(asdict(PUBLISHED[name])))
-        return sum(field not in SHOWN_ELSEWHERE for field, _, _ in changes)
+        return sum(field not in NOT_COMPARED for field, _, _ in changes)
 
     nearest = min(PUBLISHED, key=distance)
     return f"{nearest}, varied" if distance(nearest) else nearest
 
 
-def _kernel(net: Architecture, name: str) -> str:
-    spec = net.convs[name]
-    stride = f", stride {spec.stride}" if spec.stride > 1 else ""
-    return f"{spec.size}×{spec.size}{stride}{', local' * spec.local}"
-
-
-def _operations(net: Architecture, name: str) -> tuple[str, ...]:
-    words = []
-    for operation in net.convs[name].followed_by:
-        if operation == "activation":
-            words.append(_activation(net))
-        elif operation in net.pools:
-            pool = net.pools[operation]
-            words.append(f"{pool.kind} pool {pool.window}/{pool.stride}")
-        elif net.norms[operation].enabled:
-            words.append("normalize")
-    return tuple(words)
-
-
-def _dense_operations(net: Architecture, name: str) -> tuple[str, ...]:
+def _operations(net: Architecture, name: str) -> tuple[list[str], int]:
+    """The operations of a layer, and the values that normalization takes from each other tower."""
+    activation = {"relu": "ReLU"}.get(net.activation, net.activation)
     if name == net.head:
-        return ("softmax",)
-    return _activation(net), *([f"dropout {net.dropout:g}"] if net.dropout else [])
-
-
-def _normalized(net: Architecture, name: str) -> Shape | None:
+        return ["softmax"], 0
+    if name in net.dense:
+        return [activation, *([f"dropout {net.dropout:g}"] if net.dropout else [])], 0
+    conv = net.convs[name]
+    stride = f", stride {conv.stride}" if conv.stride > 1 else ""
+    operations = [f"{conv.size}×{conv.size}{stride}{', local' * conv.local}"]
+    normalized = 0
     side, pooled = net.spatial_sizes()[name]
-    for operation in net.convs[name].followed_by:
-        if operation in net.pools:
+    for operation in conv.followed_by:
+        if operation == "activation":
+            operations.append(activation)
+        elif pool := net.pools.get(operation):
+            operations.append(f"{pool.kind} pool {pool.window}/{pool.stride}")
             side = pooled
-        elif (norm := net.norms.get(operation)) and norm.enabled and norm.across == "towers":
-            return side, side, net.convs[name].maps // net.towers
-    return None
-
-
-def _activation(net: Architecture) -> str:
-    return {"relu": "ReLU"}.get(net.activation, net.activation)
+        elif net.norms[operation].enabled:
+            operations.append("normalize")
+            if net.norms[operation].across == "towers" and net.towers > 1:
+                normalized = side**2 * conv.maps // net.towers
+    return operations, normalized

@@ -1,11 +1,10 @@
 """Figure 2: the network, drawn from what `network.describe` returns.
 
-Boxes are as long as they have maps and as high as the maps are, by square roots, so that the small
-ones can be seen.
+The length of a box shows the number of maps and its height their size. Both are square roots, so
+that small boxes stay visible.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
@@ -18,166 +17,154 @@ from .network import Layer, Network, Shape
 Point = tuple[float, float]
 
 HEIGHT, LENGTH = 76.0, 50.0  # of the largest box
-SLANT = (0.30, 0.22)  # how far its back is to the right and up, of its height
-BESIDE = 138.0  # for the words about a layer, where they are beside it
-LINE, PITCH = 15.5, 124.0  # from one line of words, and one layer, to the next
-SIZE = 12.0  # of words
-BEHIND = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 0.8}  # words that lines may cross
+SLANT = (0.30, 0.22)  # shift of a box's back to the right and up, as shares of its height
+CAPTION_WIDTH = 138.0  # of the captions beside the layers of a vertical drawing
+LINE_HEIGHT, LAYER_PITCH = 15.5, 124.0
+FONT_SIZE = 12.0
+TEXT_BOX = {"facecolor": svg.BACKGROUND, "edgecolor": "none", "pad": 0.8}  # hides lines behind text
 
 
-@dataclass(frozen=True)
 class _Box:
     """A cuboid seen from the front, the right and above; (x, y) is the middle of its front."""
 
-    x: float
-    y: float
-    length: float
-    height: float
+    def __init__(self, x: float, y: float, length: float, height: float):
+        self.x, self.y = x, y
+        self.left, self.right = x - length / 2, x + length / 2
+        self.bottom, self.top = y - height / 2, y + height / 2
+        self.dx, self.dy = height * SLANT[0], height * SLANT[1]  # from the front to the back
 
-    @property
-    def bottom(self) -> float:
-        return self.y - self.height / 2
-
-    def draw(self, axes: Axes, color: str) -> None:
-        left, right = self.x - self.length / 2, self.x + self.length / 2
-        low, high = self.bottom, self.y + self.height / 2
-        dx, dy = self.height * SLANT[0], self.height * SLANT[1]
+    def draw(self, axes: Axes, color: str, label: Shape) -> None:
+        left, right, low, high = self.left, self.right, self.bottom, self.top
+        back_right, back_low, back_high = right + self.dx, low + self.dy, high + self.dy
         front = [(left, low), (right, low), (right, high), (left, high)]
-        top = [(left, high), (right, high), (right + dx, high + dy), (left + dx, high + dy)]
-        side = [(right, low), (right, high), (right + dx, high + dy), (right + dx, low + dy)]
+        top = [(left, high), (right, high), (back_right, back_high), (left + self.dx, back_high)]
+        side = [(right, low), (right, high), (back_right, back_high), (back_right, back_low)]
         for face, alpha in ((front, 0.3), (top, 0.15), (side, 0.45)):
-            axes.add_patch(Polygon(face, facecolor=svg.PAPER, zorder=2))
-            axes.add_patch(Polygon(face, facecolor=color, alpha=alpha, zorder=2))
-            axes.add_patch(Polygon(face, fill=False, edgecolor=color, linewidth=0.9, zorder=2))
+            axes.add_patch(Polygon(face, facecolor=svg.BACKGROUND, zorder=2))
+            fill = (color, alpha)
+            axes.add_patch(Polygon(face, facecolor=fill, edgecolor=color, lw=0.9, zorder=2))
+        style: dict[str, Any] = {"ha": "center", "size": FONT_SIZE, "zorder": 5, "bbox": TEXT_BOX}
+        axes.text(self.x + self.dx / 2, low - 14, _format_shape(label), **style)
 
-    def draw_kernel(self, axes: Axes, share: float) -> list[Point]:
-        """What a kernel sees at one place, on the right side; the two corners of its far edge."""
-        middle = self.x + self.length / 2 + self.height * SLANT[0] / 2
-        level = self.y + self.height * SLANT[1] / 2
-        up, dx, dy = (share * self.height * part / 2 for part in (1, *SLANT))
-        near = [(middle - dx, level - dy + up), (middle - dx, level - dy - up)]
-        far = [(middle + dx, level + dy - up), (middle + dx, level + dy + up)]
-        axes.add_patch(Polygon(near + far, facecolor=svg.PAPER, alpha=0.7, zorder=3))
-        axes.add_patch(Polygon(near + far, fill=False, edgecolor=svg.INK, lw=0.8, zorder=3))
+    def draw_window(self, axes: Axes, share: float) -> list[Point]:
+        """Draws a kernel's window on the right side; returns the two corners of its far edge."""
+        x, y = self.right + self.dx / 2, self.y + self.dy / 2
+        up, dx, dy = (share * part / 2 for part in (self.top - self.bottom, self.dx, self.dy))
+        near = [(x - dx, y - dy + up), (x - dx, y - dy - up)]
+        far = [(x + dx, y + dy - up), (x + dx, y + dy + up)]
+        fill = (svg.BACKGROUND, 0.7)
+        axes.add_patch(Polygon(near + far, facecolor=fill, edgecolor=svg.TEXT, lw=0.8, zorder=3))
         return far
 
 
-class _Sheet:
-    """Where everything goes: layers from left to right, towers one above the other; or turned."""
+class _Layout:
+    """The positions of all boxes and captions.
+
+    Layers go from left to right and towers from top to bottom, or the other way round if vertical.
+    """
 
     def __init__(self, network: Network, vertical: bool):
         count, towers = len(network.layers), network.towers
-        self.vertical = vertical
-        words = max(len(_words(layer)) for layer in network.layers) * LINE + 12
-        self.pitch = max(PITCH, words) if vertical else PITCH
+        self.vertical, self._towers = vertical, towers
+        captions = max(len(_caption(layer)) for layer in network.layers) * LINE_HEIGHT + 12
+        self._pitch = max(LAYER_PITCH, captions) if vertical else LAYER_PITCH
         if vertical:
-            self.width = max(360.0, BESIDE + 112 * towers)
-            self.height = self.pitch * (count + 1)
-            self.middle = (BESIDE + self.width) / 2
+            self.width = max(360.0, CAPTION_WIDTH + 112 * towers)
+            self.height = self._pitch * (count + 1)
+            self._middle = (CAPTION_WIDTH + self.width) / 2
         else:
-            self.width = self.pitch * (count + 1) - 6
-            self.height = 126.0 * towers + words + 8
-            self.middle = self.height - 8 - 63.0 * towers
-            self.words = self.height - 16 - 126.0 * towers
-        self._towers, self._tallest = towers, network.image[0]
-        self._longest = max(layer.preactivation[-1] for layer in network.layers if layer.size)
+            self.width = self._pitch * (count + 1) - 6
+            self.height = 126.0 * towers + captions + 8
+            self._middle = self.height - 8 - 63.0 * towers
+            self.captions_top = self.height - 16 - 126.0 * towers
+        self._image_size = network.image[0]
+        self._most_maps = max(layer.preactivation[-1] for layer in network.layers if layer.size)
 
-    def place(self, layer: int, tower: float) -> Point:
-        beside = tower - (self._towers - 1) / 2
+    def position(self, layer: int, tower: float) -> Point:
+        offset = tower - (self._towers - 1) / 2
         if self.vertical:
-            return self.middle - 8 + 112 * beside, self.height - 60 - self.pitch * layer
-        return 54.0 + self.pitch * layer, self.middle - 126 * beside
+            return self._middle - 8 + 112 * offset, self.height - 60 - self._pitch * layer
+        return 54.0 + self._pitch * layer, self._middle - 126 * offset
 
     def box(self, layer: int, tower: float, shape: Shape) -> _Box:
-        x, y = self.place(layer, tower)
+        x, y = self.position(layer, tower)
         if len(shape) == 1:
             return _Box(x, y, 66, 9) if self.vertical else _Box(x, y, 9, HEIGHT * 0.9)
-        length = LENGTH * math.sqrt(min(1, shape[-1] / self._longest))
-        return _Box(x, y, max(length, 4), max(HEIGHT * math.sqrt(shape[0] / self._tallest), 8))
-
-    def entry(self, box: _Box) -> Point:
-        if self.vertical:
-            return box.x + box.height * SLANT[0] / 2, box.y + box.height * (0.5 + SLANT[1] / 2)
-        return box.x - box.length / 2, box.y
+        length = LENGTH * math.sqrt(min(1, shape[-1] / self._most_maps))
+        return _Box(x, y, max(length, 4), max(HEIGHT * math.sqrt(shape[0] / self._image_size), 8))
 
 
 def draw(network: Network, *, vertical: bool) -> Markup:
-    """The network as SVG: for a screen, or vertical for a phone."""
-    sheet = _Sheet(network, vertical)
-    drawn = svg.figure(sheet.width, sheet.height, constrained=False)
-    axes = drawn.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, sheet.width), ylim=(0, sheet.height))
+    """The network as SVG: horizontal for a screen, or vertical for a phone."""
+    layout = _Layout(network, vertical)
+    figure = svg.figure(layout.width, layout.height, constrained=False)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, layout.width), ylim=(0, layout.height))
     axes.axis("off")
+    towers = range(network.towers)
 
-    image = sheet.box(0, (network.towers - 1) / 2, network.image)
-    image.draw(axes, svg.QUIET)
-    _label(axes, image, network.image)
-    before = [image] * network.towers
+    image = layout.box(0, (network.towers - 1) / 2, network.image)
+    image.draw(axes, svg.MUTED, network.image)
+    sources = [image] * network.towers
     for number, layer in enumerate(network.layers, start=1):
-        boxes = [sheet.box(number, tower, layer.preactivation) for tower in range(network.towers)]
+        boxes = [layout.box(number, tower, layer.preactivation) for tower in towers]
         for tower, box in enumerate(boxes):
-            for other, source in enumerate(before):
+            for other, source in enumerate(sources):
                 if other == tower or layer.received:
-                    _connect(axes, sheet, layer, source, box, crosses=other != tower)
+                    _connect(axes, layout, layer, source, box, crosses=other != tower)
         for tower, box in enumerate(boxes):
-            box.draw(axes, svg.series(tower))
-            _label(axes, box, layer.preactivation)
-        before = boxes
-        _write(axes, sheet, number, layer)
-    if network.towers > 1:
-        for tower in range(network.towers):
-            x, y = sheet.place(1, tower)
-            words: dict[str, Any] = {"color": svg.series(tower), "weight": "bold"}
-            words |= {"ha": "center", "bbox": BEHIND, "zorder": 5}
-            axes.text(x, y + 47, f"tower {tower + 1}", **words)
-    says = f"{len(network.layers)} layers in {network.towers} towers"
-    return svg.inline(drawn, says, widest=1.3 * sheet.width)
+            box.draw(axes, svg.series(tower), layer.preactivation)
+        sources = boxes
+        _draw_caption(axes, layout, number, layer)
+    for tower in towers if network.towers > 1 else ():
+        x, y = layout.position(1, tower)
+        style: dict[str, Any] = {"color": svg.series(tower), "weight": "bold", "ha": "center"}
+        axes.text(x, y + 47, f"tower {tower + 1}", bbox=TEXT_BOX, zorder=5, **style)
+    description = f"{len(network.layers)} layers in {network.towers} towers"
+    return svg.inline(figure, description, max_width=1.3 * layout.width)
 
 
 def _connect(
-    axes: Axes, sheet: _Sheet, layer: Layer, source: _Box, box: _Box, *, crosses: bool
+    axes: Axes, layout: _Layout, layer: Layer, source: _Box, box: _Box, *, crosses: bool
 ) -> None:
-    """Leads what a kernel sees, or all of a box, to a box of the next layer."""
-    x, y = sheet.entry(box)
-    if layer.size and not sheet.vertical:
-        starts = source.draw_kernel(axes, max(0.12, min(1, layer.size / layer.input[0])))
-    elif sheet.vertical:
-        starts = [(source.x, source.bottom)]
+    """Draws lines from a box, or from a kernel's window on it, to a box of the next layer."""
+    if layout.vertical:
+        starts, end = [(source.x, source.bottom)], (box.x + box.dx / 2, box.top + box.dy / 2)
     else:
-        right, back = source.x + source.length / 2, source.height
-        starts = [(right + back * SLANT[0], source.y + back * SLANT[1] / 2)]
+        starts, end = [(source.right + source.dx, source.y + source.dy / 2)], (box.left, box.y)
+        if layer.size:
+            starts = source.draw_window(axes, max(0.12, min(1, layer.size / layer.input[0])))
+    color, width = (svg.ACCENT, 1.3) if crosses else (svg.MUTED, 0.8)
     for start in starts:
-        color, width = (svg.ACCENT, 1.3) if crosses else (svg.QUIET, 0.8)
-        axes.plot((start[0], x), (start[1], y), color=color, lw=width, zorder=1 + 3 * crosses)
+        axes.plot(*zip(start, end, strict=True), color=color, lw=width, zorder=1 + 3 * crosses)
 
 
-def _label(axes: Axes, box: _Box, shape: Shape) -> None:
-    text = " × ".join(f"{n:,}" for n in shape)
-    place = (box.x + box.height * SLANT[0] / 2, box.bottom - 14)
-    axes.text(*place, text, ha="center", size=SIZE, zorder=5, bbox=BEHIND)
+def _format_shape(shape: Shape) -> str:
+    return " × ".join(f"{n:,}" for n in shape)
 
 
-def _words(layer: Layer) -> list[tuple[str, str]]:
-    """What is to say of a layer, in lines, each with its color."""
-    lines = [(layer.name, svg.INK), (f"{layer.parameters:,}", svg.INK), ("parameters", svg.INK)]
+def _caption(layer: Layer) -> list[tuple[str, str]]:
+    """The lines of a layer's caption, each with its color."""
+    lines = [(layer.name, svg.TEXT), (f"{layer.parameters:,}", svg.TEXT), ("parameters", svg.TEXT)]
     if layer.received:
         lines += [("input: all towers", svg.ACCENT), (f"{layer.received:,} cross", svg.ACCENT)]
-    for text in filter(None, (layer.kernel, *layer.followed_by)):
-        lines.append((text, svg.QUIET))
-        if text == "normalize" and layer.normalized:
-            lines.append((f"{math.prod(layer.normalized):,} cross", svg.ACCENT))
+    for operation in layer.operations:
+        lines.append((operation, svg.MUTED))
+        if operation == "normalize" and layer.normalized:
+            lines.append((f"{layer.normalized:,} cross", svg.ACCENT))
     if layer.output != layer.preactivation:
-        lines.append(("→ " + " × ".join(f"{n:,}" for n in layer.output), svg.QUIET))
+        lines.append((f"→ {_format_shape(layer.output)}", svg.MUTED))
     return lines
 
 
-def _write(axes: Axes, sheet: _Sheet, number: int, layer: Layer) -> None:
-    lines = _words(layer)
-    x, y = sheet.place(number, 0)
-    top = y + LINE * (len(lines) - 1) / 2 - 3 if sheet.vertical else sheet.words
-    for line, (text, color) in enumerate(lines):
-        at = (4 if sheet.vertical else x + 6, top - LINE * line)
-        style: dict[str, Any] = {"ha": "left" if sheet.vertical else "center", "size": SIZE}
-        if line == 0:
-            style |= {"size": 13.5, "weight": "bold"}
-        axes.text(*at, text, color=color, **style)
+def _draw_caption(axes: Axes, layout: _Layout, number: int, layer: Layer) -> None:
+    lines = _caption(layer)
+    x, y = layout.position(number, 0)
+    if layout.vertical:
+        x, y, align = 4, y + LINE_HEIGHT * (len(lines) - 1) / 2 - 3, "left"
+    else:
+        x, y, align = x + 6, layout.captions_top, "center"
+    for index, (text, color) in enumerate(lines):
+        size, weight = (FONT_SIZE, "normal") if index else (13.5, "bold")
+        style: dict[str, Any] = {"ha": align, "size": size, "weight": weight}
+        axes.text(x, y - LINE_HEIGHT * index, text, color=color, **style)

@@ -1,7 +1,6 @@
-"""Figure 4, left: what the network predicts for the evaluation images, and its mistakes."""
+"""Figure 4, left: predictions for evaluation images, the confusion matrix, and mistakes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any, NamedTuple
 
@@ -10,35 +9,29 @@ from markupsafe import Markup
 from matplotlib.patches import Rectangle
 
 from . import svg
-from .images import photo
 from .run import Run
 
-SHOWN = 8  # examples, and mistakes
+NUM_IMAGES = 8  # of examples, and of mistakes
 
 
 class Viewport(NamedTuple):
-    """The space that a device has for a confusion matrix."""
+    """The space of a device for a confusion matrix."""
 
     device: str
-    classes: int  # at most
+    max_classes: int
     width: int  # of all columns, in pixels
-    letters: int  # of a class name, at most
+    max_letters: int  # of a class name
 
 
 SCREEN, PHONE = Viewport("screen", 20, 600, 16), Viewport("phone", 10, 240, 12)
 
 
-@dataclass(frozen=True)
-class Predictions:
+class Predictions(NamedTuple):
     """The most probable class of every image of the evaluation split, in its order."""
 
     labels: np.ndarray  # int32 (N,)
     classes: np.ndarray  # int32 (N,)
     probabilities: np.ndarray  # float32 (N,), of the predicted classes
-
-    @property
-    def error(self) -> float:
-        return float((self.classes != self.labels).mean())
 
 
 def predict(run: Run) -> Predictions:
@@ -57,14 +50,14 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def most_confused(counts: np.ndarray, most: int = SCREEN.classes) -> np.ndarray:
-    """The classes that are confused most often, ascending: int (at most `most`,)."""
-    if len(counts) <= most:
+def most_confused(counts: np.ndarray, max_classes: int = SCREEN.max_classes) -> np.ndarray:
+    """The classes that are confused most often, ascending: int (max_classes or fewer,)."""
+    if len(counts) <= max_classes:
         return np.arange(len(counts))
-    chosen: dict[int, None] = {}
+    chosen: set[int] = set()
     for pair in frequent_mistakes(counts):
-        if len(chosen.keys() | set(pair)) <= most:
-            chosen |= dict.fromkeys(pair)
+        if len(chosen.union(pair)) <= max_classes:
+            chosen.update(pair)
     return np.array(sorted(chosen), int)
 
 
@@ -77,106 +70,93 @@ def frequent_mistakes(counts: np.ndarray) -> list[tuple[int, int]]:
 
 
 def examples(run: Run) -> list[dict[str, Any]]:
-    """Images drawn at random with the five most probable classes."""
-    some = run.draw(run.data.eval_split, SHOWN)
-    probabilities = run.classifier(some.pixels, views=1)
-    return [
-        {
-            "image": photo(pixels),
-            "label": run.class_names[label],
-            "bars": [
-                {"name": run.class_names[i], "percent": 100 * float(p[i]), "true": i == label}
-                for i in np.argsort(-p, kind="stable")[:5]
-            ],
-        }
-        for pixels, label, p in zip(some.pixels, some.labels, probabilities, strict=True)
+    """Random images with their five most probable classes."""
+    sample = run.sample(run.data.eval_split, NUM_IMAGES)
+    bars = [
+        [
+            {"name": run.class_names[i], "percent": 100 * float(p[i]), "true": i == label}
+            for i in np.argsort(-p, kind="stable")[:5]
+        ]
+        for p, label in zip(run.classifier(sample.pixels, views=1), sample.labels, strict=True)
     ]
+    return run.photos(sample, bars=bars)
 
 
 def mistakes(run: Run, predictions: Predictions) -> list[dict[str, Any]]:
     """The wrong predictions with the highest probability."""
     wrong = np.flatnonzero(predictions.classes != predictions.labels)
-    worst = wrong[np.argsort(-predictions.probabilities[wrong], kind="stable")][:SHOWN]
+    worst = wrong[np.argsort(-predictions.probabilities[wrong], kind="stable")][:NUM_IMAGES]
     if not len(worst):
         return []
-    return [
-        {
-            "image": photo(pixels),
-            "label": run.class_names[label],
-            "predicted": run.class_names[predictions.classes[i]],
-            "percent": 100 * float(predictions.probabilities[i]),
-        }
-        for i, pixels, label in zip(*run.read(run.data.eval_split, worst), strict=True)
-    ]
+    return run.photos(
+        run.read(run.data.eval_split, worst),
+        predicted=[run.class_names[i] for i in predictions.classes[worst]],
+        percent=(100 * predictions.probabilities[worst].astype(float)).tolist(),
+    )
 
 
 def matrix(run: Run, predictions: Predictions) -> dict[str, Any]:
-    """The confusion matrix of all classes, or of the most confused, and the worst pairs.
+    """The confusion matrix of the most confused classes, and the most frequent mistakes.
 
-    Twice: for a screen, and of fewer classes for a phone.
+    There are two drawings: for a screen, and of fewer classes for a phone.
     """
-    counts = confusion(predictions.labels, predictions.classes, len(run.class_names))
+    names = run.class_names
+    counts = confusion(predictions.labels, predictions.classes, len(names))
     pairs = [
-        {
-            "label": run.class_names[a],
-            "predicted": run.class_names[b],
-            "count": int(counts[a, b]),
-            "of": int(counts[a].sum()),
-        }
+        {"label": names[a], "predicted": names[b], "count": counts[a, b], "total": counts[a].sum()}
         for a, b in frequent_mistakes(counts)[:6]
     ]
     drawings = []
     for viewport in (SCREEN, PHONE):
-        chosen = most_confused(counts, viewport.classes)
+        chosen = most_confused(counts, viewport.max_classes)
         if len(chosen):
-            drawn = _heat(counts, chosen, run.class_names, viewport)
-            drawings.append({"drawn": drawn, "shown": len(chosen)})
+            drawing = _draw_matrix(counts, chosen, names, viewport)
+            drawings.append({"drawing": drawing, "classes": len(chosen)})
     return {"drawings": drawings, "pairs": pairs}
 
 
-def shortened(names: Sequence[str], most: int) -> list[str]:
-    """Names cut in the middle to at most so many letters; where that makes two one, at the start.
+def shorten(names: Sequence[str], max_letters: int) -> list[str]:
+    """Cuts names in the middle to at most `max_letters`.
 
-    What is cut off at the start are words that all have.
+    Where two names would become equal, the words that all names start with are cut instead.
     """
-    short = [_elided(name, most) for name in names]
+    short = [_elide(name, max_letters) for name in names]
     if len(set(short)) == len(set(names)):
         return short
     start = commonprefix(names).rfind(" ") + 1  # noqa: RUF071 (they are no paths)
-    return [f"…{_elided(name[start:], most - 1)}" for name in names]
+    return [f"…{_elide(name[start:], max_letters - 1)}" for name in names]
 
 
-def _elided(name: str, most: int) -> str:
-    if len(name) <= most:
+def _elide(name: str, max_letters: int) -> str:
+    if len(name) <= max_letters:
         return name
-    end = (most - 1) // 2
-    return f"{name[: most - 1 - end]}…{name[-end:]}"
+    end = (max_letters - 1) // 2
+    return f"{name[: max_letters - 1 - end]}…{name[-end:]}"
 
 
-def _heat(counts: np.ndarray, chosen: np.ndarray, names: list[str], viewport: Viewport) -> Markup:
-    side = len(chosen)
-    labels = shortened([names[i] for i in chosen], viewport.letters)
-    cells = min(40 * side, viewport.width)
-    width = cells + 40 + 6.5 * max(map(len, labels))
-    drawn = svg.figure(width, width)
-    axes = drawn.subplots()
-    totals = np.maximum(counts.sum(axis=1), 1)
-    for row, a in enumerate(chosen):
-        for column, b in enumerate(chosen):
-            if not counts[a, b]:
-                continue
-            share, color = counts[a, b] / totals[a], svg.series(0) if a == b else svg.ACCENT
-            square = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, alpha=share)
-            axes.add_patch(square)
-            ink = svg.PAPER if share > 0.6 else svg.INK
-            text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "size": 9.5}
-            axes.text(column, row, f"{counts[a, b]}", **text)
-    words: dict[str, Any] = {"fontsize": 10, "parse_math": False}  # a dollar is a dollar
-    axes.set_xticks(range(side), labels, rotation=90, **words)
-    axes.set_yticks(range(side), labels, **words)
-    axes.set(xlim=(-0.5, side - 0.5), ylim=(side - 0.5, -0.5), aspect="equal")
+def _draw_matrix(
+    counts: np.ndarray, chosen: np.ndarray, names: list[str], viewport: Viewport
+) -> Markup:
+    size = len(chosen)
+    labels = shorten([names[i] for i in chosen], viewport.max_letters)
+    width = min(40 * size, viewport.width) + 40 + 6.5 * max(map(len, labels))
+    figure = svg.figure(width, width)
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for row, column in np.argwhere(counts[np.ix_(chosen, chosen)]):
+        cell = chosen[row], chosen[column]
+        color = svg.series(0) if row == column else svg.ACCENT
+        corner = (column - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, alpha=shares[cell]))
+        text: dict[str, Any] = {"ha": "center", "va": "center", "size": 9.5}
+        text["color"] = svg.BACKGROUND if shares[cell] > 0.6 else svg.TEXT
+        axes.text(column, row, f"{counts[cell]}", **text)
+    style: dict[str, Any] = {"fontsize": 10, "parse_math": False}  # a dollar sign is no formula
+    axes.set_xticks(range(size), labels, rotation=90, **style)
+    axes.set_yticks(range(size), labels, **style)
+    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    says = f"Confusion matrix of {side} classes, for a {viewport.device}"
-    return svg.inline(drawn, says, widest=1.4 * width)
+    description = f"Confusion matrix of {size} classes, for a {viewport.device}"
+    return svg.inline(figure, description, max_width=1.4 * width)

@@ -1,10 +1,10 @@
-"""The run that a page is about: its network, its images, its numbers."""
+"""The run that the page describes: its network and its images."""
 
 import functools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -12,26 +12,25 @@ from tqdm import tqdm
 from ..data import images
 from ..data.dataset import PreparedDataset
 from ..data.preparation import prepare_dataset
-from ..inference.classifier import MAX_BATCH, Classifier, load
-from ..models.architecture import Architecture
+from ..inference.classifier import MAX_BATCH, load
 from ..runs.workdir import check_data
+from .images import photo
 
-RANDOM = 0  # seeds all choices of examples
+SEED = 0  # of every random choice of examples
 
 
 class Examples(NamedTuple):
-    """Some of a split."""
+    """Prepared images of one split."""
 
-    indices: np.ndarray  # int (N,), in the split
-    pixels: np.ndarray  # uint8 (N, size, size, 3), prepared
+    pixels: np.ndarray  # uint8 (N, size, size, 3)
     labels: np.ndarray  # int32 (N,)
 
 
 class Run:
-    """A trained network beside the images that it was trained on and evaluated with.
+    """A trained network and the images that it was trained and evaluated on.
 
     Args:
-      workdir: of a run, finished or not.
+      workdir: the run directory; the run may be unfinished.
       checkpoint: "newest" or "best".
 
     Raises:
@@ -40,49 +39,53 @@ class Run:
 
     def __init__(self, workdir: Path, checkpoint: str = "newest"):
         self.workdir, self.checkpoint = workdir, checkpoint
-        self.classifier: Classifier = load(workdir, checkpoint=checkpoint)
+        self.classifier = load(workdir, checkpoint=checkpoint)
         self.config = self.classifier.config
         self.class_names = self.classifier.class_names
-        self.architecture = Architecture.from_config(self.config.model)
+        self.architecture = self.classifier.architecture
 
     @functools.cached_property
     def data(self) -> PreparedDataset:
-        """The images, prepared.
+        """The prepared images.
 
         Raises:
-          UserError: they are not there, or have changed since.
+          UserError: they are missing, or have changed since the training.
         """
         data = prepare_dataset(self.config.data)
         check_data(self.workdir, data)
         return data
 
-    @property
-    def layers(self) -> list[str]:
-        return [*self.architecture.convs, *self.architecture.dense]
-
     def read(self, split: str, indices: np.ndarray) -> Examples:
-        """Some examples, by their indices (N,)."""
+        """Reads the examples at `indices`, (N,)."""
         encoded, labels = self.data.records(split).read(indices)
-        return Examples(indices, np.stack([images.decode(one) for one in encoded]), labels)
+        return Examples(np.stack([images.decode(image) for image in encoded]), labels)
 
-    def batches(self, split: str, indices: np.ndarray, doing: str) -> Iterator[Examples]:
-        """The same, a batch at a time, with a progress bar."""
+    def batches(self, split: str, indices: np.ndarray, label: str) -> Iterator[Examples]:
+        """Reads the examples at `indices`, (N,), in batches, with a progress bar."""
         records = self.data.records(split)
         with (
             ThreadPoolExecutor() as pool,
-            tqdm(total=len(indices), desc=doing, unit=" images", mininterval=1) as bar,
+            tqdm(total=len(indices), desc=label, unit=" images", mininterval=1) as bar,
         ):
             for start in range(0, len(indices), MAX_BATCH):
-                some = indices[start : start + MAX_BATCH]
-                encoded, labels = records.read(some)
-                yield Examples(some, np.stack(list(pool.map(images.decode, encoded))), labels)
-                bar.update(len(some))
+                batch = indices[start : start + MAX_BATCH]
+                encoded, labels = records.read(batch)
+                yield Examples(np.stack(list(pool.map(images.decode, encoded))), labels)
+                bar.update(len(batch))
 
-    def draw(self, split: str, count: int) -> Examples:
-        """Examples drawn at random, of as many classes as possible."""
-        order = np.random.default_rng(RANDOM).permutation(self.data.num_examples[split])
+    def sample(self, split: str, count: int) -> Examples:
+        """Draws examples at random, of as many classes as possible."""
+        order = np.random.default_rng(SEED).permutation(self.data.num_examples[split])
         order = order[: 50 * count]
         _, labels = self.data.records(split).read(order)
-        _, firsts = np.unique(labels, return_index=True)
-        is_first = np.isin(np.arange(len(order)), firsts)
-        return self.read(split, np.concatenate([order[is_first], order[~is_first]])[:count])
+        firsts = np.sort(np.unique(labels, return_index=True)[1])  # of each class
+        return self.read(split, np.append(order[firsts], np.delete(order, firsts))[:count])
+
+    def photos(self, examples: Examples, **values: Any) -> list[dict[str, Any]]:
+        """The `image` and the `label` of each example, with its item of each further value."""
+        columns = {
+            "image": [photo(pixels) for pixels in examples.pixels],
+            "label": [self.class_names[label] for label in examples.labels],
+            **values,
+        }
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -1,4 +1,4 @@
-"""The page about a run: its numbers, and how browsers show it."""
+"""The page about a run: its values, and how browsers show it."""
 
 import json
 import re
@@ -17,8 +17,9 @@ from configs import cifar
 from src.errors import UserError
 from src.inference.classifier import load
 from src.report import __main__ as command
-from src.report import facts, page, svg
+from src.report import page, svg
 from src.report.run import Run
+from src.report.summary import summarize
 from src.runs.metrics_file import read_metrics
 from tests.support import tiny
 from tests.support.commands import ROOT, run
@@ -30,55 +31,54 @@ SECTIONS += ("augmentation", "settings")
 
 @pytest.fixture(scope="module")
 def written(workdir: Path, cache: Path) -> tuple[Path, str]:
-    """The page and what the command said."""
+    """The page and the output of the command."""
     done = run("src.report", f"--workdir={workdir},{workdir}", cache=cache)
     assert done.returncode == 0, done.stderr
     return workdir / "report" / "index.html", done.stdout
 
 
-def test_the_command_says_where_the_page_is_and_how_large(written):
-    path, said = written
-    assert re.fullmatch(rf"{re.escape(str(path))}: \d\.\d MB\n", said)
+def test_the_command_prints_the_path_and_the_size_of_the_page(written):
+    path, output = written
+    assert re.fullmatch(rf"{re.escape(str(path))}: \d\.\d MB\n", output)
     assert path.stat().st_size < 4e6
 
 
-def test_the_page_has_the_runs_numbers(written, workdir: Path):
+def test_the_page_shows_the_results_of_the_run(written, workdir: Path):
     text = " ".join(written[0].read_text().split())
     result = json.loads((workdir / "result.json").read_text())
     assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
-    # The page counts for itself, and the result is of one view too.
-    assert f"<p>{100 * result['top1_error']:.1f}% of test is misclassified" in text
-    assert "Errors are of 360 images (test), 1 view of each." in text
-    assert "exact, among all 1,437 training images" in text
+    # The page computes this error itself. The result is also of one view.
+    assert f"misclassifies {100 * result['top1_error']:.1f}% of the test images" in text
+    assert "Errors are measured on 360 images (test) with 1 view per image." in text
+    assert "exact search among all 1,437 training images" in text
     parameters = sum(x.size for x in jax.tree.leaves(load(workdir).params))
     assert f"<b>{parameters:,}</b><span>parameters" in text
-    named = {color for color in svg._VARIABLES if color in text}
-    assert not named
-    assert "network after 24 steps, the newest checkpoint" in text
+    assert not [color for color in svg.VARIABLES if color in text]
+    assert "network after 24 steps (newest checkpoint)" in text
     assert "<h1>AlexNet (paper), varied · digits</h1>" in text
     assert "report: 2 towers, trained on 1,437 images of 10 classes" in text
 
 
-def test_the_numbers_are_of_the_checkpoints_own_step(workdir: Path):
+def test_results_are_of_the_step_of_the_checkpoint(workdir: Path):
     run = Run(workdir)
     result = json.loads((workdir / "result.json").read_text())
     evaluated = {line["step"]: line for line in read_metrics(workdir) if line["split"] == "test"}
 
     def at(step: int) -> dict[str, Any]:
         run.classifier.step = step
-        found = facts.facts(run, run.data, 0.123)
-        return {name: found[name] for name in ("top1_error", "known", "is_last", "seconds")}
+        summary = summarize(run, run.data, 0.123)
+        return {name: summary[name] for name in ("top1_error", "logged", "is_last", "seconds")}
 
-    told = {"known": True, "is_last": False, "seconds": None}
-    assert at(12) == {**told, "top1_error": evaluated[12]["top1_error"]}
-    assert at(8) == {**told, "top1_error": 0.123, "known": False}
+    during = {"logged": True, "is_last": False, "seconds": None}
+    assert at(12) == {**during, "top1_error": evaluated[12]["top1_error"]}
+    assert at(8) == {**during, "top1_error": 0.123, "logged": False}
     last = {"is_last": True, "seconds": result["seconds"]}
-    assert at(24) == {**told, **last, "top1_error": result["top1_error"]}
+    assert at(24) == {**during, **last, "top1_error": result["top1_error"]}
 
 
 @pytest.fixture
 def without_images(workdir: Path, tmp_path: Path) -> Path:
-    """A copy of the run whose images are gone."""
+    """A copy of the run whose images are missing."""
     copy = tmp_path / "moved"
     shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("report"))
     config = json.loads((copy / "config.json").read_text())
@@ -87,11 +87,13 @@ def without_images(workdir: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def test_without_its_images_a_run_has_a_page_that_says_why(without_images: Path, caplog):
+def test_without_images_the_page_leaves_out_their_sections_and_says_why(
+    without_images: Path, caplog
+):
     text = " ".join(page.write([without_images]).read_text().split())
     sections = re.findall('<section id="([a-z]*)"', text)
     assert sections == ["curves", "network", "kernels", "missing", "settings"]
-    assert re.search("Sections that need images are left out: [^<]*gone", text)
+    assert re.search("leaves out the sections that need images: [^<]*gone", text)
     assert "the page has no images" in caplog.text
     result = json.loads((without_images / "result.json").read_text())
     assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
@@ -112,8 +114,8 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-def look(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
-    """What a browser finds on the page."""
+def inspect(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
+    """Opens the page in a browser and measures it."""
     shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     complaints, requests = [], []
     shown.on("console", lambda message: complaints.append(message.text))
@@ -121,7 +123,7 @@ def look(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
     shown.on("request", lambda request: requests.append(request.url))
     shown.goto(path.as_uri())
     shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    found = shown.evaluate(
+    measured = shown.evaluate(
         """async () => {
           await Promise.all([...document.images].map(i => i.decode().catch(() => null)));
           return {
@@ -139,26 +141,26 @@ def look(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
             drawings: [...document.querySelectorAll('svg')].filter(
               s => s.getBoundingClientRect().width > 0).map(s => s.getBoundingClientRect().width),
             background: getComputedStyle(document.body).backgroundColor,
-            ink: getComputedStyle(document.querySelector('svg text')).fill,
+            text: getComputedStyle(document.querySelector('svg text')).fill,
             ids: [...document.querySelectorAll('[id]')].map(e => e.id),
           }
         }"""
     )
     shown.close()
-    beyond = [url for url in requests if not url.startswith(("data:", path.as_uri()))]
-    return {**found, "complaints": complaints, "requests": beyond}
+    external = [url for url in requests if not url.startswith(("data:", path.as_uri()))]
+    return {**measured, "complaints": complaints, "requests": external}
 
 
-def assert_presentable(found: dict[str, Any], width: int, sections: tuple[str, ...]) -> None:
-    assert found["complaints"] == []
-    assert found["requests"] == []
-    assert found["width"] <= width
-    assert found["wide"] == []
-    assert tuple(found["sections"]) == sections
-    assert found["empty"] == []
-    assert len(found["images"]) > 20
-    assert min(found["images"]) > 0
-    assert len(found["ids"]) == len(set(found["ids"]))
+def assert_presentable(measured: dict[str, Any], width: int, sections: tuple[str, ...]) -> None:
+    assert measured["complaints"] == []
+    assert measured["requests"] == []
+    assert measured["width"] <= width
+    assert measured["wide"] == []
+    assert tuple(measured["sections"]) == sections
+    assert measured["empty"] == []
+    assert len(measured["images"]) > 20
+    assert min(measured["images"]) > 0
+    assert len(measured["ids"]) == len(set(measured["ids"]))
 
 
 def brightness(color: str) -> float:
@@ -167,18 +169,18 @@ def brightness(color: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390, 360])
-def test_browsers_show_the_page(written, browser, width: int, scheme: str):
-    found = look(browser, written[0], width, scheme)
-    assert_presentable(found, width, SECTIONS)
-    assert len(found["drawings"]) == 6  # curves, the network once, a histogram, a matrix
-    assert min(found["drawings"]) > 250
-    assert min(found["letters"]) >= 9
-    background, ink = brightness(found["background"]), brightness(found["ink"])
-    assert (background > 0.9, ink < 0.5) == ((True, True) if scheme == "light" else (False, False))
+def test_browsers_display_the_page(written, browser, width: int, scheme: str):
+    measured = inspect(browser, written[0], width, scheme)
+    assert_presentable(measured, width, SECTIONS)
+    assert len(measured["drawings"]) == 6  # curves, the network once, a histogram, a matrix
+    assert min(measured["drawings"]) > 250
+    assert min(measured["letters"]) >= 9
+    background, text = brightness(measured["background"]), brightness(measured["text"])
+    assert (background > 0.9, text < 0.5) == ((True, True) if scheme == "light" else (False, False))
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-def test_percentages_stay_whole_beside_long_names(written, browser, width: int):
+def test_percentages_do_not_wrap_beside_long_names(written, browser, width: int):
     shown = browser.new_page(viewport={"width": width, "height": 800})
     shown.goto(written[0].as_uri())
     heights = shown.evaluate(
@@ -203,9 +205,9 @@ def one_tower() -> ConfigDict:
     return config
 
 
-def four_towers_of_their_own_first_kernels() -> ConfigDict:
+def four_towers_with_a_local_first_layer() -> ConfigDict:
     config = tiny.get_config()
-    config.model.towers = 4  # which don't divide the ten classes
+    config.model.towers = 4  # 10 classes cannot be divided by 4
     config.model.convs.conv1.update(local=True, size=3)
     return config
 
@@ -227,7 +229,7 @@ def without_hidden_dense_layer() -> ConfigDict:
     "make",
     [
         one_tower,
-        four_towers_of_their_own_first_kernels,
+        four_towers_with_a_local_first_layer,
         locally_connected,
         without_hidden_dense_layer,
     ],
@@ -240,9 +242,9 @@ def test_any_network_has_a_page(make, cache: Path, browser):
     (workdir / "result.json").unlink()
     path = page.write([workdir], among=100)
     sections = SECTIONS
-    if make is four_towers_of_their_own_first_kernels:
+    if make is four_towers_with_a_local_first_layer:
         sections = tuple(name for name in SECTIONS if name != "kernels")
-    assert_presentable(look(browser, path, 360, "light"), 360, sections)
+    assert_presentable(inspect(browser, path, 360, "light"), 360, sections)
     text = " ".join(path.read_text().split())
     assert "among 100 of the 1,437 training images, drawn at random" in text
     layer = [*config.model.convs, *config.model.dense][-2]
@@ -251,7 +253,9 @@ def test_any_network_has_a_page(make, cache: Path, browser):
     assert "epochs of 2 steps" in text
 
 
-def test_folders_without_a_run_or_a_checkpoint_are_mistakes(workdir: Path, tmp_path: Path, cache):
+def test_directories_without_a_run_or_a_checkpoint_are_refused(
+    workdir: Path, tmp_path: Path, cache
+):
     done = run("src.report", f"--workdir={workdir},{tmp_path / 'none'}", cache=cache)
     assert done.returncode == 2
     assert re.fullmatch(r"error: workdir \S+none: it has no config.json, .*\n", done.stderr)
@@ -261,7 +265,7 @@ def test_folders_without_a_run_or_a_checkpoint_are_mistakes(workdir: Path, tmp_p
         page.write([tmp_path])
 
 
-def test_the_folder_of_several_runs_is_none_but_names_one(tmp_path: Path):
+def test_the_parent_directory_of_runs_is_refused_with_a_suggestion(tmp_path: Path):
     for name in ("relu/seed0", "relu/seed1", "tanh/seed0", "tanh/seed1"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.json").write_text("{}")
@@ -269,7 +273,7 @@ def test_the_folder_of_several_runs_is_none_but_names_one(tmp_path: Path):
         page.write([tmp_path])
 
 
-def test_runs_are_called_by_the_shortest_ends_of_their_paths_that_differ():
+def test_run_names_are_the_shortest_different_ends_of_their_paths():
     def named(*workdirs: str) -> list[str]:
         return page._names([Path(workdir) for workdir in workdirs])
 
@@ -279,11 +283,9 @@ def test_runs_are_called_by_the_shortest_ends_of_their_paths_that_differ():
     assert named("/a/x", "/a/x", "/a/y") == ["x", "x", "y"]
 
 
-def test_without_the_extra_the_command_says_what_to_install(monkeypatch):
+def test_without_the_extra_the_command_names_what_to_install(monkeypatch):
     monkeypatch.setattr(command, "EXTRA", ("jinja2", "no_such_package"))
     with pytest.raises(UserError, match=r"^no_such_package not installed: .*\.\[report\]"):
         command.check_extra()
-    look_at = (
-        "import sys, src.report.__main__ as m; sys.exit(any(p in sys.modules for p in m.EXTRA))"
-    )
-    assert subprocess.run([sys.executable, "-c", look_at], cwd=ROOT).returncode == 0
+    code = "import sys, src.report.__main__ as m; sys.exit(any(p in sys.modules for p in m.EXTRA))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

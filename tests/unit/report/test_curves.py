@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from src.report import curves, svg
 
 
-def test_curves_are_thinned_to_means():
-    x, y = curves.thinned(np.arange(3000.0), np.arange(3000.0) ** 2)
-    assert len(x) == curves.POINTS
+def test_long_curves_are_replaced_by_means():
+    x, y = curves.thin(np.arange(3000.0), np.arange(3000.0) ** 2)
+    assert len(x) == curves.MAX_POINTS
     np.testing.assert_allclose(x, np.arange(4.5, 3000, 10))
     np.testing.assert_allclose(y, [(np.arange(i, i + 10) ** 2).mean() for i in range(0, 3000, 10)])
 
@@ -22,29 +22,29 @@ def lines(splits: str, rates: list[float]) -> list[dict[str, Any]]:
     return result
 
 
-def test_curves_of_what_is_not_logged_are_not_drawn():
+def test_only_logged_values_are_drawn():
     assert curves.draw([[]]) == []
     assert len(curves.draw([[], lines("test", [0.1])])) == 2
 
 
-def test_curves_begin_at_zero_and_end_below_the_top():
+def test_axes_start_at_zero_and_keep_a_margin_at_the_end():
     axes = Figure().subplots()
     axes.plot([2.0, 3.0], [100.0, 100.0])
-    curves._show_zero(axes)
+    curves._start_at_zero(axes)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     assert (left, bottom) == (0, 0)
     assert right > 3
     assert top > 101
 
 
-def test_a_single_line_is_marked():
-    one, more = (curves.draw([lines("train", rates)]) for rates in ([0.1], [0.1, 0.1]))
-    assert [drawn.count("<use") for drawn in one] > [drawn.count("<use") for drawn in more]
+def test_a_curve_of_one_point_has_a_marker():
+    single, pair = (curves.draw([lines("train", rates)]) for rates in ([0.1], [0.1, 0.1]))
+    assert [panel.count("<use") for panel in single] > [panel.count("<use") for panel in pair]
 
 
-def test_runs_of_one_color_have_other_dashes():
-    told = {(svg.series(number), svg.dash(number)) for number in range(18)}
-    assert len(told) == 18
+def test_runs_of_the_same_color_have_different_dashes():
+    styles = {(svg.series(number), svg.dash(number)) for number in range(18)}
+    assert len(styles) == 18
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_runs_of_one_color_have_other_dashes():
         ([lines("train", [0.3, 0.2, 0.1, 0.0])], False),
     ],
 )
-def test_curves_of_runs_that_have_just_begun_and_of_rates_that_drop(runs, decades):
+def test_the_learning_rate_axis_is_logarithmic_only_for_stepwise_schedules(runs, decades):
     loss, error, rate = curves.draw(runs)
     assert loss.count("<svg") == error.count("<svg") == 1
     assert "loss, nats" in loss

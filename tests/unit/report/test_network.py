@@ -21,13 +21,13 @@ EXCHANGES = {"paper": 4, "chm145": 4, "torchvision": 7}
 ALL = {**PRESETS, **CIFAR}
 
 
-def layers_of(name: str) -> network.Network:
+def describe(name: str) -> network.Network:
     return network.describe(ALL[name], 1000 if name in PRESETS else 10)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_the_drawing_has_every_layer_and_its_parameters(name: str):
-    net = layers_of(name)
+def test_the_figure_shows_every_layer_and_its_parameters(name: str):
+    net = describe(name)
     assert net.parameters == PARAMETERS[name]
     assert [layer.name for layer in net.layers] == [*ALL[name].convs, *ALL[name].dense]
     for vertical in (False, True):
@@ -43,8 +43,8 @@ def test_the_drawing_has_every_layer_and_its_parameters(name: str):
         assert ("tower 2" in drawn) == (net.towers > 1)
 
 
-def test_the_papers_network_is_that_of_its_figure():
-    layers = {layer.name: layer for layer in layers_of("paper").layers}
+def test_the_papers_network_matches_the_figure_of_the_paper():
+    layers = {layer.name: layer for layer in describe("paper").layers}
     assert {name: layer.parameters for name, layer in layers.items()} == {
         "conv1": 34_944,
         "conv2": 307_456,
@@ -67,18 +67,18 @@ def test_the_papers_network_is_that_of_its_figure():
         "fc7": 2048,
         "fc8": 2048,
     }
-    dropped = [name for name, layer in layers.items() if "dropout 0.5" in layer.followed_by]
+    dropped = [name for name, layer in layers.items() if "dropout 0.5" in layer.operations]
     assert dropped == ["fc6", "fc7"]
-    assert layers_of("paper").sent == 30_336
-    assert layers_of("one_gpu").sent == 0
+    assert describe("paper").sent == 30_336
+    assert describe("one_gpu").sent == 0
     # Caffe's windows need the other's maps too, before or after they are pooled.
-    assert layers_of("bvlc").sent == 30_336 + 55 * 55 * 48 + 27 * 27 * 128
-    assert f">{55 * 55 * 48:,} cross<" in network_figure.draw(layers_of("bvlc"), vertical=True)
-    assert layers_of("caffenet").sent == 30_336 + 27 * 27 * 48 + 13 * 13 * 128
+    assert describe("bvlc").sent == 30_336 + 55 * 55 * 48 + 27 * 27 * 128
+    assert f">{55 * 55 * 48:,} cross<" in network_figure.draw(describe("bvlc"), vertical=True)
+    assert describe("caffenet").sent == 30_336 + 27 * 27 * 48 + 13 * 13 * 128
 
 
 @pytest.mark.parametrize("name", ["chm145", "conv-local-11pct"])
-def test_shapes_are_those_that_are_computed(name: str):
+def test_shapes_match_computed_activations(name: str):
     fields = ALL[name]
     reduced = Architecture(
         **{
@@ -103,10 +103,10 @@ def test_shapes_are_those_that_are_computed(name: str):
         (cifar.get_config("19pct-translations"), "cuda-convnet's 19pct"),
     ],
 )
-def test_networks_are_called_by_the_published_one_that_they_are(config: ConfigDict, name: str):
+def test_published_name_is_the_nearest_published_network(config: ConfigDict, name: str):
     assert network.published_name(config.model) == name
 
 
-def test_published_networks_are_told_apart():
+def test_every_published_network_has_its_own_name():
     for name, preset in network.PUBLISHED.items():
         assert network.published_name(ConfigDict(asdict(preset))) == name

@@ -6,32 +6,32 @@ from src.report import predictions
 RANDOM = np.random.default_rng(0)
 
 
-def test_confusion_counts_pairs():
+def test_confusion_counts_pairs_of_true_and_predicted_class():
     labels, predicted = RANDOM.integers(0, 7, (2, 500)).astype(np.int32)
     counts = predictions.confusion(labels, predicted, 7)
     np.testing.assert_array_equal(counts, confusion_matrix(labels, predicted, labels=range(7)))
 
 
-def test_of_many_classes_the_most_confused_are_shown():
+def test_most_confused_classes_are_chosen_among_many():
     counts = np.diag(np.full(1000, 50))
     counts[3, 900], counts[900, 3], counts[500, 501] = 9, 2, 12
     assert predictions.frequent_mistakes(counts) == [(500, 501), (3, 900), (900, 3)]
     assert predictions.most_confused(counts).tolist() == [3, 500, 501, 900]
-    assert predictions.most_confused(counts, most=3).tolist() == [500, 501]
+    assert predictions.most_confused(counts, max_classes=3).tolist() == [500, 501]
     assert predictions.most_confused(counts[:20, :20]).tolist() == list(range(20))
     assert len(predictions.most_confused(RANDOM.integers(0, 9, (50, 50)))) == 20
 
 
-def test_classes_may_be_called_anything():
+def test_class_names_may_contain_any_characters():
     names = ["$a$ & <b>", "数字", "a name that is rather long"]
-    drawn = predictions._heat(np.diag([3, 2, 1]), np.arange(3), names, predictions.SCREEN)
+    drawn = predictions._draw_matrix(np.diag([3, 2, 1]), np.arange(3), names, predictions.SCREEN)
     for shown in ("$a$ &amp; &lt;b&gt;", "数字", "a name t…er long"):
         assert drawn.count(f">{shown}</text>") == 2
 
 
-def test_long_names_stay_different_when_shortened():
-    assert predictions.shortened(["golden retriever", "labrador retriever"], 16) == [
+def test_shortened_names_stay_different():
+    assert predictions.shorten(["golden retriever", "labrador retriever"], 16) == [
         *("golden retriever", "labrador…triever")
     ]
     alike = [f"class number {number}, of many names" for number in ("0450", "0768")]
-    assert predictions.shortened(alike, 16) == ["…0450, o…y names", "…0768, o…y names"]
+    assert predictions.shorten(alike, 16) == ["…0450, o…y names", "…0768, o…y names"]

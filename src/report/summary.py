@@ -1,0 +1,43 @@
+"""The head of the page: which network it describes, and how well that network does."""
+
+from pathlib import Path
+from typing import Any
+
+from ..data.dataset import PreparedDataset
+from ..runs.provenance import read_provenance
+from ..runs.results import read_result, result_at
+from . import network
+from .run import Run
+
+
+def summarize(run: Run, data: PreparedDataset | None, error: float | None) -> dict[str, Any]:
+    """The results of the step that the checkpoint holds.
+
+    Args:
+      run: the run.
+      data: its images; None if they are missing.
+      error: of the centers of the evaluation images; used if no evaluation of the step is logged.
+    """
+    step, dataset = run.classifier.step, run.config.data.dataset
+    folder = dataset.removeprefix("folder:")
+    result, provenance = read_result(run.workdir), read_provenance(run.workdir)
+    is_last = result is not None and result["step"] == step
+    logged = result_at(run.workdir, step, run.config.views)
+    training_images = data and data.num_examples[data.train_split]
+    return {
+        "views": 1,
+        "top1_error": error,
+        "top5_error": None,
+        "examples": data and data.num_examples[data.eval_split],
+        **(logged or {}),
+        "logged": logged is not None,
+        "network": network.published_name(run.config.model),
+        "dataset": dataset if dataset == folder else Path(folder).name,
+        "eval_split": data.eval_split if data else "evaluation",
+        "training_images": training_images,
+        "epochs": training_images and step * run.config.batch_size / training_images,
+        "provenance": provenance,
+        "finished": result is not None or provenance is not None,
+        "is_last": is_last,
+        "seconds": result["seconds"] if result and is_last else None,
+    }
