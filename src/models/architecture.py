@@ -20,7 +20,7 @@ class ConvSpec:
     stride: int = 1
     padding: tuple[int, int] = (0, 0)  # top and left, bottom and right
     sigma: float = 0.01  # standard deviation of the initial weights, where `init` is "gaussian"
-    bias: float = 0.0  # initial value
+    bias: float = 0.0  # initial value of the biases
     followed_by: tuple[str, ...] = ("activation",)  # "activation", or names in `pools` and `norms`
     local: bool = False  # whether each position has its own kernel and biases
 
@@ -30,8 +30,8 @@ class DenseSpec:
     """A fully-connected layer over all towers."""
 
     units: int = 0  # 0 for the last layer, which has one unit for each class
-    sigma: float = 0.01
-    bias: float = 0.0
+    sigma: float = 0.01  # as in ConvSpec
+    bias: float = 0.0  # initial value of the biases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,8 @@ class PoolSpec:
     networks of the paper there is none.
     """
 
-    window: int = 3
-    stride: int = 2
+    window: int = 3  # height and width, in positions
+    stride: int = 2  # positions from one window to the next
     kind: str = "max"  # or "average"
 
 
@@ -51,12 +51,14 @@ class PoolSpec:
 class NormSpec:
     """x / (k + alpha · Σ x²)^beta over `n` maps, or over n × n positions of the same map."""
 
-    n: int = 5
-    k: float = 2.0
-    alpha: float = 1e-4
-    beta: float = 0.75
-    across: str = "maps"  # "maps": of one tower; "towers": the maps of all; "spatial": positions
-    enabled: bool = True
+    n: int = 5  # odd: the size of the window
+    k: float = 2.0  # the term that does not depend on x
+    alpha: float = 1e-4  # the factor of the sum, not of the mean
+    beta: float = 0.75  # the exponent
+    across: str = (
+        "maps"  # "maps": those of one tower; "towers": the maps of all; "spatial": positions
+    )
+    enabled: bool = True  # False: the layers go without it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,16 +70,16 @@ class Architecture:
     """
 
     convs: Mapping[str, ConvSpec]  # in the order of the numbers in their names
-    dense: Mapping[str, DenseSpec]  # likewise
-    norms: Mapping[str, NormSpec]
-    pools: Mapping[str, PoolSpec]
-    image_size: int = 224
+    dense: Mapping[str, DenseSpec]  # likewise; the last one scores the classes
+    norms: Mapping[str, NormSpec]  # by the names that `followed_by` uses
+    pools: Mapping[str, PoolSpec]  # likewise
+    image_size: int = 224  # height and width of the crops that the network sees, in pixels
     input_scale: float = 1.0  # multiplies the mean-subtracted image
-    towers: int = 2
+    towers: int = 2  # into which the maps are split
     exchange_before: tuple[str, ...] = ("conv3", "fc6", "fc7", "fc8")  # layers that see all maps
     activation: str = "relu"  # or "tanh"
     dropout: float = 0.5  # probability that a unit of a dense layer is zeroed; never of the last
-    # Of weights: "gaussian" with each layer's sigma, "he" with the square root of 2 / fan-in, or
+    # The initial weights: "gaussian" with each layer's sigma, "he" with the square root of 2 / fan-in, or
     # "pytorch", uniform within 1 / the square root of fan-in.
     init: str = "gaussian"
 

@@ -8,42 +8,42 @@ from ml_collections import ConfigDict
 from ..models.presets import PAPER
 
 DEFAULTS: dict[str, Any] = {
-    "seed": 0,
+    "seed": 0,  # of the initial weights, the order of examples, and everything random
     "dtype": "float32",  # of activations, or "bfloat16"; parameters are float32
     "batch_size": 128,  # images per step, over all devices
-    "duration": "90 epochs",  # or "1000 steps"
-    "evaluate_every": "1 epoch",
-    "checkpoint_every": "1 epoch",
+    "duration": "90 epochs",  # of training; or "1000 steps"
+    "evaluate_every": "1 epoch",  # one view of each image of the evaluation split
+    "checkpoint_every": "1 epoch",  # also saved: a new best, and the last step
     "log_every": 20,  # steps per line of metrics; a line has the means over these steps
     "views": 10,  # per image in the final evaluation: 1, 9 or 10
     "init_from": "",  # fine-tuning: the run directory whose network to start from
     "data": {
-        "dataset": "imagenet2012",
+        "dataset": "imagenet2012",  # "digits", "folder:PATH", or a TFDS name
         "size": 256,  # height and width of the prepared images
         "train_split": "",  # TFDS: another split or a slice, "train[:90%]"
-        "eval_split": "",  # default: the first that exists of validation, val and test
+        "eval_split": "",  # by default: the first that exists of validation, val and test
         "root": "prepared",  # directory of prepared datasets
         "tfds_dir": "",  # directory of TFDS; default: ~/tensorflow_datasets
     },
     "augment": {
         "shift": True,  # crop anywhere; else always the center
-        "mirror": True,
+        "mirror": True,  # half of the images
         "color": "eigenvalues",  # the paper's formula; or "deviations", or "none"
         "mean": "aligned",  # the mean image's part under the crop; or its "center"
         "images_per_crop": 1,  # consecutive images with the same crop and mirroring
     },
     "model": dataclasses.asdict(PAPER),
     "optimizer": {
-        "momentum": 0.9,
-        "weight_decay": 0.0005,
+        "momentum": 0.9,  # the share of the last update that an update contains
+        "weight_decay": 0.0005,  # the pull of each weight towards zero, per unit of learning rate
         "weight_decays": {},  # exceptions, by layer name
-        "decay_biases": True,
+        "decay_biases": True,  # whether weight decay applies to biases
         "bias_lr_multiplier": 1.0,  # learning rate of biases / learning rate of weights
         "frozen_layers": "",  # patterns of layers that do not train: "conv*,fc6"
     },
     "schedule": {
         "name": "plateau",  # or "steps", "constant", "cosine"
-        "learning_rate": 0.01,
+        "learning_rate": 0.01,  # of the first step
         "factor": 10.0,  # plateau, steps: each drop divides the learning rate by this factor
         "patience": 3,  # plateau: evaluations in a row without a new best before a drop
         "max_drops": 3,  # plateau: number of drops at most
