@@ -5,8 +5,8 @@
 The paper says that without crops and mirror images its network "suffers from substantial
 overfitting", and that color noise lowers the top-1 error on ImageNet by more than a point. Here
 cuda-convnet's 19pct network is trained on CIFAR-10 for 40 epochs. There is no weight decay: its
-authors had none when they trained it on crops. Every network is tested on the center view, the only
-view that those without crops have been trained on. Training errors are those of the augmented
+authors used none when they trained it on crops. Every network is tested on the center view, the
+only view that the networks without crops are trained on. Training errors are those of the augmented
 images: a crop is harder than the center.
 
 Result (one seed): 24.68% without augmentation, 21.67% with crops and mirror images, 21.52% with

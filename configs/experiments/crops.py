@@ -8,5 +8,5 @@ from src.experiment.spec import changed
 
 def crops(dataset: str) -> ConfigDict:
     """cuda-convnet's 19pct-translations in 40 epochs, the learning rate ÷ 10 after 32 and 36."""
-    sooner = {"duration": "40 epochs", "schedule.boundaries": ("32 epochs", "36 epochs")}
-    return changed(cifar.get_config("19pct-translations", dataset), sooner)
+    shorter = {"duration": "40 epochs", "schedule.boundaries": ("32 epochs", "36 epochs")}
+    return changed(cifar.get_config("19pct-translations", dataset), shorter)

@@ -20,8 +20,8 @@ from src.experiment.spec import changed, comparison
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
     """The experiment on a data set; on `digits`, a version that takes seconds."""
-    sooner = {"duration": "60 epochs", "schedule.boundaries": ("50 epochs", "55 epochs")}
-    normalized = changed(cifar.get_config("conv-local-11pct", dataset), sooner)
+    shorter = {"duration": "60 epochs", "schedule.boundaries": ("50 epochs", "55 epochs")}
+    normalized = changed(cifar.get_config("conv-local-11pct", dataset), shorter)
     return comparison(
         "Response normalization lowers the test error on CIFAR-10 from 13% to 11% (section 3.3)",
         {

@@ -7,9 +7,9 @@ The paper trains "a four-layer convolutional neural network" on CIFAR-10 until a
 training as fast as possible". The paper does not name the network. Here it is cuda-convnet's 19pct
 (three convolutional layers and a dense one), without weight decay, on uncropped images.
 
-Each learning rate is tried for two epochs; the one with the lowest training loss over the second
-epoch is used. That favors high rates: tanh needs more than forty epochs, and reaches the target
-sooner with a lower rate, which is not ahead before the twentieth epoch.
+A search trains with each learning rate for two epochs, and chooses the rate with the lowest
+training loss over the second epoch. The search favors high rates. With tanh, a lower rate reaches
+the target in fewer epochs, but is not ahead before the twentieth epoch.
 
 The training error is the mean over the last whole epoch, computed every quarter of an epoch. It
 reaches 25% about half an epoch later than the error of single steps.

@@ -54,16 +54,17 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> di
     *starts, total = itertools.accumulate(steps, initial=0)
     with ProgressBar(total, shown=group.is_main_process) as bar:
 
-        def is_preempted(runs: Sequence[Run], first: int) -> bool:
+        def train_all(runs: Sequence[Run], first: int) -> bool:
+            """Trains runs until one is preempted; returns whether all are finished."""
             statuses = (_train(run, group, bar, i, starts) for i, run in enumerate(runs, first))
-            return Status.PREEMPTED in statuses
+            return all(status is Status.FINISHED for status in statuses)
 
-        if is_preempted(searches, first=0):
+        if not train_all(searches, first=0):
             return None
         # The main process reads first. All losses are written by then.
         lr_search_results = group.first_then_others(lambda: _search_results(searches))
         runs = measured_runs(config, workdir, lr_search_results)
-        if is_preempted(runs, first=len(searches)):
+        if not train_all(runs, first=len(searches)):
             return None
         bar.advance_to(total)
         averages = {}

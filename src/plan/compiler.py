@@ -92,7 +92,6 @@ def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, 
     def array(shape: tuple[int, ...], dtype: str, spec: jax.P = BATCH) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=NamedSharding(mesh, spec))
 
-    everywhere = jax.P()
     images, crop, size = config.batch_size, config.model.image_size, config.data.size
     batch = {
         "image": array((images, crop, crop, 3), "uint8"),
@@ -100,12 +99,9 @@ def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, 
         "offset": array((images, 2), "int32"),
         "flip": array((images,), "bool"),
     }
-    statistics = Statistics(
-        array((size, size, 3), "float32", everywhere),
-        array((3,), "float32", everywhere),
-        array((3, 3), "float32", everywhere),
-    )
-    return batch, statistics, array((), "float32", everywhere)
+    shapes = [(size, size, 3), (3,), (3, 3), ()]
+    *statistics, learning_rate = [array(shape, "float32", jax.P()) for shape in shapes]
+    return batch, Statistics(*statistics), learning_rate
 
 
 def compile_step(

@@ -65,11 +65,7 @@ def make_plan(workload: Workload, *, largest_batch: bool = True) -> Plan:
         "dtype": workload.config.dtype,
         "batch_size": program.global_batch,
         "images_per_shard": program.images_per_shard,
-        "memory": {
-            **dataclasses.asdict(program.memory),
-            "gpu": int(gpu.memory),
-            "usable": usable(gpu),
-        },
+        "memory": {**vars(program.memory), "gpu": int(gpu.memory), "usable": usable(gpu)},
         "collectives": [_collective(timing, model) for timing in timeline.collectives],
         **_speed(workload, program, timeline),
         "assumptions": dataclasses.asdict(Assumptions()),
@@ -134,11 +130,8 @@ def find_largest_batch(workload: Workload, program: Program) -> dict[str, int]:
     fixed = memory.parameters + memory.optimizer
     guess = max(1, int(images * (room - fixed) / (memory.total - fixed)))
     fits, too_many = search(total, room, {images: memory.total}, guess)
-    return {
-        "images_per_shard": fits,
-        "batch_size": fits * shards,
-        "does_not_fit": too_many * shards,
-    }
+    batch_size, does_not_fit = fits * shards, too_many * shards
+    return {"images_per_shard": fits, "batch_size": batch_size, "does_not_fit": does_not_fit}
 
 
 def search(
@@ -241,5 +234,8 @@ def _why(plans: list[Plan]) -> str:
         if abs(seconds) >= 5e-6
     ]
     gain = best["images_per_second"] / second["images_per_second"] - 1
-    mesh = "data {data} × model {model}".format(**best["mesh"])
-    return f"{mesh} is {gain:.0%} faster: {', '.join(changes)}"
+    return f"{describe_mesh(best)} is {gain:.0%} faster: {', '.join(changes)}"
+
+
+def describe_mesh(plan: Plan) -> str:
+    return "data {data} × model {model}".format(**plan["mesh"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from .compiler import options
 from .gpu import Gpu
-from .plan import EPOCHS, IMAGES_PER_CORE, MODELLED, WORKSPACES, Plan
+from .plan import EPOCHS, IMAGES_PER_CORE, MODELLED, WORKSPACES, Plan, describe_mesh
 from .roofline import Assumptions
 
 
@@ -31,24 +31,20 @@ def duration(hours: float) -> str:
 
 def describe(plan: Plan, gpu: Gpu, recipe: str) -> str:
     """All of a plan but its comparison, in paragraphs."""
-    memory = plan["memory"]
-    sizes = {
-        "parameters": memory["parameters"],
-        "optimizer": memory["optimizer"],
-        "batch and mean image": memory["inputs"],
-        "activations kept for the backward pass": memory["activations"],
-        "temporary": memory["temporary"],
-        "total": memory["total"],
-        f"usable of {gpu.memory / 1e9:.0f} GB": memory["usable"],
+    labels = {
+        "inputs": "batch and mean image",
+        "activations": "activations kept for the backward pass",
+        "usable": f"usable of {gpu.memory / 1e9:.0f} GB",
     }
+    sizes = [[labels.get(name, name), megabytes(size)] for name, size in plan["memory"].items()]
     paragraphs = [
         [
             f"{recipe}, {plan['dtype']}, {plan['gpus']} × {gpu.name} ({plan['topology']})",
             MODELLED[0].upper() + MODELLED[1:],
-            f"mesh {_mesh(plan)}, global batch {plan['batch_size']:,}: "
+            f"mesh {describe_mesh(plan)}, global batch {plan['batch_size']:,}: "
             f"{plan['images_per_shard']:,} images per data shard",
         ],
-        ["Memory of one GPU", *table([[name, megabytes(size)] for name, size in sizes.items()])],
+        ["Memory of one GPU", *table([row for row in sizes if row[0] != "gpu"])],
         ["Collectives of a step, by one GPU", *_collectives(plan["collectives"])],
         ["Time of a step", *_times(plan)],
         _speeds(plan),
@@ -64,10 +60,6 @@ def describe(plan: Plan, gpu: Gpu, recipe: str) -> str:
             "  " + (line if one_fits else "not even one image per data shard fits")
         )
     return "\n\n".join(map("\n".join, paragraphs))
-
-
-def _mesh(plan: Plan) -> str:
-    return "data {data} × model {model}".format(**plan["mesh"])
 
 
 def _collectives(collectives: list[dict[str, Any]]) -> list[str]:
@@ -95,16 +87,13 @@ def _times(plan: Plan) -> list[str]:
         rows.append([name, milliseconds(part["seconds"]), str(part["kernels"]), work, rate])
     seconds, exposed = roof["collective_seconds"], roof["exposed_seconds"]
     sent = sum(timing["bytes_sent"] for timing in collectives)
-    rate = f"{sent / (seconds or 1) / 1e9:,.0f} GB/s"
-    count = str(len(collectives))
-    rows.append(["collectives", milliseconds(seconds), count, f"{sent / 1e9:.3f} GB", rate])
+    work, rate = f"{sent / 1e9:.3f} GB", f"{sent / (seconds or 1) / 1e9:,.0f} GB/s"
+    rows.append(["collectives", milliseconds(seconds), str(len(collectives)), work, rate])
     rows.append(["step", milliseconds(roof["seconds"]), "", "", ""])
     rows.append(["step at the datasheet's peaks", milliseconds(roof["ideal_seconds"]), "", "", ""])
-    overlap = (
-        f"collectives overlap compute for {milliseconds(seconds - exposed)}, "
-        f"and add {milliseconds(exposed)}"
-    )
-    return [*table(rows), "  " + (overlap if collectives else "no collectives")]
+    overlap, added = milliseconds(seconds - exposed), milliseconds(exposed)
+    note = f"collectives overlap compute for {overlap}, and add {added}"
+    return [*table(rows), f"  {note if collectives else 'no collectives'}"]
 
 
 def _speeds(plan: Plan) -> list[str]:
@@ -155,7 +144,7 @@ def format_comparison(comparison: Plan) -> str:
     for plan in comparison["meshes"]:
         waits, step = plan["roofline"]["exposed_seconds"], plan["roofline"]["seconds"]
         times = map(milliseconds, (step - waits, waits, step))
-        row = [_mesh(plan), f"{plan['memory']['total'] / 1e9:.2f} GB", *times]
+        row = [describe_mesh(plan), f"{plan['memory']['total'] / 1e9:.2f} GB", *times]
         row.append(f"{plan['images_per_second']:,.0f}")
         efficiency, hours = plan["scaling_efficiency"], plan["hours_for_90_epochs"]
         row.append("" if efficiency is None else f"{efficiency:.0%}")
