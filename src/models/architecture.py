@@ -17,7 +17,7 @@ class ConvSpec:
 
     maps: int  # of all towers together
     size: int  # height and width of the kernel, in pixels of its input
-    stride: int = 1
+    stride: int = 1  # in pixels of its input, too
     padding: tuple[int, int] = (0, 0)  # top and left, bottom and right
     sigma: float = 0.01  # standard deviation of the initial weights, where `init` is "gaussian"
     bias: float = 0.0  # initial value of the biases
@@ -55,9 +55,7 @@ class NormSpec:
     k: float = 2.0  # the term that does not depend on x
     alpha: float = 1e-4  # the factor of the sum, not of the mean
     beta: float = 0.75  # the exponent
-    across: str = (
-        "maps"  # "maps": those of one tower; "towers": the maps of all; "spatial": positions
-    )
+    across: str = "maps"  # of one tower; "towers": the maps of all; or "spatial": positions
     enabled: bool = True  # False: the layers go without it
 
 
@@ -79,8 +77,8 @@ class Architecture:
     exchange_before: tuple[str, ...] = ("conv3", "fc6", "fc7", "fc8")  # layers that see all maps
     activation: str = "relu"  # or "tanh"
     dropout: float = 0.5  # probability that a unit of a dense layer is zeroed; never of the last
-    # The initial weights: "gaussian" with each layer's sigma, "he" with the square root of 2 / fan-in, or
-    # "pytorch", uniform within 1 / the square root of fan-in.
+    # The initial weights: "gaussian" with each layer's sigma, "he" with the square root of
+    # 2 / fan-in, or "pytorch", uniform within 1 / the square root of fan-in.
     init: str = "gaussian"
 
     def __post_init__(self) -> None:
