@@ -16,7 +16,7 @@ from .spec import Run, SearchResults
 
 DIVERGED = "diverged.txt"  # a file in a run directory: why the run has diverged
 ROUNDING = 1e-6  # epochs
-LEFT_OUT = (*(name for name in CHANGEABLE if name != "log_every"), "seed")
+EXCLUDED = (*(name for name in CHANGEABLE if name != "log_every"), "seed")
 RUN_DEPTH = 4  # levels of results.json above a run: variants, name, runs, seed
 
 
@@ -39,7 +39,7 @@ def epoch_means(workdir: Path, metric: str) -> list[tuple[float, float]]:
 
 def comparable(recipe: ConfigDict) -> dict[str, Any]:
     """The fields that the results depend on, as JSON: without paths and the seed."""
-    fields = {name: v for name, v in flatten(recipe).items() if not name.startswith(LEFT_OUT)}
+    fields = {name: v for name, v in flatten(recipe).items() if not name.startswith(EXCLUDED)}
     kind, colon, path = recipe.data.dataset.partition(":")
     if colon:  # an image folder's own name, without the path to it
         fields["data.dataset"] = f"{kind}:{Path(path).resolve().name}"
