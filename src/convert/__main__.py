@@ -1,12 +1,12 @@
-"""Weights from other programs, and for them.
+"""Imports published weights, and exports a network to PyTorch.
 
 python -m src.convert --config=RECIPE --weights=FILE --workdir=DIR [--class_names=FILE]
 python -m src.convert --workdir=DIR --to=FILE.safetensors
 
-The first creates the run directory DIR from FILE, which holds torchvision's AlexNet (.pth,
-.safetensors) or one of Caffe's (.caffemodel, .npy). RECIPE is the recipe of its network:
-configs/torchvision.py, configs/bvlc_alexnet.py or configs/caffenet.py. The second writes the
-network of a run for PyTorch: see docs/alexnet_torch.py.
+The first command creates the run directory DIR from FILE: torchvision's AlexNet (.pth,
+.safetensors) or a network of Caffe (.caffemodel, .npy). RECIPE is the recipe of that network:
+configs/torchvision.py, configs/bvlc_alexnet.py or configs/caffenet.py. The second command writes
+the network of the run DIR for PyTorch: see docs/alexnet_torch.py.
 """
 
 from pathlib import Path
@@ -23,12 +23,8 @@ FLAGS = CommandFlags()
 CONFIG = FLAGS.config(None, "The recipe of the weights' network, FILE[:DATASET].")
 WORKDIR = FLAGS.string("workdir", None, "The run directory to create or to read.", required=True)
 WEIGHTS = FLAGS.string("weights", None, "The file to read.")
-MEAN = FLAGS.string(
-    "mean", None, "Caffe's mean image, .binaryproto or .npy. Default: its mean color."
-)
-CLASS_NAMES = FLAGS.string(
-    "class_names", None, "File with one class name per line. Default: those of the dataset."
-)
+MEAN = FLAGS.string("mean", None, "Caffe's mean image (.binaryproto, .npy). Default: its color.")
+CLASS_NAMES = FLAGS.string("class_names", None, "File of class names. Default: the dataset's.")
 TO = FLAGS.string("to", None, "The .safetensors file to write.")
 CHECKPOINT = FLAGS.checkpoint()
 
@@ -38,18 +34,16 @@ def main() -> None:
     if TO.value is not None:
         for flag in (CONFIG, WEIGHTS, MEAN, CLASS_NAMES):
             if flag.present:
-                raise UserError(f"--{flag.name}: it does not go with --to; leave one of them out")
+                raise UserError(f"--{flag.name}: it cannot be combined with --to; give only one")
         export_weights(workdir, Path(TO.value), CHECKPOINT.value)
         print(f"wrote {TO.value}, for docs/alexnet_torch.py")
         return
     if CONFIG.value is None or WEIGHTS.value is None:
-        raise UserError("--config and --weights: give both of them, or --to")
+        raise UserError("--config and --weights: give both, or --to")
     config = CONFIG.value
     validate_config(config)
-    if CLASS_NAMES.value:
-        class_names = read_class_names(Path(CLASS_NAMES.value))
-    else:
-        class_names = find_source(config.data).class_names()
+    names = Path(CLASS_NAMES.value) if CLASS_NAMES.value else None
+    class_names = read_class_names(names) if names else find_source(config.data).class_names()
     mean = Path(MEAN.value) if MEAN.value else None
     import_weights(config, Path(WEIGHTS.value), workdir, class_names, mean)
     print(f"wrote the network of {WEIGHTS.value} to {workdir}")

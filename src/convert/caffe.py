@@ -1,7 +1,7 @@
 """Caffe's binary files: the parts of its protocol buffers that hold weights.
 
-The definition is that of BVLC/caffe's src/caffe/proto/caffe.proto. Networks that were saved before
-2015 have `layers`, later ones `layer`.
+Source: src/caffe/proto/caffe.proto of BVLC/caffe. Files from before 2015 have `layers`, later files
+have `layer`.
 """
 
 import math
@@ -31,10 +31,10 @@ _FIELDS = (  # message, label, type, name, number
 
 
 def read_caffemodel(file: BinaryIO) -> dict[str, list[np.ndarray]]:
-    """The weights and biases of each layer, in the network's order; none where it has none.
+    """The weights and biases of each layer in the network's order; none for a layer without them.
 
     Raises:
-      UserError: a blob is damaged. Another file raises any exception.
+      UserError: a blob is damaged. Another format raises any exception.
     """
     network = _parse(file, "NetParameter")
     layers = [*network.layer, *network.layers]
@@ -42,25 +42,15 @@ def read_caffemodel(file: BinaryIO) -> dict[str, list[np.ndarray]]:
 
 
 def read_binaryproto(file: BinaryIO) -> np.ndarray:
-    """A single blob, such as a mean image (1, 3, H, W).
-
-    Raises:
-      UserError: the blob is damaged. Another file raises any exception.
-    """
+    """A single blob, such as a mean image (1, 3, H, W); raises as `read_caffemodel` does."""
     return _to_array(_parse(file, "BlobProto"))
 
 
-def _parse(file: BinaryIO, name: str) -> Any:
-    message = _message_classes()[f"caffe.{name}"]()
-    message.ParseFromString(file.read())
-    return message
-
-
-def _message_classes() -> dict[str, Any]:
+def _parse(file: BinaryIO, message_name: str) -> Any:
     proto = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
+    schema = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe")
     names = dict.fromkeys(message for message, *_ in _FIELDS)
-    messages = {name: file.message_type.add(name=name) for name in names}
+    messages = {name: schema.message_type.add(name=name) for name in names}
     for message, label, kind, name, number in _FIELDS:
         field = messages[message].field.add(name=name, number=number)
         field.label = getattr(proto, f"LABEL_{label.upper()}")
@@ -70,13 +60,14 @@ def _message_classes() -> dict[str, Any]:
             field.type = getattr(proto, f"TYPE_{kind.upper()}")
             field.options.packed = label == "repeated"
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClassesForFiles(["caffe.proto"], pool)
+    pool.Add(schema)
+    classes = message_factory.GetMessageClassesForFiles(["caffe.proto"], pool)
+    return classes[f"caffe.{message_name}"].FromString(file.read())
 
 
 def _to_array(blob: Any) -> np.ndarray:
-    numbers = np.array(blob.data or blob.double_data, np.float32)
+    values = np.array(blob.data or blob.double_data, np.float32)
     shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
-    if min(shape) < 1 or math.prod(shape) != len(numbers):
-        raise UserError(f"damaged: a blob of {shape} has {len(numbers)} numbers")
-    return numbers.reshape(shape)
+    if min(shape) < 1 or math.prod(shape) != len(values):
+        raise UserError(f"damaged: a blob of {shape} has {len(values)} values")
+    return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""The network of a run as a state dict for PyTorch."""
+"""Writes a run's network as a state dict for PyTorch."""
 
 import json
 from pathlib import Path
@@ -13,21 +13,21 @@ from .tensor_layout import to_groups
 
 
 def export_weights(workdir: Path, path: Path, checkpoint: str) -> None:
-    """Writes the network of a run as a state dict for PyTorch, in a safetensors file.
+    """Writes a run's network as a state dict for PyTorch, in a safetensors file.
 
-    Its tensors are NAME.weight and NAME.bias of each layer, by groups (`convert.tensor_layout`),
-    and `mean`, (size, size, 3). Its header has what else docs/alexnet_torch.py needs.
+    The tensors are NAME.weight and NAME.bias of each layer, by groups (`convert.tensor_layout`),
+    and `mean` (size, size, 3). The header has the class names and the architecture as JSON.
 
     Args:
       workdir: the run directory.
-      path: the file to write; its ending must be .safetensors.
+      path: the file to write; its extension must be .safetensors.
       checkpoint: "newest" or "best".
 
     Raises:
-      UserError: there is no network, or the file cannot be written.
+      UserError: there is no checkpoint, or the file cannot be written.
     """
     if path.suffix != ".safetensors":
-        raise UserError(f"--to={path}: its ending must be .safetensors")
+        raise UserError(f"--to={path}: its extension must be .safetensors")
     check_writable("to", path)
     classifier = load(workdir, checkpoint=checkpoint)
     layers = to_groups(classifier.params, classifier.architecture, len(classifier.class_names))

@@ -1,8 +1,7 @@
-"""A run directory from the published weights of others."""
+"""Creates a run directory from published weights."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from ..data.statistics import Statistics
 from ..distributed.mesh import make_mesh
 from ..errors import UserError
 from ..models.architecture import Architecture
-from ..models.presets import BVLC, CAFFENET, TORCHVISION
 from ..runs.checkpoint import Checkpointer
 from ..runs.config import network_differences, write_config
 from ..runs.preprocessing import Preprocessing, write_preprocessing
@@ -24,10 +22,10 @@ from ..runs.provenance import write_provenance
 from ..runs.workdir import check_workdir
 from ..training.state import Progress, TrainState, abstract_state, to_checkpoint
 from .tensor_layout import to_towers
-from .weight_files import read_mean, read_weights
+from .weight_files import Recipes, read_mean, read_weights
 
-# Standard deviations of ImageNet's colors along their principal components, and these, one per
-# column: the numbers of cuda-convnet2, for the color noise when training continues.
+# ImageNet's color covariance, for the color noise of later training: the standard deviations along
+# the principal components, and the components as columns. Source: cuda-convnet2.
 IMAGENET_DEVIATIONS = np.array([121.780061, 37.093889, 19.720833], np.float32)
 IMAGENET_DIRECTIONS = np.array(
     [
@@ -38,37 +36,27 @@ IMAGENET_DIRECTIONS = np.array(
     np.float32,
 )
 
-RECIPES = {
-    "configs/torchvision.py": TORCHVISION,
-    "configs/bvlc_alexnet.py": BVLC,
-    "configs/caffenet.py": CAFFENET,
-}
-# Fields that the weights' shapes tell; `tensor_layout.to_towers` checks these.
-FIELDS_OF_SHAPES = ("maps", "size", "units", "image_size", "towers")
+# Fields that set the shapes of the weights; `tensor_layout.to_towers` checks these.
+SHAPE_FIELDS = ("maps", "size", "units", "image_size", "towers")
 
 
 def import_weights(
-    config: ConfigDict,
-    path: Path,
-    workdir: Path,
-    class_names: list[str],
-    mean: Path | None = None,
+    config: ConfigDict, path: Path, workdir: Path, class_names: list[str], mean: Path | None = None
 ) -> None:
-    """Creates a run directory from a file of weights.
+    """Creates a run directory from a weights file.
 
     Args:
       config: the recipe of the weights' network.
       path: the file, as for `weight_files.read_weights`.
       workdir: a directory without a run.
       class_names: in the order of the last layer.
-      mean: a file with the mean image, as for `weight_files.read_mean`; by default the weights'
-        mean color.
+      mean: a mean image, as for `weight_files.read_mean`. Default: the weights' mean color.
 
     Raises:
-      UserError: the file is damaged or not of the recipe's network, or the directory has a run.
+      UserError: the file is damaged or has another network, or the directory has a run.
     """
     if (workdir / "config.json").exists():
-        raise UserError(f"workdir {workdir}: it has a run already; give another --workdir")
+        raise UserError(f"workdir {workdir}: it already has a run; give another --workdir")
     check_workdir(workdir, config)
     weights = read_weights(path)
     _check_network(config.model, weights.recipes)
@@ -77,24 +65,20 @@ def import_weights(
     size = config.data.size
     image = np.broadcast_to(read_mean(mean, size) if mean else weights.mean, (size, size, 3))
     statistics = Statistics(image, IMAGENET_DEVIATIONS, IMAGENET_DIRECTIONS)
-    provenance = {
-        "kind": weights.kind,
-        "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     write_preprocessing(workdir, Preprocessing("", class_names, statistics))
     write_config(workdir, config)
-    write_provenance(workdir, provenance)
+    write_provenance(workdir, {"kind": weights.kind, "file": path.name, "sha256": sha256})
     state = _initial_state(config, params, len(class_names))
     with Checkpointer(workdir) as checkpointer:
         checkpointer.save(to_checkpoint(state, Progress(schedule={})))
 
 
 def read_class_names(path: Path) -> list[str]:
-    """The class names in a file, one per line.
+    """The class names in a file with one name per line.
 
     Raises:
-      UserError: the file cannot be read, or two classes have the same name.
+      UserError: the file cannot be read, or has a name twice.
     """
     try:
         names = path.read_text(encoding="utf-8-sig").splitlines()
@@ -102,38 +86,35 @@ def read_class_names(path: Path) -> list[str]:
         raise UserError(f"--class_names={path}: {error}") from None
     for name, count in Counter(names).items():
         if count > 1:
-            raise UserError(
-                f"--class_names={path}: {count} classes have the name {name!r}; give each its own"
-            )
+            message = f"{count} classes have the name {name!r}; names must be unique"
+            raise UserError(f"--class_names={path}: {message}")
     return names
 
 
-def _check_network(model: ConfigDict, recipes: Sequence[str]) -> None:
-    """Raises UserError unless `config.model` computes what the network of one recipe does.
+def _check_network(model: ConfigDict, recipes: Recipes) -> None:
+    """Raises UserError unless `config.model` computes the same as the network of one recipe.
 
-    Weights of one fit into others that compute something else with them: shapes do not tell the
-    order of pooling and normalization, or how much a layer pads.
+    Shapes do not suffice: they do not depend on a layer's padding, or on the order of pooling and
+    normalization.
     """
-    differences = [_differences(model, recipe) for recipe in recipes]
-    if all(differences):
-        fewest = min(differences, key=lambda fields: len(fields))
-        choices = " or ".join(f"--config={recipe}" for recipe in recipes)
-        raise UserError(
-            f"--config: its network is not the weights': {'; '.join(fewest)}; give {choices}"
+    all_differences = []
+    for network in recipes.values():
+        differences = network_differences(model, ConfigDict(asdict(network)))
+        all_differences.append(
+            [
+                f"{name} is {value!r}, theirs {other!r}"
+                for name, value, other in differences
+                if name.rpartition(".")[-1] not in SHAPE_FIELDS
+            ]
         )
-
-
-def _differences(model: ConfigDict, recipe: str) -> list[str]:
-    published = ConfigDict(asdict(RECIPES[recipe]))
-    return [
-        f"{name} is {value!r}, theirs {other!r}"
-        for name, value, other in network_differences(model, published)
-        if name.rpartition(".")[-1] not in FIELDS_OF_SHAPES
-    ]
+    if all(all_differences):
+        fewest = "; ".join(min(all_differences, key=len))
+        choices = " or ".join(f"--config={recipe}" for recipe in recipes)
+        raise UserError(f"--config: its network is not the weights': {fewest}; give {choices}")
 
 
 def _initial_state(config: ConfigDict, params: dict[str, Any], num_classes: int) -> TrainState:
-    """The state before the first step, with these parameters and no velocity."""
+    """The state before the first step, with these parameters and zero velocity."""
     mesh = make_mesh(None, towers=config.model.towers)
     like = abstract_state(config, num_classes, mesh)
     return TrainState(

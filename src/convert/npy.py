@@ -1,4 +1,4 @@
-"""Dictionaries of layers in .npy files, as caffe-to-tensorflow and its descendants wrote them."""
+"""Layers in .npy files, as caffe-to-tensorflow and its descendants wrote them."""
 
 import os
 from typing import Any, BinaryIO
@@ -19,35 +19,32 @@ _ALLOWED = {
 }
 
 
-def npy_layers(file: BinaryIO) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def read_npy(file: BinaryIO) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The weights and biases of each layer.
 
     The file holds {name: [weights, biases]} or {name: {"weights": …, "biases": …}}.
 
     Raises:
-      UserError: the file holds more than arrays. A damaged or another file raises any exception.
+      UserError: the file calls functions. A damaged file or another format raises any exception.
     """
     major, _ = np.lib.format.read_magic(file)
     header_size = int.from_bytes(file.read(2 if major == 1 else 4), "little")
     file.seek(header_size, os.SEEK_CUR)
     *_, (layers,) = RecordingUnpickler(file, _ALLOWED).load().state
-    pairs = {
-        name: (pair["weights"], pair["biases"]) if isinstance(pair, dict) else pair
-        for name, pair in layers.items()
-    }
-    return {
-        str(name): (_to_array(weights), _to_array(biases))
-        for name, (weights, biases) in pairs.items()
-    }
+    arrays = {}
+    for name, pair in layers.items():
+        weights, biases = (pair["weights"], pair["biases"]) if isinstance(pair, dict) else pair
+        arrays[str(name)] = _to_array(weights), _to_array(biases)
+    return arrays
 
 
-def _to_array(recorded: Any) -> np.ndarray:
-    _, shape, dtype, is_fortran, content = recorded.state
+def _to_array(call: Any) -> np.ndarray:
+    _, shape, dtype, is_fortran, content = call.state
     name, *_ = dtype.args
     _, order, *_ = dtype.state
     if isinstance(content, Call):
         content, *_ = content.args
     if isinstance(content, str):  # bytes of Python 2, or the argument of `_codecs.encode`
         content = content.encode("latin1")
-    numbers = np.frombuffer(content, _DTYPES[name, order])
-    return numbers.reshape(shape, order="F" if is_fortran else "C")
+    values = np.frombuffer(content, _DTYPES[name, order])
+    return values.reshape(shape, order="F" if is_fortran else "C")

@@ -1,4 +1,4 @@
-"""State dicts that `torch.save` wrote, in its zip format or in the one before version 1.6."""
+"""State dicts that `torch.save` wrote, in the zip format or the format before version 1.6."""
 
 import io
 import math
@@ -38,7 +38,7 @@ Storages = dict[str, np.ndarray]
 
 
 class _Unpickler(RecordingUnpickler):
-    """Gives tensors the keys of their storages, whose types it notes in `dtypes`."""
+    """Returns a storage's key in place of the storage, and adds its type to `dtypes`."""
 
     def __init__(self, file: BinaryIO, dtypes: dict[str, np.dtype]):
         super().__init__(file, {_TENSOR, _PARAMETER, *_DTYPES})
@@ -49,15 +49,14 @@ class _Unpickler(RecordingUnpickler):
             case (_, Global(name), str(key), _, _) | (_, Global(name), str(key), _, _, None):
                 self._dtypes[key] = _DTYPES[name]
                 return key
-        raise UserError("its storages are parts of others; save it with a later PyTorch")
+        raise UserError("its storages share memory; save it with a later version of PyTorch")
 
 
-def state_dict(file: BinaryIO) -> dict[str, np.ndarray]:
+def read_state_dict(file: BinaryIO) -> dict[str, np.ndarray]:
     """The tensors by name, read-only, of a state dict or of a training checkpoint that has one.
 
     Raises:
-      UserError: the file is compressed, or holds more than tensors. A damaged one raises any
-        exception.
+      UserError: the file is compressed, or calls functions. A damaged file raises any exception.
     """
     read = _read_zip if zipfile.is_zipfile(file) else _read_legacy
     file.seek(0)
@@ -72,15 +71,13 @@ def state_dict(file: BinaryIO) -> dict[str, np.ndarray]:
 def _read_zip(file: BinaryIO) -> tuple[Any, Storages]:
     archive = zipfile.ZipFile(file)
     if sum(member.file_size for member in archive.infolist()) > os.stat(file.fileno()).st_size:
-        raise UserError("it is compressed, unlike what torch.save writes; give the original file")
-    (program,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-    directory = program.removesuffix(".pkl")
+        raise UserError("it is compressed, but torch.save compresses nothing; give its file")
+    (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+    directory = pickled.removesuffix(".pkl")
     dtypes: dict[str, np.dtype] = {}
-    saved = _Unpickler(io.BytesIO(archive.read(program)), dtypes).load()
-    return saved, {
-        key: np.frombuffer(archive.read(f"{directory}/{key}"), dtype)
-        for key, dtype in dtypes.items()
-    }
+    saved = _Unpickler(io.BytesIO(archive.read(pickled)), dtypes).load()
+    contents = {key: archive.read(f"{directory}/{key}") for key in dtypes}
+    return saved, {key: np.frombuffer(contents[key], dtypes[key]) for key in dtypes}
 
 
 def _read_legacy(file: BinaryIO) -> tuple[Any, Storages]:
@@ -106,6 +103,6 @@ def _to_array(call: Call, storages: Storages) -> np.ndarray:
     is_inside = 0 <= offset <= offset + last < len(storage)
     is_plain = min(shape, default=1) > 0 <= min(strides, default=0)
     if not (is_inside and is_plain and math.prod(shape) <= len(storage)):
-        raise UserError(f"damaged: a tensor of {shape} exceeds its {len(storage)} numbers")
+        raise UserError(f"damaged: a tensor of {shape} exceeds its {len(storage)} values")
     byte_strides = [stride * storage.itemsize for stride in strides]
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, byte_strides)

@@ -1,7 +1,8 @@
-"""Weights by towers, as here, and by groups, as in PyTorch and Caffe: the same in two layouts.
+"""Conversion of weights between this project's layout by towers and others' layout by groups.
 
-By groups, a convolution's kernel is (out, in of a group, height, width) and a dense layer's is
-(out, in). The first dense layer reads its inputs by (map, height, width). A group is a tower.
+By groups, as in PyTorch and Caffe, a convolution's kernel is (out, in per group, height, width) and
+a dense layer's is (out, in). The first dense layer's inputs are in the order (map, height, width).
+A group is a tower.
 """
 
 from typing import Any
@@ -14,16 +15,16 @@ from ..models.architecture import Architecture
 from ..models.factory import abstract_params
 
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]
-"""The weights, by groups, and the biases (out,) of each layer."""
+"""The weights by groups, and the biases (out,), of each layer."""
 
 
 def to_towers(layers: Layers, architecture: Architecture, num_classes: int) -> dict[str, Any]:
     """The parameters of `models.alexnet.AlexNet` from weights by groups.
 
     Raises:
-      UserError: a layer is missing, or has another shape than the architecture's.
+      UserError: a layer is missing, or its shape is not the architecture's.
     """
-    towers = architecture.towers
+    towers, (first_dense, side) = architecture.towers, _first_dense(architecture)
     params = {}
     for name, expected in abstract_params(architecture, num_classes).items():
         _, *window, inputs, outputs = expected["kernel"].shape
@@ -33,8 +34,9 @@ def to_towers(layers: Layers, architecture: Architecture, num_classes: int) -> d
         if name in architecture.convs:
             kernel = weights.reshape(towers, -1, *shape[1:]).transpose(0, 3, 4, 2, 1)
         else:
-            if name == _first_dense(architecture):
-                weights = _maps_last(weights, architecture)
+            if name == first_dense:
+                split = weights.reshape(len(weights), towers, -1, side, side)
+                weights = split.transpose(0, 1, 3, 4, 2).reshape(weights.shape)
             missing = -len(weights) % towers  # outputs that stand for no class
             weights = np.pad(weights, [(0, missing), (0, 0)])
             biases = np.pad(biases, [(0, missing)])
@@ -53,7 +55,7 @@ def to_groups(params: dict[str, Any], architecture: Architecture, num_classes: i
     kernels are (towers, height, width, in, kernel height, kernel width, out), its biases
     (towers, height, width, out).
     """
-    layers = {}
+    layers, (first_dense, side) = {}, _first_dense(architecture)
     for name, arrays in params.items():
         kernel, biases = np.asarray(arrays["kernel"]), np.asarray(arrays["bias"])
         if name in architecture.convs and architecture.convs[name].local:
@@ -69,8 +71,7 @@ def to_groups(params: dict[str, Any], architecture: Architecture, num_classes: i
                 weights = weights.reshape(-1, weights.shape[-1])
             else:
                 weights = block_diag(*weights)
-            if name == _first_dense(architecture):
-                side = _last_side(architecture)
+            if name == first_dense:
                 weights = maps_first(weights, architecture.towers, side)
             if name == architecture.head:
                 weights, biases = weights[:num_classes], biases[:num_classes]
@@ -79,25 +80,15 @@ def to_groups(params: dict[str, Any], architecture: Architecture, num_classes: i
 
 
 def maps_first(weights: np.ndarray, towers: int, side: int) -> np.ndarray:
-    """From inputs by (tower, height, width, map) to (tower, map, height, width)."""
+    """Reorders inputs from (tower, height, width, map) to (tower, map, height, width)."""
     split = weights.reshape(len(weights), towers, side, side, -1)
     return split.transpose(0, 1, 4, 2, 3).reshape(weights.shape)
 
 
-def _maps_last(weights: np.ndarray, architecture: Architecture) -> np.ndarray:
-    side = _last_side(architecture)
-    split = weights.reshape(len(weights), architecture.towers, -1, side, side)
-    return split.transpose(0, 1, 3, 4, 2).reshape(weights.shape)
-
-
-def _first_dense(architecture: Architecture) -> str:
-    return next(iter(architecture.dense))
-
-
-def _last_side(architecture: Architecture) -> int:
-    """The height and width of the maps that the first dense layer reads."""
+def _first_dense(architecture: Architecture) -> tuple[str, int]:
+    """The first dense layer's name, and the height and width of the maps that are its input."""
     *_, (_, side) = architecture.spatial_sizes().values()
-    return side
+    return next(iter(architecture.dense)), side
 
 
 def _check_layer(name: str, layers: Layers, shape: tuple[int, ...], head: str) -> None:

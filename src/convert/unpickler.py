@@ -1,32 +1,33 @@
-"""Reads the pickles of others without calling anything that they name.
+"""Reads untrusted pickles without executing them.
 
-A pickle is a program. This reader records its calls as inert `Call`s; arrays are built later from
-the checked fields of these. Not even NumPy's own functions are called: an array or a dtype whose
-state a pickle sets can reach any memory.
+A pickle is a program. This reader records its calls as inert `Call`s. Other modules build arrays
+from their checked fields. The reader does not even call NumPy's functions: an array or a dtype
+whose state a pickle sets can reach any memory.
 """
 
 import collections
 import pickle
 from collections.abc import Set
+from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import UserError
 
 
+@dataclass(eq=False)
 class Call:
-    """A call that a pickle asks for, and the state that it sets on the result."""
+    """A call that a pickle requests, and the state that the pickle sets on the result."""
 
-    def __init__(self, name: str, args: tuple[Any, ...]):
-        self.name = name
-        self.args = args
-        self.state: Any = None
+    name: str
+    args: tuple[Any, ...]
+    state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 class Global(NamedTuple):
-    """A class or function that a pickle names. As a tuple, it has no state that one could set."""
+    """A class or function that a pickle names. A pickle cannot set the state of a tuple."""
 
     name: str
 
@@ -34,12 +35,12 @@ class Global(NamedTuple):
         return Call(self.name, args)
 
 
-# Python's own, because C's allocates as much memory as an index in the pickle asks for.
+# Python's unpickler, because C's allocates as much memory as an index in the pickle demands.
 class RecordingUnpickler(pickle._Unpickler):  # noqa: SLF001
-    """Reads one pickle that names only what is allowed, such as "numpy.ndarray".
+    """Reads one pickle that names only `allowed` globals, such as "numpy.ndarray".
 
     Raises:
-      UserError: the pickle names anything else. A damaged one raises any exception.
+      UserError: the pickle names another global. A damaged pickle raises any exception.
     """
 
     def __init__(self, file: BinaryIO, allowed: Set[str]):
@@ -52,7 +53,7 @@ class RecordingUnpickler(pickle._Unpickler):  # noqa: SLF001
             return collections.OrderedDict
         if full_name not in self._allowed:
             raise UserError(
-                f"its pickle calls {full_name}, which no file of weights needs; give a file of "
-                "arrays alone (a state_dict)"
+                f"its pickle calls {full_name}, which no weights file needs; give a file that has "
+                "only arrays (a state_dict)"
             )
         return Global(full_name)

@@ -1,4 +1,4 @@
-"""The file formats of published AlexNets, each with what its program does to images."""
+"""Published AlexNets: their file formats, and how their programs preprocess images."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,10 +10,11 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from ..errors import UserError
-from ..models.presets import TORCHVISION
+from ..models.architecture import Architecture
+from ..models.presets import BVLC, CAFFENET, TORCHVISION
 from .caffe import read_binaryproto, read_caffemodel
-from .npy import npy_layers
-from .pytorch import state_dict
+from .npy import read_npy
+from .pytorch import read_state_dict
 from .tensor_layout import Layers, maps_first
 
 TORCHVISION_LAYERS = {
@@ -24,14 +25,18 @@ TORCHVISION_LAYERS = {
 TORCHVISION_MEAN = 255 * np.array([0.485, 0.456, 0.406], np.float32)
 TORCHVISION_DEVIATION = 255 * np.array([0.229, 0.224, 0.225], np.float32)
 CAFFE_MEAN = np.array([122.67891434, 116.66876762, 104.00698793], np.float32)  # of its mean image
-BVLC_RECIPE, CAFFENET_RECIPE = "configs/bvlc_alexnet.py", "configs/caffenet.py"
+
+Recipes = dict[str, Architecture]
+TORCHVISION_RECIPE: Recipes = {"configs/torchvision.py": TORCHVISION}
+BVLC_RECIPE: Recipes = {"configs/bvlc_alexnet.py": BVLC}
+CAFFENET_RECIPE: Recipes = {"configs/caffenet.py": CAFFENET}
 
 
 class PretrainedWeights(NamedTuple):
     """A network's weights, for RGB images of 0 to 255 from which a mean is subtracted."""
 
     kind: str
-    recipes: tuple[str, ...]  # the keys of `importing.RECIPES` whose network it may be
+    recipes: Recipes  # each network that these weights can belong to
     layers: Layers  # float32, finite
     mean: np.ndarray  # float32 (3,) or (size, size, 3)
 
@@ -40,24 +45,24 @@ def read_weights(path: Path) -> PretrainedWeights:
     """Reads a file of weights.
 
     Args:
-      path: its ending tells the format. .pth, .pth.tar, .pt and .safetensors hold torchvision's
-        AlexNet; .caffemodel and .npy hold one of Caffe's, whose images are BGR.
+      path: its extension sets the format. .pth, .pth.tar, .pt and .safetensors have torchvision's
+        AlexNet; .caffemodel and .npy have a network of Caffe, whose images are BGR.
 
     Raises:
-      UserError: the file is absent, damaged, of another format, or of another network.
+      UserError: the file is missing, is damaged, or has another format or another network.
     """
     for ending, (expected, read) in READERS.items():
         if path.name.lower().endswith(ending):
             with _open(f"--weights={path}", path, expected) as file:
                 return read(file)
-    raise UserError(f"--weights={path}: its ending is none of {', '.join(READERS)}")
+    raise UserError(f"--weights={path}: its extension must be one of {', '.join(READERS)}")
 
 
 def read_mean(path: Path, size: int) -> np.ndarray:
     """Caffe's mean image, BGR, from a .binaryproto or a .npy: float32 (size, size, 3), RGB.
 
     Raises:
-      UserError: the file is absent, damaged, or of another size.
+      UserError: the file is missing or damaged, or has another size.
     """
     with _open(f"--mean={path}", path, "Caffe's mean image, .binaryproto or .npy") as file:
         is_npy = path.suffix.lower() == ".npy"
@@ -71,7 +76,7 @@ def read_mean(path: Path, size: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _open(flag: str, path: Path, expected: str) -> Iterator[BinaryIO]:
-    """Opens a file; whatever exception its reader raises becomes a line for the user."""
+    """Opens a file, and turns every exception of its reader into a UserError."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -81,17 +86,17 @@ def _open(flag: str, path: Path, expected: str) -> Iterator[BinaryIO]:
             yield file
         except UserError as error:
             raise UserError(f"{flag}: {error}") from None
-        except Exception:  # a damaged file raises anything, with little in its message
+        except Exception:  # a damaged file raises any type, with a message that does not help
             raise UserError(f"{flag}: it is not {expected}, or damaged") from None
 
 
 def _finite(name: str, array: np.ndarray) -> np.ndarray:
     if not jnp.issubdtype(array.dtype, np.floating):
-        raise UserError(f"{name} is of {array.dtype}, but must be of floating-point numbers")
+        raise UserError(f"{name} has the type {array.dtype}, but it must be floating-point")
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
     if not np.isfinite(single).all():
-        raise UserError(f"{name} has numbers that are not finite")
+        raise UserError(f"{name} has values that are not finite")
     return single
 
 
@@ -107,24 +112,19 @@ def _from_torchvision(tensors: dict[str, np.ndarray]) -> PretrainedWeights:
             layers[name] = tensors[f"{module}.weight"], tensors[f"{module}.bias"]
         except KeyError:
             names = ", ".join(list(tensors)[:4]) or "no tensor"
-            raise UserError(
-                f"{module}.weight or .bias of torchvision's AlexNet is missing; the file has "
-                f"{names}"
-            ) from None
+            message = f"{module}.weight or .bias of torchvision's AlexNet is missing; the file has "
+            raise UserError(message + names) from None
     layers = _all_finite(layers)
     weights, biases = layers["conv1"]
     if weights.ndim == 4 and weights.shape[1] == 3:
         scale = TORCHVISION_DEVIATION * TORCHVISION.input_scale
-        weights = weights / scale[:, None, None].astype(np.float32)
-    layers["conv1"] = weights, biases
-    return PretrainedWeights(
-        "torchvision's AlexNet", ("configs/torchvision.py",), layers, TORCHVISION_MEAN
-    )
+        layers["conv1"] = weights / scale[:, None, None].astype(np.float32), biases
+    kind = "torchvision's AlexNet"
+    return PretrainedWeights(kind, TORCHVISION_RECIPE, layers, TORCHVISION_MEAN)
 
 
 def _from_caffemodel(file: BinaryIO) -> PretrainedWeights:
     blobs = read_caffemodel(file)
-    order = list(blobs)
     if not {"norm1", "pool1"} <= blobs.keys():
         raise UserError("norm1 or pool1 of Caffe's AlexNet and CaffeNet is missing")
     layers = {}
@@ -132,28 +132,27 @@ def _from_caffemodel(file: BinaryIO) -> PretrainedWeights:
         if len(arrays) == 2:
             weights, biases = arrays
             if name.startswith("fc") and weights.ndim == 4 and weights.shape[:2] == (1, 1):
-                weights = weights[0, 0]  # older files have four axes for everything
+                weights = weights[0, 0]  # all blobs of older files have four axes
             layers[name] = weights, biases.ravel()
-    norms_first = order.index("norm1") < order.index("pool1")
-    recipe = BVLC_RECIPE if norms_first else CAFFENET_RECIPE
-    return _from_caffe("a .caffemodel", (recipe,), layers)
+    norms_first = list(blobs).index("norm1") < list(blobs).index("pool1")
+    return _from_caffe("a .caffemodel", BVLC_RECIPE if norms_first else CAFFENET_RECIPE, layers)
 
 
 def _from_npy(file: BinaryIO) -> PretrainedWeights:
     layers = {
         name: (weights.transpose(3, 2, 0, 1) if weights.ndim == 4 else weights.T, biases)
-        for name, (weights, biases) in npy_layers(file).items()
+        for name, (weights, biases) in read_npy(file).items()
     }
     if "conv5" in layers and "fc6" in layers:
         weights, biases = layers["fc6"]
         maps = len(layers["conv5"][1])
         side = round((weights.shape[1] / maps) ** 0.5)
-        if maps * side**2 == weights.shape[1]:  # else `to_towers` refuses its shape
+        if maps * side**2 == weights.shape[1]:  # otherwise, `to_towers` rejects the shape
             layers["fc6"] = maps_first(weights, 1, side), biases  # TensorFlow flattens maps last
-    return _from_caffe("a .npy of Caffe's AlexNet", (BVLC_RECIPE, CAFFENET_RECIPE), layers)
+    return _from_caffe("a .npy of Caffe's AlexNet", BVLC_RECIPE | CAFFENET_RECIPE, layers)
 
 
-def _from_caffe(kind: str, recipes: tuple[str, ...], layers: Layers) -> PretrainedWeights:
+def _from_caffe(kind: str, recipes: Recipes, layers: Layers) -> PretrainedWeights:
     layers = _all_finite(layers)
     if "conv1" in layers:
         weights, biases = layers["conv1"]
@@ -162,17 +161,15 @@ def _from_caffe(kind: str, recipes: tuple[str, ...], layers: Layers) -> Pretrain
 
 
 _STATE_DICT = (
-    "a state dict of PyTorch's with the tensors of torchvision's AlexNet",
-    lambda file: _from_torchvision(state_dict(file)),
+    "a state dict of PyTorch with the tensors of torchvision's AlexNet",
+    lambda file: _from_torchvision(read_state_dict(file)),
 )
 READERS: dict[str, tuple[str, Callable[[BinaryIO], PretrainedWeights]]] = {
-    ".pth": _STATE_DICT,
-    ".pth.tar": _STATE_DICT,
-    ".pt": _STATE_DICT,
+    **dict.fromkeys((".pth", ".pth.tar", ".pt"), _STATE_DICT),
     ".safetensors": (
         "a .safetensors with the tensors of torchvision's AlexNet",
         lambda file: _from_torchvision(load_file(file.name)),
     ),
     ".caffemodel": ("a .caffemodel of Caffe's AlexNet or CaffeNet", _from_caffemodel),
-    ".npy": ("a .npy with weights and biases, floats, of each layer of Caffe's AlexNet", _from_npy),
+    ".npy": ("a .npy with float weights and biases of each layer of Caffe's AlexNet", _from_npy),
 }

@@ -93,14 +93,14 @@ def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
             ["--to=/proc/net.safetensors"],
             r"--to=/proc/net\.safetensors: .*; give a file in another",
         ),
-        (["--to=net.pth"], r"--to=net\.pth: its ending must be \.safetensors"),
+        (["--to=net.pth"], r"--to=net\.pth: its extension must be \.safetensors"),
         (
             ["--to=net.safetensors", "--weights=net.pth"],
-            "--weights: it does not go with --to",
+            "--weights: it cannot be combined with --to",
         ),
         (
             ["--to=net.safetensors", "--config=configs/torchvision.py"],
-            "--config: it does not go with --to",
+            "--config: it cannot be combined with --to",
         ),
     ],
 )
@@ -113,7 +113,7 @@ def test_invalid_options(more: list[str], message: str, imported: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"cat\ndog\ncat\n", "2 classes have the name 'cat'; give each its own"),
+        (b"cat\ndog\ncat\n", "2 classes have the name 'cat'; names must be unique"),
         (b"\xff\xfe", "can't decode byte"),
     ],
 )

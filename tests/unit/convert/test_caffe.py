@@ -96,15 +96,15 @@ CONV1, CONV1_BIASES = map(published.new_blob, LAYERS["conv1"])
     [
         (
             published.new_layer("fc6", published.blob((32, 8, 2, 2), np.zeros(1024)), b""),
-            r"a blob of \(0, 0, 0, 0\) has 0 numbers",
+            r"a blob of \(0, 0, 0, 0\) has 0 values",
         ),
         (
             published.new_layer("conv1", published.blob((2**32, 2**32), np.zeros(0))),
-            r"damaged: a blob of \(4294967296, 4294967296\) has 0 numbers",
+            r"damaged: a blob of \(4294967296, 4294967296\) has 0 values",
         ),
         (
             published.new_layer("conv1", published.blob((-3, -4), np.zeros(12))),
-            r"damaged: a blob of \(-3, -4\) has 12 numbers",
+            r"damaged: a blob of \(-3, -4\) has 12 values",
         ),
         (
             published.new_layer("conv1", published.blob((12,), np.zeros(12)), CONV1_BIASES),
@@ -112,7 +112,7 @@ CONV1, CONV1_BIASES = map(published.new_blob, LAYERS["conv1"])
         ),
         (
             published.new_layer("conv1", published.blob((1,), np.array([np.inf])), CONV1_BIASES),
-            "conv1 has numbers that are not finite",
+            "conv1 has values that are not finite",
         ),
         (
             published.new_layer("%", CONV1, CONV1_BIASES).replace(b"%", b"\xff"),  # no UTF-8
@@ -178,7 +178,7 @@ def test_a_mean_color(tmp_path: Path) -> None:
         (BGR[:, :50, :50], r"it has the shape \(3, 50, 50\), but must be \(3, 104, 104\)"),
         (BGR.transpose(1, 2, 0), r"it has the shape \(104, 104, 3\), but"),
         (BGR.reshape(-1, published.SIZE), r"it has the shape \(312, 104\), but"),
-        (np.array([np.nan, 1, 2]), "it has numbers that are not finite"),
+        (np.array([np.nan, 1, 2]), "it has values that are not finite"),
         (np.array(["a", "b", "c"]), "it is not Caffe's mean image, .binaryproto or .npy, or"),
     ],
 )

@@ -47,7 +47,7 @@ def test_layouts(layout: Any, age: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(layers[name][1], biases)
 
 
-NOT_FROM_CAFFE = "it is not a .npy with weights and biases, floats, of each layer .*, or damaged$"
+NOT_FROM_CAFFE = "it is not a .npy with float weights and biases of each layer .*, or damaged$"
 MAPS = np.zeros((1, 1, 1, 4), np.float32)
 
 
@@ -88,7 +88,7 @@ def test_invalid_objects(content: Any, tmp_path: Path) -> None:
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     layers = {"conv1": [np.full((1, 1, 3, 4), np.nan), np.zeros(4)]}
-    with pytest.raises(UserError, match="conv1 has numbers that are not finite"):
+    with pytest.raises(UserError, match="conv1 has values that are not finite"):
         read_weights(published.write_npy(tmp_path / "net.npy", layers))
 
 
@@ -140,7 +140,7 @@ def test_a_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
     command = published.text(f"touch {tmp_path / 'executed'}")
     program = b"\x80\x02cos\nsystem\n(" + command + b"tR."
     with pytest.raises(
-        UserError, match=r"^--weights=.*: its pickle calls os\.system, which no file"
+        UserError, match=r"^--weights=.*: its pickle calls os\.system, which no weights file"
     ):
         read_weights(published.write_npy_pickle(tmp_path / "net.npy", program))
     assert not (tmp_path / "executed").exists()

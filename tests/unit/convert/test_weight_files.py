@@ -148,7 +148,7 @@ def test_another_number_of_classes(names: list[str], tmp_path: Path) -> None:
 def test_invalid_paths(tmp_path: Path) -> None:
     (tmp_path / "folder.npy").mkdir()
     for name, message in (
-        ("net.onnx", "its ending is none of"),
+        ("net.onnx", "its extension must be one of"),
         ("net.pth", "No such file"),
         ("folder.npy", "Is a directory"),
     ):
