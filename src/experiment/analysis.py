@@ -28,9 +28,9 @@ EPOCHS = Unit(1, 1, " epochs", " epochs")
 def describe_results(results: Mapping[str, Any]) -> str:
     """A table with a row per variant and per average of networks, and notes below it.
 
-    Means are over the runs that have not diverged. A difference is to the variant's reference, else
-    to the published value. Its 95% confidence interval (CI) is that of Welch's t-test, which needs
-    several seeds of both.
+    Means are over the runs that have not diverged. A difference is to the variant's reference, or
+    to the published value if there is no reference. Its 95% confidence interval (CI) is that of
+    Welch's t-test, which needs several seeds of both.
     """
     variants = results["variants"]
     rows = [row for name in variants for row in _rows(results, name)]

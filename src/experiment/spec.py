@@ -1,4 +1,4 @@
-"""What an experiment is: the recipes that it compares, and the runs that it consists of."""
+"""The definition of an experiment: the recipes that it compares, and its runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ SearchResults = Mapping[str, Mapping[float, float]]
 
 
 class Run(NamedTuple):
-    """One training."""
+    """One training run."""
 
     variant: str
     label: str  # "rate 0.001" or "seed 0"
@@ -42,12 +42,12 @@ def comparison(hypothesis: str, variants: Mapping[str, ConfigDict], **options: A
     config.seeds = (0,)  # each variant is trained with each seed
     config.reference = ConfigDict()  # by variant, the variant that it is compared with
     config.published = ConfigDict()  # by variant, the published error (a fraction) or epochs
-    # If not 0, the experiment measures the epochs until the training error, over the last whole
-    # epoch, is at most this; else the final test error.
+    # If positive, the experiment measures the epochs until the training error, a mean over the last
+    # epoch, is at most this. If 0, it measures the final test error.
     config.target_training_error = 0.0
     config.rates = ConfigDict()  # by variant, learning rates; the lowest training loss decides
-    config.search = "2 epochs"  # how long each of these rates is tried
-    config.average = False  # whether to measure the average of each variant's networks too
+    config.search = "2 epochs"  # how long to train with each of these rates
+    config.average = False  # whether to also measure the average of each variant's networks
     if unknown := options.keys() - config.keys():
         raise TypeError(f"comparison() has no option {', '.join(unknown)}")
     config.update(options)

@@ -21,16 +21,16 @@ CATEGORIES = ("convolutions", "products", "memory-bound")
 
 @dataclass(frozen=True)
 class Assumptions:
-    """Fractions of the datasheet's peaks, and the latency of every start."""
+    """Fractions of the datasheet's peaks, and latencies in seconds."""
 
     tensor_core_convolutions: float = 0.5
     cuda_core_convolutions: float = 1.3  # Winograd's and FFT algorithms need fewer operations
     products: float = 0.7
     memory: float = 0.8
     links: float = 0.8
-    kernel_seconds: float = 3e-6  # no kernel takes less, launch included
+    kernel_seconds: float = 3e-6  # the least time of a kernel, with its launch
     host_latency: float = 10e-6  # of a collective within a host
-    network_latency: float = 30e-6  # of one across hosts
+    network_latency: float = 30e-6  # of a collective across hosts
 
 
 IDEAL = Assumptions(1, 1, 1, 1, 1, 0, 0, 0)
