@@ -139,14 +139,8 @@ def search(
 ) -> tuple[int, int]:
     """Two numbers at most 2% apart: `total` of the first fits into `room`, of the second not.
 
-    Args:
-      total: a function that is about linear.
-      room: the largest `total` that fits.
-      known: some values of `total`.
-      guess: the number to begin with.
-
-    Returns:
-      The two numbers; the first is 0 if not even 1 fits.
+    The first number is 0 if not even 1 fits. `total` must be about linear. `known` has some of its
+    values, by number, and `guess` is the number to try first.
     """
     known = dict(known)
     while True:

@@ -115,21 +115,21 @@ def _time_collective(
 
 
 def _kernel(instruction: Instruction, gpu: Gpu, assumed: Assumptions) -> tuple[str, Part]:
+    attributes = instruction.attributes
     touched = sum(array.bytes for array in instruction.results + instruction.operands)
     flops, category = 0.0, "memory-bound"
     seconds = touched / gpu.memory_bandwidth / assumed.memory
-    if "__cudnn$conv" in instruction.attributes:
+    estimate = re.search(r'"exec_time_us":([\d.e+-]+)', attributes)
+    if "__cudnn$conv" in attributes:
         category, flops = "convolutions", _convolution_flops(instruction)
-    elif "__cublas$" in instruction.attributes:
+    elif "__cublas$" in attributes:
         category, flops = "products", _product_flops(instruction)
-    elif touched > gpu.l2_cache and (
-        cost := re.search(r'"exec_time_us":([\d.e+-]+)', instruction.attributes)
-    ):
+    elif estimate and touched > gpu.l2_cache:
         # XLA knows slices, but may count accesses to cached data a thousand times.
-        seconds = float(cost[1]) * 1e-6 / assumed.memory
+        seconds = float(estimate[1]) * 1e-6 / assumed.memory
     if flops:
         peak = gpu.peak(instruction.operands[0].dtype)
-        if '"operand_precision":["HIGHEST"' in instruction.attributes:
+        if '"operand_precision":["HIGHEST"' in attributes:
             peak = gpu.flops["float32"]
         tensor_cores = peak > 3 * gpu.flops["float32"]
         efficiency = assumed.products
