@@ -2,7 +2,7 @@
 
 import os
 
-# TensorFlow, which is imported only where needed, is to print nothing but errors. That it uses
-# oneDNN it announces at any level of logging; nothing here computes with it.
+# Lets TensorFlow, where it is needed, log nothing but errors. It announces its use of oneDNN at
+# every level, and nothing here computes with it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
