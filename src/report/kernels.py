@@ -38,7 +38,7 @@ def probability_of_superiority(a: np.ndarray, b: np.ndarray) -> float:
 def section(kernels: np.ndarray) -> dict[str, Any] | None:
     """Each tower's kernels (towers, H, W, 3, maps) as images, and how colorful they are.
 
-    None if the first layer is locally connected: it has other kernels at each position.
+    None if the first layer is locally connected, with different kernels at each position.
     """
     if kernels.shape[3] != 3:
         return None

@@ -49,7 +49,7 @@ class Run:
         """The prepared images.
 
         Raises:
-          UserError: they are missing, or have changed since the training.
+          UserError: the images are missing, or have changed since training.
         """
         data = prepare_dataset(self.config.data)
         check_data(self.workdir, data)
@@ -82,7 +82,7 @@ class Run:
         return self.read(split, np.append(order[firsts], np.delete(order, firsts))[:count])
 
     def photos(self, examples: Examples, **values: Any) -> list[dict[str, Any]]:
-        """The `image` and the `label` of each example, with its item of each further value."""
+        """A dictionary per example: `image`, `label`, and the item of each further value."""
         columns = {
             "image": [photo(pixels) for pixels in examples.pixels],
             "label": [self.class_names[label] for label in examples.labels],

@@ -1,4 +1,4 @@
-"""The head of the page: which network it describes, and how well that network does."""
+"""The head of the page: the network and its results."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from .run import Run
 
 
 def summarize(run: Run, data: PreparedDataset | None, error: float | None) -> dict[str, Any]:
-    """The results of the step that the checkpoint holds.
+    """The results of the network at the step of the checkpoint.
 
     Args:
       run: the run.

@@ -32,9 +32,9 @@ SECTIONS += ("augmentation", "settings")
 @pytest.fixture(scope="module")
 def written(workdir: Path, cache: Path) -> tuple[Path, str]:
     """The page and the output of the command."""
-    done = run("src.report", f"--workdir={workdir},{workdir}", cache=cache)
-    assert done.returncode == 0, done.stderr
-    return workdir / "report" / "index.html", done.stdout
+    process = run("src.report", f"--workdir={workdir},{workdir}", cache=cache)
+    assert process.returncode == 0, process.stderr
+    return workdir / "report" / "index.html", process.stdout
 
 
 def test_the_command_prints_the_path_and_the_size_of_the_page(written):
@@ -116,14 +116,14 @@ def browser() -> Iterator[Any]:
 
 def inspect(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
     """Opens the page in a browser and measures it."""
-    shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     complaints, requests = [], []
-    shown.on("console", lambda message: complaints.append(message.text))
-    shown.on("pageerror", lambda error: complaints.append(str(error)))
-    shown.on("request", lambda request: requests.append(request.url))
-    shown.goto(path.as_uri())
-    shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    measured = shown.evaluate(
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(path.as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    measured = tab.evaluate(
         """async () => {
           await Promise.all([...document.images].map(i => i.decode().catch(() => null)));
           return {
@@ -146,7 +146,7 @@ def inspect(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]
           }
         }"""
     )
-    shown.close()
+    tab.close()
     external = [url for url in requests if not url.startswith(("data:", path.as_uri()))]
     return {**measured, "complaints": complaints, "requests": external}
 
@@ -181,9 +181,9 @@ def test_browsers_display_the_page(written, browser, width: int, scheme: str):
 
 @pytest.mark.parametrize("width", [1280, 360])
 def test_percentages_do_not_wrap_beside_long_names(written, browser, width: int):
-    shown = browser.new_page(viewport={"width": width, "height": 800})
-    shown.goto(written[0].as_uri())
-    heights = shown.evaluate(
+    tab = browser.new_page(viewport={"width": width, "height": 800})
+    tab.goto(written[0].as_uri())
+    heights = tab.evaluate(
         """() => {
           document.querySelectorAll('.bar .name').forEach(
             name => name.textContent = 'class number 0450, of many names, '.repeat(5));
@@ -192,7 +192,7 @@ def test_percentages_do_not_wrap_beside_long_names(written, browser, width: int)
           return [heights('.bar .name'), heights('.bar > span > span:last-child')];
         }"""
     )
-    shown.close()
+    tab.close()
     names, bars = map(max, heights)
     line = 0.8 * 16 * 1.25
     assert names < 2.5 * line
@@ -256,9 +256,9 @@ def test_any_network_has_a_page(make, cache: Path, browser):
 def test_directories_without_a_run_or_a_checkpoint_are_refused(
     workdir: Path, tmp_path: Path, cache
 ):
-    done = run("src.report", f"--workdir={workdir},{tmp_path / 'none'}", cache=cache)
-    assert done.returncode == 2
-    assert re.fullmatch(r"error: workdir \S+none: it has no config.json, .*\n", done.stderr)
+    process = run("src.report", f"--workdir={workdir},{tmp_path / 'none'}", cache=cache)
+    assert process.returncode == 2
+    assert re.fullmatch(r"error: workdir \S+none: it has no config.json, .*\n", process.stderr)
     for name in ("config.json", "preprocessing.npz"):
         shutil.copy(workdir / name, tmp_path / name)
     with pytest.raises(UserError, match="checkpoint"):

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of reports."""
+"""Fixtures for the report's tests."""
 
 from collections.abc import Iterator
 from pathlib import Path

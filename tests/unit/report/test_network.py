@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import jax
 import numpy as np
@@ -31,16 +31,16 @@ def test_the_figure_shows_every_layer_and_its_parameters(name: str):
     assert net.parameters == PARAMETERS[name]
     assert [layer.name for layer in net.layers] == [*ALL[name].convs, *ALL[name].dense]
     for vertical in (False, True):
-        drawn = network_figure.draw(net, vertical=vertical)
+        figure = network_figure.draw(net, vertical=vertical)
         for layer in net.layers:
-            assert f">{layer.name}</text>" in drawn
-            assert f">{layer.parameters:,}</text>" in drawn
-            assert layer.received == 0 or f">{layer.received:,} cross</text>" in drawn
+            assert f">{layer.name}</text>" in figure
+            assert f">{layer.parameters:,}</text>" in figure
+            assert layer.received == 0 or f">{layer.received:,} cross</text>" in figure
         exchanges = EXCHANGES.get(name, 0)
-        assert drawn.count("input: all towers") == exchanges
-        crossing = drawn.count("stroke: var(--accent)")
+        assert figure.count("input: all towers") == exchanges
+        crossing = figure.count("stroke: var(--accent)")
         assert crossing == 2 * exchanges if vertical else (crossing > 0) == (exchanges > 0)
-        assert ("tower 2" in drawn) == (net.towers > 1)
+        assert ("tower 2" in figure) == (net.towers > 1)
 
 
 def test_the_papers_network_matches_the_figure_of_the_paper():
@@ -71,10 +71,16 @@ def test_the_papers_network_matches_the_figure_of_the_paper():
     assert dropped == ["fc6", "fc7"]
     assert describe("paper").sent == 30_336
     assert describe("one_gpu").sent == 0
-    # Caffe's windows need the other's maps too, before or after they are pooled.
+    # In Caffe's networks, normalization needs the other tower's maps, before or after pooling.
     assert describe("bvlc").sent == 30_336 + 55 * 55 * 48 + 27 * 27 * 128
     assert f">{55 * 55 * 48:,} cross<" in network_figure.draw(describe("bvlc"), vertical=True)
     assert describe("caffenet").sent == 30_336 + 27 * 27 * 48 + 13 * 13 * 128
+
+
+def test_one_tower_exchanges_no_values_for_normalization():
+    net = network.describe(replace(ALL["bvlc"], towers=1), 1000)
+    assert net.sent == 0
+    assert "cross" not in network_figure.draw(net, vertical=True)
 
 
 @pytest.mark.parametrize("name", ["chm145", "conv-local-11pct"])

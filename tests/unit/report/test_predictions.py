@@ -24,9 +24,9 @@ def test_most_confused_classes_are_chosen_among_many():
 
 def test_class_names_may_contain_any_characters():
     names = ["$a$ & <b>", "数字", "a name that is rather long"]
-    drawn = predictions._draw_matrix(np.diag([3, 2, 1]), np.arange(3), names, predictions.SCREEN)
-    for shown in ("$a$ &amp; &lt;b&gt;", "数字", "a name t…er long"):
-        assert drawn.count(f">{shown}</text>") == 2
+    figure = predictions._draw_matrix(np.diag([3, 2, 1]), np.arange(3), names, predictions.SCREEN)
+    for label in ("$a$ &amp; &lt;b&gt;", "数字", "a name t…er long"):
+        assert figure.count(f">{label}</text>") == 2
 
 
 def test_shortened_names_stay_different():
