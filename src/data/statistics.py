@@ -35,8 +35,5 @@ class PixelSums:
         second_moment = self.products / (self.num_images * mean.shape[0] * mean.shape[1])
         variances, directions = np.linalg.eigh(second_moment - np.outer(color, color))
         deviations = np.sqrt(np.maximum(variances, 0))  # gray images: two are 0, or just below
-        return Statistics(
-            mean.astype(np.float32),
-            deviations[::-1].astype(np.float32),
-            directions[:, ::-1].astype(np.float32),
-        )
+        arrays = (mean, deviations[::-1], directions[:, ::-1])  # descending
+        return Statistics(*(array.astype(np.float32) for array in arrays))
