@@ -27,8 +27,8 @@ def lock(workdir: Path, token: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"workdir {workdir}: another process is training in it; wait until it ends, or "
-                "give another --workdir"
+                f"workdir {workdir}: another process is training in it; wait for its end, or give "
+                "another --workdir"
             ) from None
         except OSError:  # a file system without locks
             pass
