@@ -3,7 +3,7 @@
 python launch/several.py COUNT COMMAND…
 
 Each process gets its own PROCESS_ID and LOCAL_PROCESS_ID (see launch/run.sh), and every signal that
-comes here. Once one process has failed, the others have SECONDS_TO_END to end by themselves.
+this launcher receives. Once one process has failed, it kills the others after SECONDS_TO_END.
 """
 
 import ctypes
@@ -13,14 +13,14 @@ import socket
 import subprocess
 import sys
 
-EXIT_LOST_PROCESS = 69  # of a process that stops because another one was lost; as in src/errors.py
+EXIT_LOST_PROCESS = 69  # as in src/errors.py: a process stops because another one was lost
 SECONDS_TO_END = 60
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def environment_of(local_index: int, count: int) -> dict[str, str]:
-    """The environment of one of the `count` processes that replace this one."""
+    """Returns the environment of one of the `count` processes that replace this one."""
     processes, index = int(os.environ["NUM_PROCESSES"]), int(os.environ["PROCESS_ID"])
     return {
         **os.environ,

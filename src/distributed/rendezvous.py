@@ -31,7 +31,8 @@ def accept_peers(
             try:
                 caller, _ = server.accept()
             except TimeoutError:
-                here, names = process.coordinator, _names(absent)
+                shown = ", ".join(map(str, absent[:8])) + " …" * (len(absent) > 8)
+                here, names = process.coordinator, f"process{'es' * (len(absent) > 1)} {shown}"
                 if time.monotonic() >= deadline:
                     message = f"{process} waited {within:g} s at {here}, but {names} did not come"
                     raise JoinError(message) from None
@@ -122,8 +123,3 @@ def _to_connection(connected: socket.socket) -> Connection:
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.settimeout(None)
     return Connection(connected.detach())
-
-
-def _names(indices: list[int]) -> str:
-    shown = ", ".join(map(str, indices[:8])) + (" …" if len(indices) > 8 else "")
-    return f"process{'es' * (len(indices) > 1)} {shown}"
