@@ -16,13 +16,10 @@ Lines = Sequence[Mapping[str, Any]]  # of metrics.jsonl
 
 
 def draw(runs: Sequence[Lines]) -> list[Markup]:
-    """Draws the loss, the error and the learning rate over the epochs, those that are logged.
+    """The logged ones of loss, error and learning rate over the epochs, as SVG elements.
 
     Args:
       runs: the lines of metrics.jsonl of each run.
-
-    Returns:
-      SVG elements.
     """
     drawings = []
     if any(runs):

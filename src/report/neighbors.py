@@ -14,14 +14,12 @@ def section(run: Run, among: int) -> dict[str, Any]:
     """Finds the nearest training images of some evaluation images, by features and by pixels.
 
     Args:
-      run: the run.
       among: the largest number of training images to search; they are drawn at random.
     """
     layer = run.architecture.layer_names[-2]  # the last hidden layer
     total = run.data.num_examples[run.data.train_split]
-    searched = np.arange(total)
-    if among < total:
-        searched = np.sort(np.random.default_rng(SEED).choice(total, among, replace=False))
+    random = np.random.default_rng(SEED)
+    searched = np.sort(random.choice(total, min(among, total), replace=False))
     queries = run.sample(run.data.eval_split, NUM_QUERIES)
     k = min(NUM_NEIGHBORS, len(searched))
     by_features = NearestNeighbors(run.classifier.features(queries.pixels, layer), k)

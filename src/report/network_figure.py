@@ -20,6 +20,7 @@ HEIGHT, LENGTH = 76.0, 50.0  # of the largest box
 SLANT = (0.30, 0.22)  # shift of a box's back to the right and up, as shares of its height
 CAPTION_WIDTH = 138.0  # of the captions beside the layers of a vertical drawing
 LINE_HEIGHT, LAYER_PITCH = 15.5, 124.0
+TOWER_PITCH, VERTICAL_TOWER_PITCH = 126.0, 112.0
 FONT_SIZE = 12.0
 TEXT_BOX = {"facecolor": svg.BACKGROUND, "edgecolor": "none", "pad": 0.8}  # hides lines behind text
 
@@ -69,22 +70,23 @@ class _Layout:
         captions = max(len(_caption(layer)) for layer in network.layers) * LINE_HEIGHT + 12
         self._pitch = max(LAYER_PITCH, captions) if vertical else LAYER_PITCH
         if vertical:
-            self.width = max(360.0, CAPTION_WIDTH + 112 * towers)
+            self.width = max(360.0, CAPTION_WIDTH + VERTICAL_TOWER_PITCH * towers)
             self.height = self._pitch * (count + 1)
             self._middle = (CAPTION_WIDTH + self.width) / 2
         else:
             self.width = self._pitch * (count + 1) - 6
-            self.height = 126.0 * towers + captions + 8
-            self._middle = self.height - 8 - 63.0 * towers
-            self.captions_top = self.height - 16 - 126.0 * towers
+            self.height = TOWER_PITCH * towers + captions + 8
+            self._middle = self.height - 8 - TOWER_PITCH / 2 * towers
+            self.captions_top = self.height - 16 - TOWER_PITCH * towers
         self._image_size = network.image[0]
         self._most_maps = max(layer.preactivation[-1] for layer in network.layers if layer.size)
 
     def position(self, layer: int, tower: float) -> Point:
         offset = tower - (self._towers - 1) / 2
         if self.vertical:
-            return self._middle - 8 + 112 * offset, self.height - 60 - self._pitch * layer
-        return 54.0 + self._pitch * layer, self._middle - 126 * offset
+            x = self._middle - 8 + VERTICAL_TOWER_PITCH * offset
+            return x, self.height - 60 - self._pitch * layer
+        return 54.0 + self._pitch * layer, self._middle - TOWER_PITCH * offset
 
     def box(self, layer: int, tower: float, shape: Shape) -> _Box:
         x, y = self.position(layer, tower)

@@ -14,7 +14,6 @@ def summarize(run: Run, data: PreparedDataset | None, error: float | None) -> di
     """The results of the network at the step of the checkpoint.
 
     Args:
-      run: the run.
       data: its images; None if they are missing.
       error: of the centers of the evaluation images; used if no evaluation of the step is logged.
     """

@@ -50,7 +50,6 @@ def inline(figure: Figure, description: str, max_width: float | None = None) -> 
     """The figure as an SVG element that fills the width of its container.
 
     Args:
-      figure: the figure.
       description: what it shows, for screen readers.
       max_width: in pixels; unlimited by default.
     """
