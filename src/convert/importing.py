@@ -97,7 +97,7 @@ def _check_network(model: ConfigDict, recipes: Recipes) -> None:
     Shapes do not suffice: they do not depend on a layer's padding, or on the order of pooling and
     normalization.
     """
-    all_differences = []
+    all_differences: list[list[str]] = []
     for network in recipes.values():
         differences = network_differences(model, ConfigDict(asdict(network)))
         all_differences.append(

@@ -1,10 +1,10 @@
-"""A trained network as a file that runs without this project.
+"""Exports a trained network as a file that runs without this project.
 
 python -m src.export --workdir=DIR --out=DIRECTORY/FILE [--format=jax|savedmodel|onnx]
 
-DIRECTORY must be new or empty. The network takes images, uint8 (N, size, size, 3), RGB, of the
-size to which the training images were prepared, and returns probabilities (N, classes). FILE.json
-beside it has the class names and the network's origin; README.md is its model card.
+DIRECTORY must be new or empty. The network maps RGB images, uint8 (N, size, size, 3), to
+probabilities (N, classes). `size` is that of the prepared training images. FILE.json has the class
+names and the network's origin. README.md is the model card.
 """
 
 import importlib.util

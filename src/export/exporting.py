@@ -1,4 +1,4 @@
-"""A trained network as a file that runs without this project."""
+"""Writes a trained network as a file that runs without this project."""
 
 import hashlib
 import json
@@ -21,14 +21,14 @@ from .model_card import MODEL_CARD, render_model_card
 
 
 def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: int | None) -> None:
-    """Writes the network, and `out`.json and the model card beside it.
+    """Writes the network to `out`, its metadata to `out`.json, and the model card beside them.
 
     Args:
       workdir: the run directory.
-      out: the network's file, in a directory that is absent, or empty but for hidden files.
+      out: a file in a directory that does not exist, or that has only hidden files.
       form: one of FORMATS.
       checkpoint: "newest" or "best".
-      views: views per image, whose probabilities are averaged; None for the recipe's number.
+      views: the number of views per image to average; None for the recipe's number.
 
     Raises:
       UserError: there is no run in `workdir`, or `out` cannot be written.
@@ -41,7 +41,7 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
     network = make_portable(classifier.network, params, statistics, views)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        # Files get their own names only when all of them are complete.
+        # No file gets its final name before all files are complete.
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".incomplete-") as directory:
             incomplete = Path(directory) / out.name
             FORMATS[form](network, classifier.config.data.size, incomplete)
@@ -52,31 +52,25 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
             for path in Path(directory).iterdir():
                 path.rename(out.parent / path.name)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"--out={out}: {reason}; give a file in another directory") from None
+        message = f"{error.strerror or error}; give a file in another directory"
+        raise UserError(f"--out={out}: {message}") from None
 
 
 def _check_output(out: Path) -> None:
     if not out.name or out.name.startswith(".") or out.name == MODEL_CARD:
         raise UserError(f"--out={out}: it does not name a file; give DIRECTORY/FILE")
-    existing = sorted(path.name for path in out.parent.glob("[!.]*"))
-    if existing:
-        raise UserError(
-            f"--out={out}: {out.parent.absolute()} already has {existing[0]!r}; give a file in a "
-            "new or empty directory, which gets a model card too"
-        )
+    if existing := sorted(path.name for path in out.parent.glob("[!.]*")):
+        message = f"{out.parent.absolute()} already has {existing[0]!r}"
+        raise UserError(f"--out={out}: {message}; give a file in a new or empty directory")
 
 
 def _metadata(workdir: Path, classifier: Classifier, form: str, views: int) -> dict[str, Any]:
     size, num_classes = classifier.config.data.size, len(classifier.class_names)
+    shape = [BATCH, size, size, 3]
+    meaning = "RGB, 0 to 255, short side scaled to the size, center kept"
     return {
         "format": form,
-        "input": {
-            "name": "images",
-            "type": "uint8",
-            "shape": [BATCH, size, size, 3],
-            "meaning": "RGB, 0 to 255, short side scaled to the size, center kept",
-        },
+        "input": {"name": "images", "type": "uint8", "shape": shape, "meaning": meaning},
         "output": {"name": "probabilities", "type": "float32", "shape": [BATCH, num_classes]},
         "views": views,
         "class_names": classifier.class_names,
@@ -91,9 +85,6 @@ def _metadata(workdir: Path, classifier: Classifier, form: str, views: int) -> d
 
 
 def _checksum(path: Path) -> str:
-    """The SHA-256 of a file, or of all files in a directory, in the order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted([path, *path.rglob("*")]):
-        if file.is_file():
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    """The SHA-256 of a file, or of all files in a directory in the order of their names."""
+    files = [file for file in sorted([path, *path.rglob("*")]) if file.is_file()]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

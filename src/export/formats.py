@@ -1,4 +1,4 @@
-"""The formats that a network can be exported in."""
+"""The file formats of exported networks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +10,18 @@ import jax.numpy as jnp
 Network = Callable[[jax.Array], jax.Array]
 """From images, uint8 (N, size, size, 3), to probabilities, float32 (N, classes)."""
 
-BATCH = "batch"  # the dimension of any size
+BATCH = "batch"  # the name of the symbolic batch dimension
 
 
 def to_jax(network: Network, size: int, path: Path) -> None:
-    """Writes StableHLO for CPUs and NVIDIA GPUs, which `jax.export.deserialize` reads."""
+    """Writes StableHLO for CPUs and NVIDIA GPUs, as `jax.export.deserialize` reads it."""
     export = jax.export.export(jax.jit(network), platforms=("cpu", "cuda"))
     path.write_bytes(export(_images(size)).serialize())
 
 
 def to_savedmodel(network: Network, size: int, path: Path) -> None:
-    """Writes TensorFlow's SavedModel, a directory, whose default signature takes `images`."""
-    import tensorflow as tf  # takes seconds
+    """Writes a TensorFlow SavedModel, a directory. Its default signature takes `images`."""
+    import tensorflow as tf  # the import takes seconds
     from jax.experimental import jax2tf
 
     shape = f"({BATCH}, {size}, {size}, 3)"
@@ -36,7 +36,7 @@ def to_savedmodel(network: Network, size: int, path: Path) -> None:
 
 
 def to_onnx(network: Network, size: int, path: Path) -> None:
-    """Writes ONNX, from `images` to `probabilities`."""
+    """Writes ONNX with the input `images` and the output `probabilities`."""
     import jax2onnx
 
     jax2onnx.to_onnx(
@@ -47,7 +47,7 @@ def to_onnx(network: Network, size: int, path: Path) -> None:
         output_names=["probabilities"],
         return_mode="file",
         output_path=str(path),
-        export_mode="web",  # with the weights inside
+        export_mode="web",  # one file that includes the weights
     )
 
 

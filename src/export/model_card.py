@@ -13,6 +13,11 @@ LICENSES = {
     "cifar10": "its authors state none (Krizhevsky, 2009)",
 }
 
+LIMITS = """\
+The network assigns probabilities to its classes for every image, even if no class fits. They are
+not calibrated. The network has the biases of its training images. Check its errors on your own
+images before anything depends on it."""
+
 
 class Runtime(NamedTuple):
     """How to run a format elsewhere: what to install, and expressions of a Python script."""
@@ -46,7 +51,7 @@ RUNTIMES = {
 
 
 def example_script(file: str, form: str) -> str:
-    """A program that prints an exported network's predictions for photo.jpg."""
+    """A script that prints an exported network's predictions for photo.jpg."""
     runtime = RUNTIMES[form]
     return f"""\
 import json
@@ -74,23 +79,32 @@ def render_model_card(file: str, metadata: dict[str, Any]) -> str:
       file: the exported network's file name.
       metadata: the content of the JSON file beside it, as from `exporting.export_network`.
     """
-    model, names = metadata["recipe"]["model"], metadata["class_names"]
-    size, crop, towers = metadata["input"]["shape"][1], model["image_size"], model["towers"]
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    made_with = "".join(f"- {name}: {value}\n" for name, value in metadata["made_with"].items())
-    return f"""\
-# AlexNet for {_images_of(metadata["recipe"]["data"]["dataset"])}
+    made_with = metadata["made_with"] | {"SHA-256 of the network": metadata["sha256"]}
+    sections = {
+        "# AlexNet for " + _images_of(metadata["recipe"]["data"]["dataset"]): _summary(metadata),
+        "## Results": _results(metadata),
+        "## Run it": _usage(file, metadata),
+        "## Data": _data(metadata),
+        "## Training": _training(metadata),
+        "## Limits": LIMITS,
+        "## Made with": "\n".join(f"- {name}: {value}" for name, value in made_with.items()),
+    }
+    return "\n\n".join(f"{title}\n\n{text}" for title, text in sections.items()) + "\n"
 
+
+def _summary(metadata: dict[str, Any]) -> str:
+    model, names = metadata["recipe"]["model"], metadata["class_names"]
+    crop, towers = model["image_size"], model["towers"]
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return f"""\
 A network that classifies images into {len(names)} classes: {listed}. It is a convolutional network
 after Krizhevsky, Sutskever and Hinton (2012) with {metadata["parameters"]:,} parameters in
-{f"{towers} towers" if towers > 1 else "one tower"}, for {crop} × {crop} pixels.
+{f"{towers} towers" if towers > 1 else "one tower"}, for {crop} × {crop} pixels."""
 
-## Results
 
-{_results(metadata)}
-
-## Run it
-
+def _usage(file: str, metadata: dict[str, Any]) -> str:
+    size, num_classes = metadata["input"]["shape"][1], len(metadata["class_names"])
+    return f"""\
 With {", ".join(RUNTIMES[metadata["format"]].packages)}, numpy and pillow, run this
 script in the directory of this file:
 
@@ -98,34 +112,15 @@ script in the directory of this file:
 {example_script(file, metadata["format"])}```
 
 The input `images` is uint8 (N, {size}, {size}, 3), RGB: the short side scaled to {size}, the
-center kept. The output is probabilities (N, {len(names)}), {_views(metadata["views"])}.
+center kept. The output is probabilities (N, {num_classes}), {_views(metadata["views"])}.
 The network subtracts the mean image itself. For a photograph, this script's probabilities are close
 to those of the program that exported the network, but not equal. That program scales images with
 OpenCV and encodes those of 64 pixels and more as JPEG, like its prepared data sets. This script
-scales with Pillow alone.
-
-## Data
-
-{_data(metadata)}
-
-## Training
-
-{_training(metadata)}
-
-## Limits
-
-The network assigns probabilities to its classes for every image, even if no class fits. They are
-not calibrated. The network has the biases of its training images. Check its errors on your own
-images before anything depends on it.
-
-## Made with
-
-{made_with}- SHA-256 of the network: {metadata["sha256"]}
-"""
+scales with Pillow alone."""
 
 
 def license_of(dataset: str) -> str:
-    """What is known of a data set's license."""
+    """The license of a data set, or where to look for it."""
     base = dataset.partition("/")[0].partition(":")[0]
     if base == "folder":
         return "unknown; add it before you share this network"
@@ -145,10 +140,10 @@ def _results(metadata: dict[str, Any]) -> str:
     result = metadata["result"]
     if result is None:
         return "The network was not evaluated."
-    untrained = "" if metadata["weights_from"] else " that it was not trained on"
+    held_out = "" if metadata["weights_from"] else " that it was not trained on"
     return (
         f"Top-1 error {result['top1_error']:.2%}, top-5 error {result['top5_error']:.2%}, on "
-        f"{result['examples']:,} images{untrained}, {_views(result['views'])}."
+        f"{result['examples']:,} images{held_out}, {_views(result['views'])}."
     )
 
 
@@ -181,9 +176,8 @@ def _start(origin: dict[str, Any] | None) -> str:
         return "the weights of another network, about which nothing more is known"
     if origin["weights_from"]:
         return f"imported weights, {_source(origin['weights_from'])}"
-    weights = f"the weights of a network for {_images_of(origin['dataset'])}"
-    earlier = origin["origin"]
-    return f"{weights}, which started from {_start(earlier)}" if earlier else weights
+    earlier = f", which started from {_start(origin['origin'])}" if origin["origin"] else ""
+    return f"the weights of a network for {_images_of(origin['dataset'])}{earlier}"
 
 
 def _source(provenance: dict[str, str]) -> str:

@@ -1,9 +1,9 @@
-"""The images most similar to others, by the features of a network.
+"""Finds the images that are most similar to query images, by a network's features.
 
 python -m src.retrieve --workdir=DIR --index=DIRECTORY|SPLIT [--nearest=6] [--json] QUERY…
 
-DIRECTORY holds images, at any depth. SPLIT is one of the run's data, such as train. The features of
-its images are computed once and kept in DIR/index. QUERY is an image as for src.predict.
+DIRECTORY has images at any depth. SPLIT is a split of the run's data, such as train. The command
+computes the features of these images once and keeps them in DIR/index. QUERY is as for src.predict.
 """
 
 import json
@@ -26,12 +26,12 @@ INDEX = FLAGS.string("index", None, "Where to search: a directory or a split.", 
 CHECKPOINT = FLAGS.checkpoint()
 LAYER = FLAGS.string("layer", "fc7", "The layer whose features to compare.")
 NEAREST = FLAGS.integer("nearest", 6, "How many images to show per query.", lower_bound=1)
-FILES_FROM = FLAGS.string("files_from", None, "File with one query name per line; - for stdin.")
+FILES_FROM = FLAGS.string("files_from", None, "File with one query name per line; - is stdin.")
 JSON = FLAGS.boolean("json", False, "Print one JSON object per query.")
 
 
 def main() -> int:
-    """Prints each query's nearest images; returns 1 if a query could not be read."""
+    """Prints each query's nearest images; returns 1 if it could not read a query."""
     workdir = Path(WORKDIR.value)
     queries = find_images(FLAGS.arguments, FILES_FROM.value)
     classifier = load(workdir, checkpoint=CHECKPOINT.value)
@@ -53,15 +53,15 @@ def main() -> int:
 
 
 def show(query: str, distances: np.ndarray, entries: Sequence[dict[str, str]]) -> None:
-    """Prints a query's nearest images, as a table or as a line of JSON."""
+    """Prints a query's nearest images as a table or as a line of JSON."""
     nearest = list(zip(entries, distances.tolist(), strict=True))
     if JSON.value:
-        listed = [{**entry, "distance": distance} for entry, distance in nearest]
+        listed = [entry | {"distance": distance} for entry, distance in nearest]
         print(json.dumps({"query": query, "nearest": listed}))
-    else:
-        print(printable(query))
-        for entry, distance in nearest:
-            print(f"  {distance:9.2f}  {'  '.join(map(printable, reversed(entry.values())))}")
+        return
+    print(printable(query))
+    for entry, distance in nearest:
+        print(f"  {distance:9.2f}  {'  '.join(map(printable, reversed(entry.values())))}")
 
 
 if __name__ == "__main__":

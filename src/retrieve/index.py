@@ -1,4 +1,4 @@
-"""An index: the features of many images, computed once and kept in the run directory."""
+"""Feature indexes: features of many images, computed once and kept in the run directory."""
 
 import hashlib
 import itertools
@@ -26,47 +26,47 @@ logger = logging.getLogger(__name__)
 
 
 class Index(NamedTuple):
-    """Images, and a layer's features of each."""
+    """Images and their features at a layer."""
 
     entries: list[dict[str, str]]  # each image's "file" and, in a split, its "class"
     features: np.ndarray  # float32 (N, …), a memory map
 
 
 class _Images(NamedTuple):
-    identity: str  # changes when the images do
+    identity: str  # changes when the images change
     total: int
     images: Iterable[tuple[dict[str, str], RawImage]]  # entries of `Index`, each with its image
 
 
 def open_index(workdir: Path, classifier: Classifier, source: str, layer: str) -> Index:
-    """The features of all images in a directory or a split.
+    """Opens the index of all images in a directory or a split; builds it on the first call.
 
-    The first call computes them, with a progress bar. They are computed again when the network or
-    the images have changed; this replaces the index of the same network and source.
+    A build shows a progress bar. A later call builds the index again if the network or the images
+    have changed. New images replace the old index of the same network and source.
 
     Args:
       workdir: the classifier's run directory, which keeps the index.
       classifier: the network.
       source: a directory, or the name of a split of the run's data.
-      layer: the layer whose features are compared.
+      layer: the layer that computes the features.
 
     Raises:
-      UserError: there is no such directory, split or layer, or no image in it can be read.
+      UserError: the directory, split or layer does not exist, or has no readable image.
     """
     path = Path(source)
     images = _directory(path) if path.is_dir() else _split(workdir, classifier, source)
     prefix = f"{layer}-{_digest(f'{checksum(classifier.params)} {source}')}"
     directory = workdir / "index" / f"{prefix}-{_digest(images.identity)}"
     try:
-        build_once(directory, lambda target: _fill(target, classifier, images, layer, source))
+        build_once(directory, lambda target: _build(target, classifier, images, layer, source))
         for outdated in set(directory.parent.glob(f"{prefix}-{'?' * 16}")) - {directory}:
             shutil.rmtree(outdated)
     except OSError as error:
-        raise UserError(f"workdir {workdir}: cannot keep the index there: {error}") from None
+        raise UserError(f"workdir {workdir}: cannot write the index: {error}") from None
     content = json.loads((directory / "entries.json").read_text())
-    entries, shape = content["entries"], content["shape"]
-    path = directory / "features.float32"
-    return Index(entries, np.memmap(path, np.float32, "r", shape=(len(entries), *shape)))
+    shape = len(content["entries"]), *content["shape"]
+    features = np.memmap(directory / "features.float32", np.float32, "r", shape=shape)
+    return Index(content["entries"], features)
 
 
 def _digest(identity: str) -> str:
@@ -96,15 +96,13 @@ def _split(workdir: Path, classifier: Classifier, split: str) -> _Images:
     return _Images(f"{data.directory.name} {split}", count, images())
 
 
-def _fill(
-    directory: Path, classifier: Classifier, images: _Images, layer: str, source: str
-) -> None:
-    for_entries, for_features = itertools.tee(images.images)
-    results = classifier.file_features((image for _, image in for_features), layer)
+def _build(target: Path, classifier: Classifier, images: _Images, layer: str, source: str) -> None:
+    examples, inputs = itertools.tee(images.images)
+    results = classifier.file_features((image for _, image in inputs), layer)
     bar = tqdm(results, "index", images.total, unit=" images", mininterval=1)
     readable, unreadable, shape = [], [], ()
-    with (directory / "features.float32").open("wb") as file:
-        for (entry, _), result in zip(for_entries, bar, strict=True):
+    with (target / "features.float32").open("wb") as file:
+        for (entry, _), result in zip(examples, bar, strict=True):
             if result.output is None:
                 unreadable.append(f"{printable(entry['file'])} ({result.error})")
             else:
@@ -113,9 +111,7 @@ def _fill(
                 file.write(result.output.tobytes())
     count, listed = len(unreadable), "; ".join(unreadable[:3])
     if not readable:
-        raise UserError(f"--index={source}: none of its {count} files can be read: {listed}")
+        raise UserError(f"--index={source}: cannot read any of its {count} files: {listed}")
     if unreadable:
-        logger.warning(
-            "left out %d of %d files, which cannot be read: %s", count, images.total, listed
-        )
-    (directory / "entries.json").write_text(json.dumps({"shape": shape, "entries": readable}))
+        logger.warning("left out %d of %d files (unreadable): %s", count, images.total, listed)
+    (target / "entries.json").write_text(json.dumps({"shape": shape, "entries": readable}))
