@@ -11,8 +11,9 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 train: $(VENV)/base-$(VERSION)
 	$(BIN)/python -m src.main --config=configs/alexnet.py
 
+# Compiling takes most of the time, and optimizations half of that.
 test: $(VENV)/dev-$(VERSION)
-	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m "not slow" tests/unit tests/smoke
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m "not slow" tests/unit tests/smoke
 
 test-all: $(VENV)/dev-$(VERSION)
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
