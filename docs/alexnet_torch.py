@@ -3,7 +3,7 @@
     network = load("alexnet.safetensors")
     probabilities = network(pixels).softmax(dim=1)  # uint8 (N, size, size, 3), RGB
 
-This file needs torch and safetensors, but nothing of the project: copy it wherever you want.
+This file needs torch and safetensors, but nothing from this project, so you can copy it anywhere.
 """
 
 import json
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 def load(path: str) -> "AlexNet":
-    """The network in a file; its `class_names` are in the order of its outputs."""
+    """The network in a file. Its `class_names` are in the order of its outputs."""
     with safe_open(path, "pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -25,11 +25,11 @@ def load(path: str) -> "AlexNet":
 
 
 class AlexNet(nn.Module):
-    """From uint8 images (N, size, size, 3), whose center it crops, to logits (N, classes)."""
+    """Maps uint8 images (N, size, size, 3) to logits (N, classes). Crops the center first."""
 
     def __init__(self, architecture: dict, tensors: dict[str, torch.Tensor]):
         super().__init__()
-        self.net = architecture
+        self.architecture = architecture
         self.towers = architecture["towers"]
         self.register_buffer("mean", tensors["mean"])
         for name, tensor in tensors.items():
@@ -37,19 +37,19 @@ class AlexNet(nn.Module):
                 self.register_parameter(name.replace(".", "_"), nn.Parameter(tensor))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        size = self.net["image_size"]
+        size = self.architecture["image_size"]
         start = (images.shape[1] - size) // 2
         crop = slice(start, start + size)
         x = (images.float() - self.mean)[:, crop, crop].permute(0, 3, 1, 2)
-        x = x * self.net["input_scale"]
-        for number, name in enumerate(by_number(self.net["convs"])):
-            spec = self.net["convs"][name]
-            reads_all = number == 0 or name in self.net["exchange_before"]
-            x = self.convolve(name, spec, x, groups=1 if reads_all else self.towers)
+        x = x * self.architecture["input_scale"]
+        for number, name in enumerate(by_number(self.architecture["convs"])):
+            spec = self.architecture["convs"][name]
+            has_all_inputs = number == 0 or name in self.architecture["exchange_before"]
+            x = self.convolve(name, spec, x, groups=1 if has_all_inputs else self.towers)
             for operation in spec["followed_by"]:
                 x = self.apply_operation(operation, x)
         x = x.flatten(1)
-        names = by_number(self.net["dense"])
+        names = by_number(self.architecture["dense"])
         for name in names:
             x = functional.linear(x, self.tensor(name, "weight"), self.tensor(name, "bias"))
             x = x if name == names[-1] else self.activate(x)
@@ -78,15 +78,15 @@ class AlexNet(nn.Module):
     def apply_operation(self, operation: str, x: torch.Tensor) -> torch.Tensor:
         if operation == "activation":
             return self.activate(x)
-        if operation in self.net["pools"]:
-            pool = self.net["pools"][operation]
+        if operation in self.architecture["pools"]:
+            pool = self.architecture["pools"][operation]
             kind = functional.max_pool2d if pool["kind"] == "max" else functional.avg_pool2d
             return kind(x, pool["window"], pool["stride"], ceil_mode=True)
-        norm = self.net["norms"][operation]
+        norm = self.architecture["norms"][operation]
         return self.normalize(norm, x) if norm["enabled"] else x
 
     def activate(self, x: torch.Tensor) -> torch.Tensor:
-        return x.relu() if self.net["activation"] == "relu" else x.tanh()
+        return x.relu() if self.architecture["activation"] == "relu" else x.tanh()
 
     def normalize(self, norm: dict, x: torch.Tensor) -> torch.Tensor:
         n, squares = norm["n"], x.square()
@@ -99,7 +99,7 @@ class AlexNet(nn.Module):
 
 
 def sum_of_neighbors(x: torch.Tensor, n: int) -> torch.Tensor:
-    """For each map of (N, maps, H, W), the sum of the n maps around it; of fewer at the ends."""
+    """Sums each map of (N, maps, H, W) and its neighbors: n maps, fewer at both ends."""
     padded = functional.pad(x, (0, 0, 0, 0, n // 2, n // 2))
     return sum(padded[:, i : i + x.shape[1]] for i in range(n))
 
