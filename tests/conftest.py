@@ -5,8 +5,6 @@ import pytest
 
 from src.distributed.devices import avoid_compiler_plugin
 from tests.support import tiny
-from tests.support.commands import environment
-from tests.support.launched import SOON, command, started
 from tests.support.runs import trained
 
 avoid_compiler_plugin()
@@ -20,16 +18,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return cache
-
-
-@pytest.fixture(scope="session")
-def one_process(cache: Path) -> Path:
-    """The run that launched ones are compared with: one process with as many devices."""
-    workdir = cache / "one_process"
-    log = cache / "one_process.log"
-    with started(command(workdir, cache, 2), log, **environment(cache)) as process:
-        assert process.wait(SOON) == 0, log.read_text()
-    return workdir
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""How launch/run.sh translates the variables of engines."""
+"""launch/run.sh sets the variables of the contract from those of an engine."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ SLURM = {
 
 @pytest.fixture
 def printing(tmp_path: Path) -> Path:
-    """A script in the place of Python, which prints the variables and arguments that it gets."""
+    """A script in place of Python that prints the variables and arguments it gets."""
     script = tmp_path / "python"
     names = "COORDINATOR_ADDRESS NUM_PROCESSES PROCESS_ID LOCAL_PROCESSES LOCAL_PROCESS_ID"
     script.write_text(f'#!/bin/bash\nfor name in {names}; do echo "${{!name-}}"; done\necho "$@"\n')
@@ -58,7 +58,7 @@ def launch(
         ({}, ["", "", "", "1", "0"]),
         (SLURM, ["n1:2000", "2", "1", "1", "0"]),
         (OPEN_MPI, [f"10.0.0.1:{20000 + 1234567 // 4096}", "4", "2", "2", "0"]),
-        # mpirun within a Slurm allocation: its helpers are the step, one on each node
+        # mpirun in a Slurm allocation starts its helpers, one per node, as a Slurm step
         (SLURM | OPEN_MPI, ["n1:2000", "4", "2", "2", "0"]),
         (
             {
@@ -75,7 +75,7 @@ def launch(
     ],
     ids=["alone", "Slurm", "Open MPI", "Open MPI in Slurm", "Kubernetes", "MPICH"],
 )
-def test_the_innermost_engine_determines_the_process(
+def test_innermost_engine_determines_the_process(
     variables: dict[str, str], process: list[str], printing: Path
 ) -> None:
     assert launch(printing, variables) == [0, *process, "-m src.main --flag=two words"]
@@ -93,13 +93,13 @@ def test_the_innermost_engine_determines_the_process(
     ],
     ids=lambda variables: " ".join(variables),
 )
-def test_an_incomplete_or_invalid_contract_is_a_mistake(
+def test_incomplete_or_invalid_contract_is_rejected(
     variables: dict[str, str], printing: Path
 ) -> None:
     assert launch(printing, variables) == [2]
 
 
-def test_it_may_be_called_by_a_link_from_anywhere(tmp_path: Path, printing: Path) -> None:
+def test_run_sh_works_through_a_symbolic_link(tmp_path: Path, printing: Path) -> None:
     link = tmp_path / "train"
     link.symlink_to(ROOT / "launch/run.sh")
     assert launch(printing, {}, script=link)[0] == 0

@@ -1,4 +1,4 @@
-"""mpirun launch/run.sh, for real."""
+"""launch/run.sh under a real mpirun."""
 
 import shutil
 import signal
@@ -13,12 +13,12 @@ from tests.support.runs import assert_same_run
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("mpirun") is None, reason="there is no mpirun"),
+    pytest.mark.skipif(shutil.which("mpirun") is None, reason="mpirun is not installed"),
 ]
 
 
-def test_a_run_under_mpirun_saves_upon_usr1_and_ends_as_that_of_one_process(
-    tmp_path: Path, cache: Path, one_process: Path
+def test_run_under_mpirun_saves_on_sigusr1_and_resumes_to_the_reference(
+    tmp_path: Path, cache: Path, reference: Path
 ) -> None:
     workdir, log = tmp_path / "run", tmp_path / "log"
     mpirun = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "-np", "2"]
@@ -35,4 +35,4 @@ def test_a_run_under_mpirun_saves_upon_usr1_and_ends_as_that_of_one_process(
     with started(run, log, **environment(cache)) as process:
         assert process.wait(SOON) == 0, log.read_text()
     assert (workdir / "result.json").exists()
-    assert_same_run(workdir, one_process, tolerance=1e-5)
+    assert_same_run(workdir, reference, tolerance=1e-5)

@@ -1,4 +1,4 @@
-"""sbatch launch/slurm.sbatch, for real: a cluster of two nodes, both of them this machine."""
+"""launch/slurm.sbatch on a real Slurm cluster of two nodes, both on this machine."""
 
 import os
 import random
@@ -16,13 +16,13 @@ import pytest
 from tests.support.commands import ROOT, environment
 from tests.support.launched import (
     command,
-    hold,
+    pause,
     processes,
     started,
     trainer,
     wait_for,
     wait_for_steps,
-    wait_until_signalled,
+    wait_until_signaled,
 )
 from tests.support.runs import assert_same_run
 
@@ -30,7 +30,7 @@ MISSING = [name for name in ("munged", "slurmctld", "slurmd") if shutil.which(na
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"there is no {', '.join(MISSING)}"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="not root, as slurmd has to be"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="slurmd must run as root"),
 ]
 
 CONFIGURATION = """
@@ -79,7 +79,7 @@ class Cluster:
                 directory=directory,
                 host=socket.gethostname().partition(".")[0],
                 ports=free_ports(3),
-                # From it launch/run.sh makes the port that the processes meet at.
+                # launch/run.sh derives the coordinator port from the job id.
                 first_job=random.randrange(1000, 60000),
             )
         )
@@ -87,7 +87,7 @@ class Cluster:
         for option in ("socket", "pid-file", "log-file", "seed-file"):
             munged.append(f"--{option}={directory / 'munge'}.{option.removesuffix('-file')}")
         with ExitStack() as stack:
-            stack.callback(self._kill_the_rest)
+            stack.callback(self._kill_job_processes)
             for daemon in (
                 munged,
                 ["slurmctld", "-D", "-c"],
@@ -105,8 +105,8 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _kill_the_rest(self) -> None:
-        """What slurmd starts leaves its process group, but keeps its environment."""
+    def _kill_job_processes(self) -> None:
+        """Kills what slurmd started, which left its process group but keeps its environment."""
         for process in processes("environ", f"SLURM_CONF={self._directory}/"):
             os.kill(process, signal.SIGKILL)
 
@@ -117,17 +117,17 @@ class Cluster:
         return done.stdout
 
     def submit(self, command: list[str]) -> tuple[str, Path]:
-        """Gives `launch/run.sh …` to launch/slurm.sbatch: the job's number and its log."""
+        """Submits launch/slurm.sbatch with the flags of a command; returns job id and log."""
         log = self._directory / "job-%j.log"
         sbatch = ["sbatch", "--parsable", "--nodes=2", "--time=20", f"--output={log}"]
         job = self.call(*sbatch, "launch/slurm.sbatch", *command[1:]).strip()
         assert job.isdecimal()
         return job, Path(str(log).replace("%j", job))
 
-    def says(self, job: str, field: str) -> str:
+    def field(self, job: str, name: str) -> str:
         for entry in self.call("scontrol", "show", "job", "--oneliner", job).split():
-            name, _, value = entry.partition("=")
-            if name == field:
+            key, _, value = entry.partition("=")
+            if key == name:
                 return value
         return ""
 
@@ -138,34 +138,34 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[C
         yield cluster
 
 
-def test_a_job_saves_before_its_time_is_over_and_goes_on_when_started_again(
-    cluster: Cluster, tmp_path: Path, cache: Path, one_process: Path
+def test_job_saves_before_its_time_limit_and_resumes_after_requeue(
+    cluster: Cluster, tmp_path: Path, cache: Path, reference: Path
 ) -> None:
     workdir = tmp_path / "run"
     job, log = cluster.submit(command(workdir, cache, 1))
     began = time.monotonic()
     second = trainer(workdir, 1)
     wait_for_steps(workdir, 6)
-    hold(second)
-    # Slurm looks every half a minute whether a job has but the 120 s of --signal left.
+    pause(second)
+    # Every 30 s, Slurm checks whether a job has less than the 120 s of --signal left.
     minutes = int((time.monotonic() - began) / 60) + 2
     cluster.call("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
-    wait_until_signalled(second)
+    wait_until_signaled(second)
     wait_for(lambda: ": restarting" in log.read_text())
     cluster.call("scontrol", "update", f"JobId={job}", "TimeLimit=20")
     assert "stopped after step" in log.read_text()
     assert "status 75 after 0 restarts" in log.read_text()
     assert not (workdir / "result.json").exists()
 
-    wait_for(lambda: cluster.says(job, "JobState") == "COMPLETED")
-    assert cluster.says(job, "Restarts") == "1"
+    wait_for(lambda: cluster.field(job, "JobState") == "COMPLETED")
+    assert cluster.field(job, "Restarts") == "1"
     assert log.read_text().count("on Slurm step") == 4
     assert (workdir / "result.json").exists()
-    assert_same_run(workdir, one_process, tolerance=1e-5)
+    assert_same_run(workdir, reference, tolerance=1e-5)
 
 
-def test_a_job_that_loses_a_process_is_started_again(
-    cluster: Cluster, tmp_path: Path, cache: Path, one_process: Path
+def test_job_that_loses_a_process_is_requeued(
+    cluster: Cluster, tmp_path: Path, cache: Path, reference: Path
 ) -> None:
     workdir = tmp_path / "run"
     job, log = cluster.submit(command(workdir, cache, 1))
@@ -175,21 +175,21 @@ def test_a_job_that_loses_a_process_is_started_again(
     wait_for(lambda: ": restarting" in log.read_text())
     assert "process 0 of 2 stops because process 1 has ended" in log.read_text()
 
-    wait_for(lambda: cluster.says(job, "JobState") == "COMPLETED")
-    assert cluster.says(job, "Restarts") == "1"
+    wait_for(lambda: cluster.field(job, "JobState") == "COMPLETED")
+    assert cluster.field(job, "Restarts") == "1"
     assert (workdir / "result.json").exists()
-    assert_same_run(workdir, one_process, tolerance=1e-5)
+    assert_same_run(workdir, reference, tolerance=1e-5)
 
 
-def test_a_cancelled_job_saves_and_does_not_come_back(
+def test_canceled_job_saves_and_is_not_requeued(
     cluster: Cluster, tmp_path: Path, cache: Path
 ) -> None:
     workdir = tmp_path / "run"
     job, log = cluster.submit(command(workdir, cache, 1, "--config.duration=100000 steps"))
     wait_for_steps(workdir, 6)
     cluster.call("scancel", job)
-    wait_for(lambda: cluster.says(job, "JobState") == "CANCELLED")
+    wait_for(lambda: cluster.field(job, "JobState") == "CANCELLED")
     assert not processes("cmdline", f"--workdir={workdir}\0")
-    assert cluster.says(job, "Restarts") == "0"
+    assert cluster.field(job, "Restarts") == "0"
     assert "everything is saved, run the same command again to resume" in log.read_text()
     assert "status 75, job COMPLETING: not restarting" in log.read_text()

@@ -1,4 +1,4 @@
-"""Starts runs by launch/run.sh as several processes, and interferes with them."""
+"""Starts runs with launch/run.sh, waits for events in them, and interrupts them."""
 
 import os
 import signal
@@ -9,21 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.commands import ROOT
-from tests.support.runs import arguments, steps_done
+from tests.support.runs import steps_done
 
 SOON = 240  # seconds that anything may take on a busy machine
-LENGTH = 60
-RECIPE = (
-    f"--config.duration={LENGTH} steps",
-    "--config.checkpoint_every=10 steps",
-    "--config.evaluate_every=20 steps",
-)
+STEPS = 40  # of a run
 
 
 def command(workdir: Path, cache: Path, devices: int, *more: str) -> list[str]:
-    """The command line; the processes of a host share `devices` CPU devices."""
-    flags = arguments(workdir, cache, *RECIPE, f"--cpu_devices={devices}", *more)
-    return ["launch/run.sh", *flags]
+    """Returns a command line; the processes of a host share `devices` CPU devices."""
+    return [
+        "launch/run.sh",
+        "--config=tests/support/pod_recipe.py",
+        f"--workdir={workdir}",
+        f"--config.data.root={cache / 'prepared'}",
+        f"--config.duration={STEPS} steps",
+        f"--cpu_devices={devices}",
+        *more,
+    ]
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def wait_for(condition: Callable[[], object], within: float = SOON) -> None:
 
 
 def trainer(workdir: Path, index: int) -> int:
-    """Waits for the process with that PROCESS_ID, and returns its id."""
+    """Waits for the training process with that PROCESS_ID; returns its process id."""
     matches: list[int] = []
 
     def has_started() -> bool:
@@ -69,18 +71,18 @@ def wait_for_steps(workdir: Path, steps: int) -> None:
     wait_for(lambda: steps_done(workdir) >= steps)
 
 
-def hold(process: int) -> None:
-    """Stops a process, and so its run, until Slurm sends SIGCONT, as it does before any signal."""
+def pause(process: int) -> None:
+    """Pauses a process, and so its run, until Slurm sends SIGCONT, as before every signal."""
     os.kill(process, signal.SIGSTOP)
     wait_for(lambda: _is_stopped(process))
 
 
-def wait_until_signalled(held: int) -> None:
-    wait_for(lambda: not _is_stopped(held))
+def wait_until_signaled(paused: int) -> None:
+    wait_for(lambda: not _is_stopped(paused))
 
 
 def processes(file: str, text: str) -> list[int]:
-    """The processes whose /proc/…/FILE contains the text."""
+    """Returns the ids of the processes whose /proc/…/FILE contains the text."""
     ids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
     return [process for process in ids if text in _read(process, file)]
 
@@ -88,7 +90,7 @@ def processes(file: str, text: str) -> list[int]:
 def _read(process: int, file: str) -> str:
     try:
         return Path(f"/proc/{process}/{file}").read_text(errors="replace")
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return ""
 
 

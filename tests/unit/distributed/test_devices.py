@@ -23,18 +23,18 @@ from src.errors import UserError
         ),
     ],
 )
-def test_processes_share_the_gpus_of_a_host(
+def test_processes_of_a_host_share_its_gpus(
     environment: dict[str, str], gpus: list[int] | None
 ) -> None:
     assert local_gpu_ids({"LOCAL_PROCESS_ID": "1", **environment}) == gpus
 
 
-def test_gpus_that_cannot_be_shared_evenly_are_a_mistake() -> None:
+def test_gpu_count_not_divisible_by_processes_is_rejected() -> None:
     environment = {"LOCAL_PROCESSES": "2", "LOCAL_PROCESS_ID": "0", "CUDA_VISIBLE_DEVICES": "0,1,2"}
     with pytest.raises(UserError, match="LOCAL_PROCESSES=2: they cannot share 3 GPUs"):
         local_gpu_ids(environment)
 
 
-def test_cpu_devices_that_cannot_be_shared_evenly_are_a_mistake() -> None:
+def test_cpu_device_count_not_divisible_by_processes_is_rejected() -> None:
     with pytest.raises(UserError, match="--cpu_devices=3: 2 processes cannot share them evenly"):
         use_cpu_devices(3, {"LOCAL_PROCESSES": "2"})

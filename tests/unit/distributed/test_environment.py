@@ -7,11 +7,11 @@ CONTRACT = {"COORDINATOR_ADDRESS": "host:29400", "NUM_PROCESSES": "4", "PROCESS_
 
 
 @pytest.mark.parametrize("environment", [{}, {"SLURM_STEP_NUM_TASKS": "1"}])
-def test_without_the_contract_a_process_is_alone(environment: dict[str, str]) -> None:
+def test_without_the_contract_the_run_has_one_process(environment: dict[str, str]) -> None:
     assert process_info(environment).count == 1
 
 
-def test_the_contract_says_which_process_this_is() -> None:
+def test_contract_gives_coordinator_count_and_index() -> None:
     assert process_info(CONTRACT) == ProcessInfo("host:29400", count=4, index=3)
     assert process_info(CONTRACT | {"COORDINATOR_ADDRESS": "[::1]:80"}).address == ("::1", 80)
 
@@ -34,7 +34,7 @@ def test_the_contract_says_which_process_this_is() -> None:
         ),
     ],
 )
-def test_an_incomplete_or_invalid_contract_is_a_mistake(
+def test_incomplete_or_invalid_contract_is_rejected(
     environment: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

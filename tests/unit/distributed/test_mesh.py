@@ -37,14 +37,14 @@ def section(**sizes: str) -> ConfigDict:
         (8, {"data": "1", "model": "8"}, (1, 8)),
     ],
 )
-def test_all_eight_devices_are_laid_out_as_data_and_model(towers, sizes, shape):
+def test_mesh_arranges_all_devices_as_data_and_model(towers, sizes, shape):
     mesh = make_mesh(section(**sizes), towers=towers, batch_size=64)
     assert mesh.axis_names == ("data", "model")
     assert mesh.devices.shape == shape
     assert {device.id for device in mesh.devices.flat} == set(range(8))
 
 
-def test_without_a_section_every_size_is_automatic():
+def test_without_a_section_both_sizes_are_automatic():
     assert make_mesh(None, towers=2).devices.shape == (4, 2)
     assert make_mesh(None, towers=1, devices=jax.devices()[:3]).devices.shape == (3, 1)
 
@@ -72,17 +72,17 @@ def test_without_a_section_every_size_is_automatic():
         ),
     ],
 )
-def test_numbers_that_do_not_work_out_are_named(towers, batch, sizes, message):
+def test_invalid_sizes_are_rejected(towers, batch, sizes, message):
     with pytest.raises(UserError, match=re.escape(message)):
         make_mesh(section(**sizes), towers=towers, batch_size=batch)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (4, 2), (8, 1)])
-def test_a_process_alone_holds_all_rows(shape):
+def test_single_process_holds_all_rows(shape):
     np.testing.assert_array_equal(local_rows(miniature.mesh(*shape), 16), np.arange(16))
 
 
-def test_batches_are_laid_over_the_data_shards_and_repeated_for_the_towers():
+def test_batches_are_split_over_data_shards_and_replicated_over_towers():
     rows = np.random.default_rng(0).integers(0, 256, (12, 5, 3), dtype=np.uint8)
     mesh = miniature.mesh(4, 2)
     on_devices = to_devices(mesh, {"image": rows}, 12)["image"]
@@ -94,7 +94,7 @@ def test_batches_are_laid_over_the_data_shards_and_repeated_for_the_towers():
             np.testing.assert_array_equal(held[device], rows[3 * data_shard : 3 * data_shard + 3])
 
 
-def test_replicated_arrays_are_whole_on_every_device():
+def test_every_device_holds_the_full_replicated_array():
     mesh = miniature.mesh(2, 2)
     statistics = miniature.statistics()
     replicated = replicate(mesh, statistics)
@@ -106,7 +106,7 @@ def test_replicated_arrays_are_whole_on_every_device():
     assert len(jax.devices()) == 8
 
 
-def test_parameters_are_sharded_over_the_towers_and_scalars_replicated():
+def test_parameters_are_split_over_towers_and_scalars_replicated():
     mesh = miniature.mesh(2, 2)
     tree = {"step": jax.ShapeDtypeStruct((), "int32"), "bias": jax.ShapeDtypeStruct((2, 5), "f4")}
     sharded = shard_abstract(mesh, tree)

@@ -1,4 +1,4 @@
-"""How the processes of a run come together, or report why they do not."""
+"""How the processes of a run connect, or report why they cannot."""
 
 import contextlib
 import json
@@ -20,13 +20,13 @@ from tests.support.commands import free_port
 TIMES = ConfigDict({"join_within": 0.5, "lost_after": 5, "stuck_after": 60})
 
 
-def test_a_process_alone_is_the_main_process() -> None:
+def test_single_process_is_the_main_process() -> None:
     with ProcessGroup(ProcessInfo("", 1, 0), TIMES) as group:
         assert group.is_main_process
         assert group.first_then_others(lambda: "done") == "done"
 
 
-def test_a_coordinator_that_is_not_there_is_named_with_the_wait() -> None:
+def test_unreachable_coordinator_is_reported_with_the_timeout() -> None:
     coordinator = f"127.0.0.1:{free_port()}"
     with (
         pytest.raises(
@@ -37,7 +37,7 @@ def test_a_coordinator_that_is_not_there_is_named_with_the_wait() -> None:
         pass
 
 
-def test_a_name_that_does_not_resolve_is_named() -> None:
+def test_unresolvable_host_name_is_reported() -> None:
     with (
         pytest.raises(
             JoinError, match=r"process 1 of 2 did not reach .* nowhere\.invalid:1 .*: .*"
@@ -47,7 +47,7 @@ def test_a_name_that_does_not_resolve_is_named() -> None:
         pass
 
 
-def test_a_port_in_use_is_named() -> None:
+def test_port_in_use_is_reported() -> None:
     with socket.create_server(("", 0)) as other:
         port = other.getsockname()[1]
         with (
@@ -57,31 +57,31 @@ def test_a_port_in_use_is_named() -> None:
             pass
 
 
-def greet(port: int, index: int, count: int) -> Connection:
+def connect(port: int) -> socket.socket:
+    """Connects to process 0 as soon as it listens."""
     while True:
         with contextlib.suppress(OSError):
-            connected = socket.create_connection(("127.0.0.1", port))
-            break
+            return socket.create_connection(("127.0.0.1", port))
         time.sleep(0.01)
+
+
+def greet(port: int, index: int, count: int) -> Connection:
+    connected = connect(port)
     connected.sendall(json.dumps({"index": index, "count": count}).encode() + b"\n")
     return Connection(connected.detach())
 
 
 def accept_while(port: int, *greetings: tuple[int, int], within: float = 60) -> list[Connection]:
-    """Lets process 0 of 3 wait while others call; returns the connections that it ends up with."""
+    """Lets process 0 of 3 accept peers while others call; returns its final connections."""
     callers: list[Connection] = []
 
     def call() -> None:
         for message in (b"GET / HTTP/1.1\r\n\r\n", b"5\n", b"[]\n", b"\xff\n"):
-            with socket.create_connection(("127.0.0.1", port)) as stranger:
+            with connect(port) as stranger:
                 stranger.sendall(message)
         callers.extend(greet(port, *greeting) for greeting in greetings)
 
-    def call_when_it_listens() -> None:
-        time.sleep(0.1)
-        call()
-
-    thread = threading.Thread(target=call_when_it_listens)
+    thread = threading.Thread(target=call)
     thread.start()
     try:
         peers = accept_peers(ProcessInfo(f"127.0.0.1:{port}", 3, 0), within=within, token="")
@@ -92,20 +92,19 @@ def accept_while(port: int, *greetings: tuple[int, int], within: float = 60) -> 
             caller.close()
 
 
-def test_processes_that_do_not_come_are_named() -> None:
+def test_absent_processes_are_reported() -> None:
     with pytest.raises(
         JoinError, match=r"process 0 of 3 waited 3 s at .*, but process 2 did not come"
     ):
         accept_while(free_port(), (1, 3), within=3)
 
 
-def test_half_a_greeting_does_not_keep_process_0_waiting() -> None:
+def test_incomplete_greeting_does_not_block_process_0() -> None:
     port = free_port()
     with contextlib.ExitStack() as stack:
 
         def call() -> None:
-            time.sleep(0.1)
-            stranger = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            stranger = stack.enter_context(connect(port))
             stranger.sendall(b'{"index"')
 
         thread = threading.Thread(target=call)
@@ -115,12 +114,12 @@ def test_half_a_greeting_does_not_keep_process_0_waiting() -> None:
         thread.join()
 
 
-def test_processes_that_disagree_on_their_number_are_named() -> None:
+def test_processes_with_different_process_counts_are_rejected() -> None:
     message = re.escape("process 1 expects 2 processes, not 3")
     with pytest.raises(JoinError, match=message):
         accept_while(free_port(), (1, 2))
 
 
-def test_a_process_that_was_started_again_takes_its_own_place() -> None:
+def test_restarted_process_replaces_its_old_connection() -> None:
     for connection in accept_while(free_port(), (1, 3), (1, 3), (2, 3)):
         connection.close()
