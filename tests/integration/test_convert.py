@@ -1,4 +1,4 @@
-"""The command `src.convert`: published weights as run directories, and networks for PyTorch."""
+"""The command `src.convert`: import of published weights, and export to PyTorch."""
 
 import re
 import subprocess
@@ -37,12 +37,9 @@ def on_one_device(workdir: Path) -> Classifier:
     return load(workdir, mesh=miniature.mesh(1, 1))
 
 
-# What an imported network can do
-
-
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Imported by the command, for the classes of the digits."""
+    """Weights that the command imported, with the classes of the digits."""
     root = tmp_path_factory.mktemp("imported")
     config = recipe(bvlc_alexnet)
     layers = random_layers(config)
@@ -68,13 +65,13 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_it_is_evaluated_on_data_of_its_classes(imported: Path) -> None:
+def test_imported_run_is_evaluated_on_data_of_its_classes(imported: Path) -> None:
     done = run("src.evaluate", f"--workdir={imported / 'run'}", "--cpu_devices=2", cache=imported)
     assert done.returncode == 0, done.stderr
     assert "(360 images, 1 view)" in done.stdout
 
 
-def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
+def test_exported_weights_equal_the_imported_weights(imported: Path) -> None:
     target = imported / "again.safetensors"
     done = run("src.convert", f"--workdir={imported / 'run'}", f"--to={target}", cache=imported)
     assert done.returncode == 0, done.stderr
@@ -104,7 +101,9 @@ def test_it_is_written_out_again_by_the_command(imported: Path) -> None:
         ),
     ],
 )
-def test_invalid_options(more: list[str], message: str, imported: Path) -> None:
+def test_invalid_options_are_reported_in_one_line(
+    more: list[str], message: str, imported: Path
+) -> None:
     done = run("src.convert", f"--workdir={imported / 'run'}", *more, cache=imported)
     assert done.returncode == 2
     assert re.fullmatch(f"error: .*{message}.*\n", done.stderr)
@@ -117,25 +116,25 @@ def test_invalid_options(more: list[str], message: str, imported: Path) -> None:
         (b"\xff\xfe", "can't decode byte"),
     ],
 )
-def test_invalid_class_names(content: bytes, message: str, tmp_path: Path) -> None:
+def test_invalid_class_names_are_rejected(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes(content)
     with pytest.raises(UserError, match=f"^--class_names=.*: .*{message}"):
         read_class_names(tmp_path / "names.txt")
 
 
-def test_class_names_as_windows_writes_them(tmp_path: Path) -> None:
+def test_class_names_file_from_windows_is_read(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")
     assert read_class_names(tmp_path / "names.txt") == ["cat", "dog"]
 
 
-def test_it_is_not_trained_in_place(imported: Path) -> None:
+def test_training_in_an_imported_run_is_rejected(imported: Path) -> None:
     config = recipe(bvlc_alexnet)
     config.data.root = str(imported / "prepared")
     with pytest.raises(UserError, match=r"to train from them, give --config\.init_from"):
         trained(config, imported / "run")
 
 
-def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
+def test_imported_weights_are_fine_tuned(imported: Path, tmp_path: Path) -> None:
     config = recipe(bvlc_alexnet)
     config.data.root = str(imported / "prepared")
     config.init_from = str(imported / "run")
@@ -149,15 +148,13 @@ def test_it_is_fine_tuned(imported: Path, tmp_path: Path) -> None:
     assert np.abs(before["fc8"]["kernel"] - after["fc8"]["kernel"]).max() > 0
 
 
-def test_data_with_other_classes_is_refused(imported: Path, tmp_path: Path) -> None:
+def test_data_with_other_classes_is_rejected(imported: Path, tmp_path: Path) -> None:
     data = prepare_dataset(on_one_device(imported / "run").config.data)
     check_data(imported / "run", data)
     data.class_names = data.class_names[::-1]
     with pytest.raises(UserError, match=r"its classes are 10, 0, 1, 2…, those of .* 10, 9, 8"):
         check_data(imported / "run", data)
 
-
-# For PyTorch
 
 SMALL = {name: miniature.shrunk(network) for name, network in PRESETS.items()}
 SMALL["small"] = miniature.shrunk(
@@ -167,7 +164,7 @@ SMALL["unconnected"] = miniature.shrunk(PRESETS["paper"], exchange_before=("fc8"
 
 
 @pytest.mark.parametrize("name", [*SMALL, *cifar.PRESETS])
-def test_pytorch_computes_the_same(name: str, tmp_path: Path) -> None:
+def test_pytorch_computes_the_same_logits(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     architecture = {**SMALL, **cifar.PRESETS}[name]
     config = miniature.config()

@@ -1,4 +1,4 @@
-"""Exported networks, run without this project's code, against their checkpoints."""
+"""Exported networks, run without this project's code, compared with their checkpoints."""
 
 import hashlib
 import json
@@ -77,7 +77,7 @@ def images_for(classifier: Classifier) -> np.ndarray:
 
 
 @pytest.mark.parametrize("views", [1, None, 10])
-def test_the_exported_network_gives_the_checkpoints_probabilities(
+def test_exported_network_matches_its_checkpoint(
     workdir: Path, tmp_path: Path, views: int | None
 ) -> None:
     export_network(workdir, tmp_path / "network", "jax", "newest", views)
@@ -85,7 +85,7 @@ def test_the_exported_network_gives_the_checkpoints_probabilities(
     assert exported.platforms == ("cpu", "cuda")
     assert exported.nr_devices == 1
     targets = set(re.findall(r"stablehlo\.custom_call @(\w+)", exported.mlir_module()))
-    assert targets <= {"shape_assertion"}  # others would be one platform's
+    assert targets <= {"shape_assertion"}  # other calls run on one platform only
     classifier = on_one_device(workdir)
     images = images_for(classifier)
     expected = classifier(images, views)
@@ -94,7 +94,7 @@ def test_the_exported_network_gives_the_checkpoints_probabilities(
 
 
 @pytest.mark.parametrize("form", ["savedmodel", "onnx"])
-def test_other_formats_give_the_same(workdir: Path, tmp_path: Path, form: str) -> None:
+def test_other_formats_match_the_checkpoint(workdir: Path, tmp_path: Path, form: str) -> None:
     pytest.importorskip({"savedmodel": "tensorflow", "onnx": "jax2onnx"}[form])
     export_network(workdir, tmp_path / "network", form, "newest", None)
     classifier = on_one_device(workdir)
@@ -116,8 +116,8 @@ np.savez("out.npz", photo=probabilities, images={output})
         np.testing.assert_allclose(out["photo"], expected[0], atol=1e-5, rtol=0)
 
 
-def test_an_onnx_file_has_its_weights_inside(root: Path, tmp_path: Path) -> None:
-    """Even weights of a megabyte and more, which jax2onnx puts in a second file by default."""
+def test_onnx_file_includes_its_weights(root: Path, tmp_path: Path) -> None:
+    """By default, jax2onnx writes weights of a megabyte or more to a second file."""
     pytest.importorskip("jax2onnx")
     config = one_tower()
     config.data.root = str(root / "prepared")
@@ -144,7 +144,7 @@ def finished(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(root: Path, finished: Path) -> Path:
-    """The command's output, under a name that needs quoting in Python."""
+    """The command's output, with a name that needs quotes in Python."""
     out = root / "out" / """a"{b}'.jax"""
     done = run("src.export", f"--workdir={finished}", f"--out={out}", cache=root)
     assert done.returncode == 0, done.stderr
@@ -152,25 +152,25 @@ def exported(root: Path, finished: Path) -> Path:
 
 
 def requirements(package: str) -> Iterator[str]:
-    """A package and all packages that it declares to need."""
+    """A package and all its declared dependencies."""
     yield package
     for requirement in map(Requirement, distribution(package).requires or []):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield from requirements(requirement.name)
 
 
-def with_only(packages: list[str], folder: Path) -> str:
-    """The head of a program that can import only these packages and their requirements."""
+def with_only(packages: list[str], directory: Path) -> str:
+    """The first line of a program that can import only these packages and their dependencies."""
     for name in {name for package in packages for name in requirements(package)}:
         package = distribution(name)
         for part in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
-            (folder / part).unlink(missing_ok=True)
-            (folder / part).symlink_to(Path(str(package.locate_file(part))))
-    return f"import sys; sys.path.append({str(folder)!r})\n"
+            (directory / part).unlink(missing_ok=True)
+            (directory / part).symlink_to(Path(str(package.locate_file(part))))
+    return f"import sys; sys.path.append({str(directory)!r})\n"
 
 
 @pytest.mark.parametrize("source", ["model card", "docs"])
-def test_the_script_runs_with_the_named_packages(
+def test_example_script_runs_with_only_the_named_packages(
     exported: Path, finished: Path, source: str, tmp_path: Path
 ) -> None:
     text = {"model card": exported.with_name("README.md"), "docs": ROOT / "docs/export.md"}[source]
@@ -204,7 +204,7 @@ def test_the_script_runs_with_the_named_packages(
     assert [shown for shown, _ in lines] == [f"{expected[i]:.1%}" for i in order]
 
 
-def test_metadata_and_model_card(exported: Path, finished: Path) -> None:
+def test_metadata_and_model_card_describe_the_run(exported: Path, finished: Path) -> None:
     metadata = json.loads(exported.with_name(f"{exported.name}.json").read_text())
     result = json.loads((finished / "result.json").read_text())
     assert metadata["class_names"] == [str(digit) for digit in range(10)]
@@ -223,7 +223,7 @@ def test_metadata_and_model_card(exported: Path, finished: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "net.json", "other.jax"])
-def test_a_directory_with_files_is_left_alone(finished: Path, tmp_path: Path, name: str) -> None:
+def test_directory_with_files_is_not_changed(finished: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=rf"already has '{name}'"):
         export_network(finished, tmp_path / "net", "jax", "newest", None)
@@ -244,7 +244,7 @@ def test_a_directory_with_files_is_left_alone(finished: Path, tmp_path: Path, na
         (f"new/{'n' * 255}", "File name too long"),
     ],
 )
-def test_invalid_outputs(
+def test_invalid_output_is_rejected(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -253,13 +253,13 @@ def test_invalid_outputs(
         export_network(finished, Path(out), "jax", "newest", None)
 
 
-def test_without_a_run_nothing_is_written(tmp_path: Path) -> None:
+def test_export_without_a_run_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run"):
         export_network(tmp_path / "nowhere", tmp_path / "out" / "net", "jax", "newest", None)
     assert not list(tmp_path.iterdir())
 
 
-def test_outputs_without_a_class_are_not_counted() -> None:
+def test_parameter_counts_exclude_padded_outputs() -> None:
     architecture = miniature.shrunk(PAPER)
     layers = grouped_shapes(architecture, miniature.NUM_CLASSES)
     assert parameter_counts(architecture, miniature.NUM_CLASSES) == {
@@ -268,7 +268,7 @@ def test_outputs_without_a_class_are_not_counted() -> None:
 
 
 def render(**metadata: Any) -> str:
-    """The model card of a network with this metadata, and defaults for the rest."""
+    """The model card for this metadata, with defaults for the other fields."""
     recipe = ConfigDict(two_towers())
     recipe.init_from = metadata.pop("init_from", "")
     defaults = {
@@ -291,7 +291,7 @@ def render(**metadata: Any) -> str:
 IMPORTED = {"kind": "torchvision's AlexNet", "file": "alexnet.pth", "sha256": "7be5"}
 
 
-def test_the_model_card_names_all_training_data() -> None:
+def test_model_card_names_all_training_data() -> None:
     first = {"dataset": "imagenet2012", "weights_from": IMPORTED, "origin": None}
     second = {"dataset": "folder:/home/me/flowers", "weights_from": None, "origin": first}
     text = render(init_from="/home/me/runs/flowers", origin=second)
@@ -310,7 +310,7 @@ def test_the_model_card_names_all_training_data() -> None:
     assert "about which nothing more is known" in render(init_from="/home/me/runs/flowers")
 
 
-def test_the_model_card_of_imported_weights() -> None:
+def test_model_card_of_imported_weights_has_their_result() -> None:
     assert "The network was not evaluated." in render(weights_from=IMPORTED)
     result = {"top1_error": 0.5, "top5_error": 0.25, "examples": 360, "views": 10}
     text = render(weights_from=IMPORTED, result=result)
@@ -326,5 +326,5 @@ def test_the_model_card_of_imported_weights() -> None:
         ("mnist", "catalog/mnist"),
     ],
 )
-def test_licenses(dataset: str, part: str) -> None:
+def test_license_of_each_dataset_is_named(dataset: str, part: str) -> None:
     assert part in license_of(dataset)

@@ -1,4 +1,4 @@
-"""Nearest images, against NumPy on the classifier's features."""
+"""Nearest images, compared with NumPy on the classifier's features."""
 
 import json
 import shutil
@@ -34,13 +34,13 @@ def classifier(workdir: Path) -> Classifier:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Digits as files, and a file that is not an image."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
+    directory = tmp_path / "photos"
+    directory.mkdir()
     split = find_source(tiny.get_config().data).load().evaluation
     for example, index in zip(split.examples(), range(20), strict=False):
-        Image.fromarray(np.asarray(example.image)).save(folder / f"{index:02}.png")
-    (folder / "notes.txt").write_text("no image")
-    return folder
+        Image.fromarray(np.asarray(example.image)).save(directory / f"{index:02}.png")
+    (directory / "notes.txt").write_text("no image")
+    return directory
 
 
 def expected_distances(classifier: Classifier, photos: Path) -> tuple[list[Path], np.ndarray]:
@@ -50,7 +50,9 @@ def expected_distances(classifier: Classifier, photos: Path) -> tuple[list[Path]
     return files, np.linalg.norm(features[:, None] - features, axis=-1)
 
 
-def test_nearest_in_a_directory(workdir: Path, classifier: Classifier, photos: Path) -> None:
+def test_nearest_images_in_a_directory_match_numpy(
+    workdir: Path, classifier: Classifier, photos: Path
+) -> None:
     files, distances = expected_distances(classifier, photos)
     queries = files[3:5]
     command = ("src.retrieve", f"--workdir={workdir}", f"--index={photos}", "--json", "--nearest=4")
@@ -67,7 +69,7 @@ def test_nearest_in_a_directory(workdir: Path, classifier: Classifier, photos: P
         )
 
 
-def test_an_index_is_kept_until_its_images_change(
+def test_index_is_rebuilt_only_when_images_change(
     workdir: Path, classifier: Classifier, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = open_index(workdir, classifier, str(photos), "fc7")
@@ -86,7 +88,9 @@ def test_an_index_is_kept_until_its_images_change(
     assert other_layer.features.shape == (21, 1, 1, tiny.MAPS["conv5"])
 
 
-def test_a_split_of_the_runs_data(workdir: Path, classifier: Classifier) -> None:
+def test_index_of_a_split_has_its_classes_and_features(
+    workdir: Path, classifier: Classifier
+) -> None:
     index = open_index(workdir, classifier, "test", "fc6")
     data = prepare_dataset(classifier.config.data)
     encoded, labels = data.records("test").read(np.arange(360))
@@ -97,7 +101,9 @@ def test_a_split_of_the_runs_data(workdir: Path, classifier: Classifier) -> None
     np.testing.assert_allclose(index.features[some], expected, rtol=1e-4, atol=0.05)
 
 
-def test_invalid_arguments(workdir: Path, classifier: Classifier, tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected(
+    workdir: Path, classifier: Classifier, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"--index=tset: give a directory or a split .*train"):
         open_index(workdir, classifier, "tset", "fc7")
     with pytest.raises(UserError, match="layer: 'fc9' is none of"):

@@ -1,4 +1,4 @@
-"""Caffe's two networks from .caffemodel and .npy, and its mean image."""
+"""Caffe's two networks in .caffemodel and .npy files, and its mean image."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def caffe_probabilities(layers: Layers, images: np.ndarray, pools_first: bool) -> np.ndarray:
-    """Caffe's arithmetic, (N, C, H, W) and BGR, on its own layout of the weights."""
+    """Caffe's arithmetic on BGR inputs (N, C, H, W), with weights in Caffe's layout."""
 
     def conv(x: np.ndarray, name: str, stride: int = 1, pad: int = 0, groups: int = 1):
         weights, biases = layers[name]
@@ -70,7 +70,9 @@ def caffe_probabilities(layers: Layers, images: np.ndarray, pools_first: bool) -
 
 @pytest.mark.parametrize("kind", ["new", "old", "npy"])
 @pytest.mark.parametrize("module", [bvlc_alexnet, caffenet])
-def test_caffe_networks(module: Any, kind: str, tmp_path: Path) -> None:
+def test_imported_caffe_network_matches_caffes_arithmetic(
+    module: Any, kind: str, tmp_path: Path
+) -> None:
     config = published.recipe(module)
     path = tmp_path / "net.caffemodel"
     if kind == "npy":
@@ -121,14 +123,16 @@ CONV1, CONV1_BIASES = map(published.new_blob, LAYERS["conv1"])
     ],
     ids=["empty", "overflowing", "negative", "one axis", "infinite", "no name"],
 )
-def test_invalid_layers(layer: bytes, message: str, tmp_path: Path) -> None:
+def test_caffemodel_with_invalid_layer_is_rejected(
+    layer: bytes, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "net.caffemodel"
     path.write_bytes(published.caffemodel(LAYERS, CONFIG) + layer)
     with pytest.raises(UserError, match=rf"^--weights=.*caffemodel: .*{message}"):
         read_weights(path)
 
 
-def test_a_fully_convolutional_network_is_refused(tmp_path: Path) -> None:
+def test_fully_convolutional_network_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
     weights, biases = LAYERS["fc6"]
     layers = {**LAYERS, "fc6": (weights.reshape(32, 8, 2, 2), biases)}
@@ -137,7 +141,7 @@ def test_a_fully_convolutional_network_is_refused(tmp_path: Path) -> None:
         import_weights(CONFIG, path, tmp_path / "run", published.NAMES)
 
 
-def test_a_network_without_normalization_is_refused(tmp_path: Path) -> None:
+def test_network_without_normalization_is_rejected(tmp_path: Path) -> None:
     layers = (published.new_layer(n, *map(published.new_blob, pair)) for n, pair in LAYERS.items())
     (tmp_path / "net.caffemodel").write_bytes(b"".join(layers))
     with pytest.raises(UserError, match="norm1 or pool1 of Caffe's AlexNet and CaffeNet is"):
@@ -152,7 +156,7 @@ BGR = (
 
 
 @pytest.mark.parametrize("kind", ["binaryproto", "npy"])
-def test_caffe_mean_image(kind: str, tmp_path: Path) -> None:
+def test_mean_image_is_converted_to_rgb(kind: str, tmp_path: Path) -> None:
     mean = tmp_path / f"mean.{kind}"
     if kind == "npy":
         np.save(mean, BGR.astype(np.float64))
@@ -164,7 +168,7 @@ def test_caffe_mean_image(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(kept, BGR[::-1].transpose(1, 2, 0))
 
 
-def test_a_mean_color(tmp_path: Path) -> None:
+def test_mean_color_is_broadcast_to_an_image(tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", [104, 117, 123])
     mean = read_mean(tmp_path / "mean.npy", 2)
     assert mean.shape == (2, 2, 3)
@@ -182,14 +186,14 @@ def test_a_mean_color(tmp_path: Path) -> None:
         (np.array(["a", "b", "c"]), "it is not Caffe's mean image, .binaryproto or .npy, or"),
     ],
 )
-def test_invalid_mean_arrays(array: np.ndarray, message: str, tmp_path: Path) -> None:
+def test_invalid_mean_array_is_rejected(array: np.ndarray, message: str, tmp_path: Path) -> None:
     np.save(tmp_path / "mean.npy", array)
     with pytest.raises(UserError, match=rf"^--mean=.*mean\.npy: {message}"):
         read_mean(tmp_path / "mean.npy", published.SIZE)
 
 
 @pytest.mark.parametrize("name", ["mean.npy", "mean.binaryproto"])
-def test_invalid_mean_files(name: str, tmp_path: Path) -> None:
+def test_missing_or_damaged_mean_file_is_rejected(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^--mean=.*: No such file"):
         read_mean(tmp_path / name, published.SIZE)
     (tmp_path / name).write_bytes(b"\x07nothing of the kind")

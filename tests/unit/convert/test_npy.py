@@ -1,4 +1,4 @@
-"""caffe-to-tensorflow's .npy files: their layouts, and hostile and invalid ones."""
+"""caffe-to-tensorflow's .npy files: valid layouts, hostile pickles and invalid content."""
 
 import pickle
 from pathlib import Path
@@ -25,17 +25,17 @@ def dictionaries() -> dict[str, Any]:
 
 
 def doubles() -> dict[str, Any]:
-    """In the other byte order, as arrays in column-major order."""
+    """Big-endian float64, in column-major order."""
     return {
         n: [np.asfortranarray(w).astype(">f8"), b.astype(">f8")] for n, (w, b) in STORED.items()
     }
 
 
 @pytest.mark.parametrize("layout", [lists, dictionaries, doubles])
-@pytest.mark.parametrize("age", ["former", "present"])
-def test_layouts(layout: Any, age: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("writer", ["python 2", "current numpy"])
+def test_all_layouts_give_the_same_layers(layout: Any, writer: str, tmp_path: Path) -> None:
     path = tmp_path / "net.npy"
-    if age == "former":
+    if writer == "python 2":
         published.write_npy(path, layout())
     else:
         np.save(path, np.array(layout(), dtype=object), allow_pickle=True)
@@ -81,28 +81,28 @@ def looped() -> dict[str, Any]:
     ],
     ids=repr,
 )
-def test_invalid_objects(content: Any, tmp_path: Path) -> None:
+def test_invalid_content_is_rejected(content: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=NOT_FROM_CAFFE):
         read_weights(published.write_npy(tmp_path / "net.npy", content))
 
 
-def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_rejected(tmp_path: Path) -> None:
     layers = {"conv1": [np.full((1, 1, 3, 4), np.nan), np.zeros(4)]}
     with pytest.raises(UserError, match="conv1 has values that are not finite"):
         read_weights(published.write_npy(tmp_path / "net.npy", layers))
 
 
-def test_an_array_of_numbers_is_refused(tmp_path: Path) -> None:
+def test_plain_array_is_rejected(tmp_path: Path) -> None:
     np.save(tmp_path / "net.npy", np.zeros((3, 3)))
     with pytest.raises(UserError, match=NOT_FROM_CAFFE):
         read_weights(tmp_path / "net.npy")
 
 
-# Pickles that would have NumPy take bytes as the addresses of objects
+# Pickles that make NumPy interpret bytes as the addresses of objects
 
 OBJECT = b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR"
 FIELDS = b"(I3\nS'|'\nN(S'a'\nt}S'a'\n(" + OBJECT + b"I0\ntsI8\nI1\nI0\nt"
-HIDDEN = b"cnumpy\ndtype\n(S'V8'\nI0\nI1\ntR" + FIELDS + b"b"  # an object, which its flags deny
+HIDDEN = b"cnumpy\ndtype\n(S'V8'\nI0\nI1\ntR" + FIELDS + b"b"  # an object whose flags say otherwise
 RECONSTRUCTED = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
 BYTES = b"c_codecs\nencode\n(S'AAAAAAAA'\nS'latin1'\ntR"
 
@@ -127,7 +127,7 @@ def state(shape: bytes, kind: bytes, content: bytes) -> bytes:
         b"cnumpy\nndarray\nN}S'made'\nI1\ns\x86b",
     ],
 )
-def test_hostile_arrays(array: bytes, tmp_path: Path) -> None:
+def test_array_from_a_hostile_pickle_is_rejected(array: bytes, tmp_path: Path) -> None:
     box = RECONSTRUCTED + b"(I1\n(t" + OBJECT + b"I00\n]"
     layers = b"}S'conv1'\n]" + array + b"a" + array + b"as"
     for program in (array, box + array + b"atb", box + layers + b"atb"):
@@ -136,7 +136,7 @@ def test_hostile_arrays(array: bytes, tmp_path: Path) -> None:
             read_weights(path)
 
 
-def test_a_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
+def test_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
     command = published.text(f"touch {tmp_path / 'executed'}")
     program = b"\x80\x02cos\nsystem\n(" + command + b"tR."
     with pytest.raises(
@@ -146,6 +146,6 @@ def test_a_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_plain_pickle_is_refused(tmp_path: Path) -> None:
+def test_plain_pickle_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=NOT_FROM_CAFFE):
         read_weights(published.write_npy_pickle(tmp_path / "net.npy", pickle.dumps({"conv1": 1})))

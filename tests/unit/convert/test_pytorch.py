@@ -1,4 +1,4 @@
-"""torchvision's AlexNet from PyTorch's files: valid, hostile and invalid ones."""
+"""torchvision's AlexNet in PyTorch's files: valid, hostile and invalid files."""
 
 import pickle
 import zipfile
@@ -44,23 +44,23 @@ def torchvision_probabilities(tensors: dict[str, np.ndarray], images: np.ndarray
     return f.linear(x, *layers[14:16]).softmax(dim=1).numpy()
 
 
-@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "a checkpoint of training"])
-def test_torchvision_network(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "training checkpoint"])
+def test_imported_torchvision_network_matches_pytorch(kind: str, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     path = tmp_path / "alexnet.pth.tar"
     if kind == "safetensors":
         path = tmp_path / "alexnet.safetensors"
         save_file(TENSORS, path)
-    elif kind == "a checkpoint of training":
+    elif kind == "training checkpoint":
         named = {f"module.{name}": torch.tensor(array) for name, array in TENSORS.items()}
-        beside_it = {"best_acc1": torch.tensor(56.5), "optimizer": {"momentum": torch.ones(3)}}
+        other_entries = {"best_acc1": torch.tensor(56.5), "optimizer": {"momentum": torch.ones(3)}}
         torch.save(
-            {"epoch": 90, "state_dict": named, **beside_it},
+            {"epoch": 90, "state_dict": named, **other_entries},
             path,
             _use_new_zipfile_serialization=False,
         )
     else:
-        # With permuted strides, as those of a transposed tensor.
+        # With permuted strides, as a transposed tensor has them.
         tensors = OrderedDict(
             (name, torch.tensor(array.T.copy()).permute(*reversed(range(array.ndim))))
             for name, array in TENSORS.items()
@@ -83,7 +83,7 @@ def assert_same(weights: PretrainedWeights) -> None:
 
 
 @pytest.mark.parametrize("write", [published.write_zip, published.write_legacy])
-def test_other_contents_of_a_file_are_ignored(write, tmp_path: Path) -> None:
+def test_other_contents_of_a_checkpoint_are_ignored(write, tmp_path: Path) -> None:
     end = b"N" if write is published.write_legacy else b""
     odd = {
         "counts": published.tensor("counts", (3,), (1,), "Byte", end),
@@ -110,7 +110,7 @@ def test_pytorch_reads_the_test_files(write, end: bytes, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("write", [published.write_zip, published.write_legacy])
-def test_a_hostile_pickle_is_not_executed(write, tmp_path: Path) -> None:
+def test_hostile_pickle_is_not_executed(write, tmp_path: Path) -> None:
     command = published.text(f"touch {tmp_path / 'executed'}")
     saved = published.dictionary({"features.0.weight": b"cos\nsystem\n(" + command + b"tR"})
     path = write(tmp_path / "net.pth", saved, {})
@@ -132,7 +132,7 @@ def test_a_hostile_pickle_is_not_executed(write, tmp_path: Path) -> None:
         ((-2, -3), (1, 1)),
     ],
 )
-def test_tensors_outside_of_their_storages(
+def test_tensor_outside_its_storage_is_rejected(
     shape: tuple[int, ...], strides: tuple[int, ...], tmp_path: Path
 ) -> None:
     saved = published.dictionary({"features.0.weight": published.tensor("0", shape, strides)})
@@ -141,7 +141,7 @@ def test_tensors_outside_of_their_storages(
         read_weights(path)
 
 
-def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
+def test_compressed_file_is_rejected(tmp_path: Path) -> None:
     storages = {"0": np.zeros(10**6, np.float32)}
     saved = published.dictionary({"features.0.weight": published.tensor("0", (10**6,), (1,))})
     path = published.write_zip(tmp_path / "net.pth", saved, storages, zipfile.ZIP_DEFLATED)
@@ -161,21 +161,21 @@ def test_a_compressed_file_is_refused(tmp_path: Path) -> None:
         b"(" * 10**5 + b"t" * 10**5,
     ],
 )
-def test_invalid_pickles(saved: bytes, tmp_path: Path) -> None:
+def test_invalid_pickle_is_rejected(saved: bytes, tmp_path: Path) -> None:
     path = published.write_zip(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
     message = r"it is not a state dict of PyTorch .*, or damaged$|calls torch\.OStorage"
     with pytest.raises(UserError, match=message):
         read_weights(path)
 
 
-def test_names_that_are_not_strings(tmp_path: Path) -> None:
+def test_names_that_are_not_strings_are_ignored(tmp_path: Path) -> None:
     saved = b"}K\x01" + published.tensor("0", (3,), (1,)) + b"s"
     path = published.write_zip(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
     with pytest.raises(UserError, match=r"features\.0\.weight or \.bias .* has no tensor"):
         read_weights(path)
 
 
-def test_an_index_in_a_pickle_takes_no_memory(tmp_path: Path) -> None:
+def test_large_memo_index_in_a_pickle_allocates_no_memory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no tensor"):  # C's unpickler takes 34 GB here
         read_weights(published.write_zip(tmp_path / "net.pth", b"}r\xff\xff\xff\x7f", {}))
 
@@ -191,13 +191,13 @@ def test_an_index_in_a_pickle_takes_no_memory(tmp_path: Path) -> None:
         (np.full((12, 3, 11, 11), 1e300), "conv1 has values that are not finite"),
     ],
 )
-def test_invalid_numbers(weights: np.ndarray, message: str, tmp_path: Path) -> None:
+def test_invalid_values_are_rejected(weights: np.ndarray, message: str, tmp_path: Path) -> None:
     save_file({**TENSORS, "features.0.weight": weights}, tmp_path / "net.safetensors")
     with pytest.raises(UserError, match=message):
         read_weights(tmp_path / "net.safetensors")
 
 
-def test_storage_views_are_refused(tmp_path: Path) -> None:
+def test_storage_views_are_rejected(tmp_path: Path) -> None:
     view = b"(" + published.text("part") + b"K\x05K\x05t"
     saved = published.dictionary({"features.0.weight": published.tensor("0", (3,), (1,), end=view)})
     path = published.write_legacy(tmp_path / "net.pth", saved, {"0": np.zeros(10, np.float32)})
@@ -205,7 +205,7 @@ def test_storage_views_are_refused(tmp_path: Path) -> None:
         read_weights(path)
 
 
-def test_a_plain_pickle_is_refused(tmp_path: Path) -> None:
+def test_plain_pickle_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(pickle.dumps({"features.0.weight": 1}))
     with pytest.raises(UserError, match="it is not a state dict of PyTorch"):
         read_weights(tmp_path / "net.pth")

@@ -1,4 +1,4 @@
-"""Files of every format that are damaged, or have another network than the recipe's."""
+"""Files of every format that are damaged or do not match the recipe."""
 
 import re
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from src.errors import UserError
 from tests.support import published
 
 
-def write(kind: str, module: Any, folder: Path) -> tuple[ConfigDict, Path]:
-    """A network's recipe, and its file."""
+def write(kind: str, module: Any, directory: Path) -> tuple[ConfigDict, Path]:
+    """A network's recipe and its weights file."""
     config = published.recipe(module)
-    path = folder / f"net.{'pth' if kind in ('zip', 'legacy') else kind}"
+    path = directory / f"net.{'pth' if kind in ('zip', 'legacy') else kind}"
     if kind == "caffemodel":
         path.write_bytes(published.caffemodel(published.random_layers(config), config))
     elif kind == "npy":
@@ -45,19 +45,21 @@ KINDS = [
 
 @pytest.mark.parametrize(("kind", "module"), KINDS)
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.999])
-def test_truncated_files(kind: str, module: Any, share: float, tmp_path: Path) -> None:
+def test_truncated_file_is_rejected(kind: str, module: Any, share: float, tmp_path: Path) -> None:
     config, path = write(kind, module, tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    # A name in a pickle may be cut as well.
+    # The cut can shorten a name in a pickle.
     with pytest.raises(UserError, match=r"^--weights=.*(damaged|missing|calls torch\._)"):
         import_weights(config, path, tmp_path / "run", published.NAMES)
 
 
 @pytest.mark.parametrize(("kind", "module"), KINDS)
 @pytest.mark.parametrize("seed", range(3))
-def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Path) -> None:
-    """Wrong bytes may just be other weights; all else ends in one line for the user."""
+def test_file_with_wrong_bytes_is_rejected(
+    kind: str, module: Any, seed: int, tmp_path: Path
+) -> None:
+    """Every damage ends in a UserError, never in another exception."""
     config, path = write(kind, module, tmp_path)
     random = np.random.default_rng(seed)
     content = bytearray(path.read_bytes())
@@ -81,7 +83,7 @@ def test_files_with_wrong_bytes(kind: str, module: Any, seed: int, tmp_path: Pat
         ("npy", caffenet, torchvision, "convs.conv1", ["bvlc_alexnet", "caffenet"]),
     ],
 )
-def test_recipes_of_another_network(
+def test_recipe_of_another_network_is_rejected(
     kind: str, module: Any, other_module: Any, field: str, recipes: list[str], tmp_path: Path
 ) -> None:
     _, path = write(kind, module, tmp_path)
@@ -92,7 +94,7 @@ def test_recipes_of_another_network(
         import_weights(config, path, tmp_path / "run", published.NAMES)
 
 
-def test_a_field_of_the_recipe_that_shapes_do_not_tell(tmp_path: Path) -> None:
+def test_recipe_with_another_activation_is_rejected(tmp_path: Path) -> None:
     config, path = write("safetensors", torchvision, tmp_path)
     config.model.dropout = 0.1
     config.model.init = "gaussian"
@@ -102,7 +104,7 @@ def test_a_field_of_the_recipe_that_shapes_do_not_tell(tmp_path: Path) -> None:
         import_weights(config, path, tmp_path / "other", published.NAMES)
 
 
-def test_another_number_of_layers(tmp_path: Path) -> None:
+def test_recipe_with_another_number_of_layers_is_rejected(tmp_path: Path) -> None:
     _, path = write("safetensors", torchvision, tmp_path)
     with pytest.raises(UserError, match=r"^--config: .*; give --config=configs/torchvision\.py"):
         import_weights(cifar.get_config(), path, tmp_path / "run", published.NAMES)
@@ -126,7 +128,7 @@ def test_another_number_of_layers(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_weights_of_another_network(
+def test_weights_of_another_network_are_rejected(
     change: Callable[[dict], Any], message: str, tmp_path: Path
 ) -> None:
     config = published.recipe(torchvision)
@@ -138,19 +140,19 @@ def test_weights_of_another_network(
 
 
 @pytest.mark.parametrize("names", [[], ["one", "two"], [str(i) for i in range(8)]])
-def test_another_number_of_classes(names: list[str], tmp_path: Path) -> None:
+def test_wrong_number_of_class_names_is_rejected(names: list[str], tmp_path: Path) -> None:
     config, path = write("safetensors", torchvision, tmp_path)
     message = rf"^--class_names: {len(names)} classes, but fc8 has 7 outputs; give a file of 7 "
     with pytest.raises(UserError, match=message):
         import_weights(config, path, tmp_path / "run", names)
 
 
-def test_invalid_paths(tmp_path: Path) -> None:
-    (tmp_path / "folder.npy").mkdir()
+def test_invalid_path_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "directory.npy").mkdir()
     for name, message in (
         ("net.onnx", "its extension must be one of"),
         ("net.pth", "No such file"),
-        ("folder.npy", "Is a directory"),
+        ("directory.npy", "Is a directory"),
     ):
         with pytest.raises(UserError, match=rf"^--weights=.*{name}: {message}"):
             import_weights(
