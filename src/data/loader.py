@@ -1,12 +1,10 @@
-"""Batches of a prepared data set for one process, loaded in threads.
+"""Batches of a prepared data set for one process.
 
 Which examples a batch has, and how they are cropped, is a function of (seed, step). A resumed run
 therefore needs only its step to continue with the same batches.
 """
 
 import functools
-import os
-from collections.abc import Generator
 from dataclasses import KW_ONLY, dataclass
 
 import cv2
@@ -16,15 +14,10 @@ from ml_collections import ConfigDict
 from . import images
 from .crops import draw_crops
 from .dataset import PreparedDataset
-from .parallel import compute_ahead
+from .pipeline import Batch, Batches, in_parallel
 
-AHEAD = (os.cpu_count() or 1) + 2  # batches in progress or ready
-Batch = dict[str, np.ndarray]
-Batches = Generator[Batch, None, None]
 Rows = slice | np.ndarray
 """Which rows of the global batch belong to this process."""
-Draw = tuple[list[int], np.ndarray, np.ndarray]
-"""The examples of a step's rows, and their crops' offsets and flips."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +47,8 @@ class TrainLoader:
         records = self.dataset.records(self.dataset.train_split)
         size, crop = self.dataset.size, self.crop
 
-        def load(draw: Draw) -> Batch:
-            indices, offsets, flips = draw
+        def load(step: int) -> Batch:
+            indices, offsets, flips = self._draw(rows, step, len(records))
             encoded, labels = records.read(indices)
             crops = np.empty((len(encoded), crop, crop, 3), np.uint8)
             pixels = np.empty((size, size, 3), np.uint8)
@@ -65,10 +58,13 @@ class TrainLoader:
                     cv2.flip(out, 1, dst=out)  # ten times as fast as assigning out[:, ::-1]
             return {"image": crops, "label": labels, "offset": offsets, "flip": flips}
 
-        draws = (self._draw(rows, step, len(records)) for step in steps)
-        return compute_ahead(load, draws, AHEAD)
+        types = {"image": np.uint8, "label": np.int32, "offset": np.int32, "flip": np.bool_}
+        return in_parallel(load, steps, types)
 
-    def _draw(self, rows: Rows, step: int, num_examples: int) -> Draw:
+    def _draw(
+        self, rows: Rows, step: int, num_examples: int
+    ) -> tuple[list[int], np.ndarray, np.ndarray]:
+        """The examples of a step's rows, and their crops' offsets and flips."""
         count, margin = self.global_batch, self.dataset.size - self.crop
         positions = np.arange(step * count, (step + 1) * count)[rows]
         pairs = zip(*np.divmod(positions, num_examples), strict=True)
@@ -84,7 +80,7 @@ def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return order
 
 
-_cached_permutation = functools.lru_cache(maxsize=1)(permutation)
+_cached_permutation = functools.lru_cache(maxsize=2)(permutation)  # a batch may straddle epochs
 
 
 def eval_batches(dataset: PreparedDataset, split: str, rows: Rows, *, global_batch: int) -> Batches:
@@ -102,8 +98,8 @@ def eval_batches(dataset: PreparedDataset, split: str, rows: Rows, *, global_bat
     records, size = dataset.records(split), dataset.size
     count = len(records)
 
-    def load(start: int) -> Batch:
-        positions = np.arange(start, start + global_batch)[rows]
+    def load(step: int) -> Batch:
+        positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
         encoded, labels = records.read(np.minimum(positions, count - 1))
         pixels = np.empty((len(encoded), size, size, 3), np.uint8)
         for out, image in zip(pixels, encoded, strict=True):
@@ -111,4 +107,5 @@ def eval_batches(dataset: PreparedDataset, split: str, rows: Rows, *, global_bat
         mask = (positions < count).astype(np.float32)
         return {"image": pixels, "label": labels, "mask": mask}
 
-    return compute_ahead(load, range(0, count, global_batch), AHEAD)
+    types = {"image": np.uint8, "label": np.int32, "mask": np.float32}
+    return in_parallel(load, range(-(-count // global_batch)), types)
