@@ -1,6 +1,8 @@
 """The command `src.convert`: import of published weights, and export to PyTorch."""
 
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -13,6 +15,8 @@ from ml_collections import ConfigDict
 from safetensors.numpy import load_file
 
 from configs import bvlc_alexnet, small
+from src.cli.app import run_command
+from src.convert import __main__ as command
 from src.convert.exporting import export_weights
 from src.convert.importing import read_class_names
 from src.convert.weight_files import read_weights
@@ -31,6 +35,8 @@ from tests.support import miniature
 from tests.support.commands import ROOT, run
 from tests.support.published import CLASSES, CROP, NAMES, SIZE, caffemodel, random_layers, recipe
 from tests.support.runs import trained
+
+ALEXNET_TORCH = ROOT / "docs/alexnet_torch.py"
 
 
 def on_one_device(workdir: Path) -> Classifier:
@@ -102,11 +108,11 @@ def test_exported_weights_equal_the_imported_weights(imported: Path) -> None:
     ],
 )
 def test_invalid_options_are_reported_in_one_line(
-    more: list[str], message: str, imported: Path
+    more: list[str], message: str, imported: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    done = run("src.convert", f"--workdir={imported / 'run'}", *more, cache=imported)
-    assert done.returncode == 2
-    assert re.fullmatch(f"error: .*{message}.*\n", done.stderr)
+    argv = [f"--workdir={imported / 'run'}", *more]
+    assert run_command(command.main, command.FLAGS, command.__doc__, argv) == 2
+    assert re.fullmatch(f"error: .*{message}.*\n", capfd.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +169,34 @@ SMALL["small"] = miniature.shrunk(
 SMALL["unconnected"] = miniature.shrunk(PRESETS["paper"], exchange_before=("fc8",))
 
 
+def test_pytorch_file_runs_without_this_project(imported: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    export_weights(imported / "run", tmp_path / "net.safetensors", "newest")
+    shutil.copy(ALEXNET_TORCH, tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    program = """
+import numpy as np
+import torch
+from alexnet_torch import load
+
+network = load("net.safetensors")
+with torch.no_grad():
+    np.save("logits.npy", network(torch.tensor(np.load("images.npy"))).numpy())
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    expected = on_one_device(imported / "run").features(images, "fc8")
+    assert_close(np.load(tmp_path / "logits.npy"), expected)
+
+
+def assert_close(logits: np.ndarray, expected: np.ndarray) -> None:
+    assert logits.shape == expected.shape
+    np.testing.assert_allclose(logits, expected, atol=1e-4 * np.ptp(expected), rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", [*SMALL, *cifar.PRESETS])
 def test_pytorch_computes_the_same_logits(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     architecture = {**SMALL, **cifar.PRESETS}[name]
     config = miniature.config()
     config.model = ConfigDict(asdict(architecture))
@@ -181,20 +212,10 @@ def test_pytorch_computes_the_same_logits(name: str, tmp_path: Path) -> None:
         checkpointer.save(to_checkpoint(state, Progress(schedule={})))
     export_weights(tmp_path / "run", tmp_path / "net.safetensors", "newest")
 
-    program = """
-import numpy as np
-import torch
-from alexnet_torch import load
-
-network = load("net.safetensors")
-with torch.no_grad():
-    np.save("scores.npy", network(torch.tensor(np.load("images.npy"))).numpy())
-"""
-    (tmp_path / "alexnet_torch.py").write_text((ROOT / "docs/alexnet_torch.py").read_text())
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    np.save(tmp_path / "images.npy", images)
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
-    scores = np.load(tmp_path / "scores.npy")
+    network = runpy.run_path(str(ALEXNET_TORCH))["load"](str(tmp_path / "net.safetensors"))
+    with torch.no_grad():
+        logits = network(torch.tensor(images)).numpy()
     expected = on_one_device(tmp_path / "run").features(images, list(architecture.dense)[-1])
-    assert scores.shape == expected.shape == (2, CLASSES)
-    np.testing.assert_allclose(scores, expected, atol=1e-4 * np.ptp(expected), rtol=1e-4)
+    assert expected.shape == (2, CLASSES)
+    assert_close(logits, expected)
