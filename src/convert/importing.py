@@ -108,7 +108,7 @@ def _check_network(model: ConfigDict, recipes: Recipes) -> None:
             ]
         )
     if all(all_differences):
-        fewest = "; ".join(min(all_differences, key=len))
+        fewest = "; ".join(min(all_differences, key=lambda fields: len(fields)))
         choices = " or ".join(f"--config={recipe}" for recipe in recipes)
         raise UserError(f"--config: its network is not the weights': {fewest}; give {choices}")
 
