@@ -108,9 +108,10 @@ def _check_network(model: ConfigDict, recipes: Recipes) -> None:
             ]
         )
     if all(all_differences):
-        fewest = "; ".join(min(all_differences, key=lambda fields: len(fields)))
+        fewest = min(all_differences, key=len)
+        fields = "; ".join(fewest)
         choices = " or ".join(f"--config={recipe}" for recipe in recipes)
-        raise UserError(f"--config: its network is not the weights': {fewest}; give {choices}")
+        raise UserError(f"--config: its network is not the weights': {fields}; give {choices}")
 
 
 def _initial_state(config: ConfigDict, params: dict[str, Any], num_classes: int) -> TrainState:
