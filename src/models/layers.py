@@ -65,7 +65,7 @@ class Conv(nnx.Module):
 
     def __call__(self, xs: Towers) -> Towers:
         return [
-            _conv(x, kernel.astype(x.dtype), self.stride, self.padding) + bias.astype(x.dtype)
+            _add_bias(_conv(x, kernel.astype(x.dtype), self.stride, self.padding), bias)
             for x, kernel, bias in zip(xs, self.kernel[...], self.bias[...], strict=True)
         ]
 
@@ -94,8 +94,7 @@ class LocalConv(nnx.Module):
 
     def __call__(self, xs: Towers) -> Towers:
         return [
-            jnp.einsum("nhwi,hwio->nhwo", self._patches(x), kernel.astype(x.dtype))
-            + bias.astype(x.dtype)
+            _add_bias(jnp.einsum("nhwi,hwio->nhwo", self._patches(x), kernel.astype(x.dtype)), bias)
             for x, kernel, bias in zip(xs, self.kernel[...], self.bias[...], strict=True)
         ]
 
@@ -118,6 +117,12 @@ def _strided(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Arra
 def _draw(init: nnx.Initializer, rngs: nnx.Rngs, shape: tuple[int, ...]) -> jax.Array:
     # The same numbers as drawn in this shape, which takes XLA several times as long to compile.
     return init(rngs.params(), (math.prod(shape),)).reshape(shape)
+
+
+def _add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
+    # In float32: the bias's gradient is a sum over all positions, and in bfloat16 a sum of ones
+    # stops growing at 256.
+    return (x.astype(jnp.float32) + bias).astype(x.dtype)
 
 
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
@@ -145,7 +150,7 @@ class Dense(nnx.Module):
 
     def __call__(self, xs: Towers) -> Towers:
         return [
-            x @ kernel.astype(x.dtype) + bias.astype(x.dtype)
+            _add_bias(x @ kernel.astype(x.dtype), bias)
             for x, kernel, bias in zip(xs, self.kernel[...], self.bias[...], strict=True)
         ]
 

@@ -86,6 +86,10 @@ def _make_forward(config: ConfigDict, num_classes: int) -> Callable[..., Metrics
         images = color_noise(
             images, color_keys, statistics.deviations, statistics.directions, config.augment.color
         )
+        if config.reduce_dtype == "float32":
+            # The devices' gradients are added where parameters become varying: here in float32, as
+            # the parameters are; left to JAX, after the cast to the type of the activations.
+            params = lax.pcast(params, DATA_AXIS, to="varying")
         model = nnx.merge(graph, params)
         log_p = log_softmax(model.logits(images, dropout_keys))
         metrics = example_metrics(

@@ -30,6 +30,7 @@ def validate_config(config: ConfigDict) -> None:
 def _check_choices(config: ConfigDict) -> None:
     for field, value, choices in [
         ("dtype", config.dtype, ("float32", "bfloat16")),
+        ("reduce_dtype", config.reduce_dtype, ("float32", "bfloat16")),
         ("views", config.views, VIEWS),
         ("augment.color", config.augment.color, COLOR_FORMS),
         ("augment.mean", config.augment.mean, MEAN_FORMS),
