@@ -67,7 +67,7 @@ def hosts(tmp_path: Path) -> Iterator[list[Host]]:
 
 @pytest.mark.slow
 def test_run_on_two_hosts_stops_when_the_link_fails_and_resumes_afterwards(
-    hosts: list[Host], tmp_path: Path, cache: Path, reference: Path
+    hosts: list[Host], tmp_path: Path, cache: Path, reference_on_two_devices: Path
 ) -> None:
     workdir = tmp_path / "run"
     logs = [tmp_path / f"log{index}" for index in range(2)]
@@ -113,4 +113,4 @@ def test_run_on_two_hosts_stops_when_the_link_fails_and_resumes_afterwards(
     with ExitStack() as stack:
         assert [process.wait(SOON) for process in start(stack)] == [0, 0], logs[0].read_text()
     assert (workdir / "result.json").exists()
-    assert_same_run(workdir, reference, tolerance=1e-5)
+    assert_same_run(workdir, reference_on_two_devices, tolerance=1e-5)

@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def test_run_under_mpirun_saves_on_sigusr1_and_resumes_to_the_reference(
-    tmp_path: Path, cache: Path, reference: Path
+    tmp_path: Path, cache: Path, reference_on_two_devices: Path
 ) -> None:
     workdir, log = tmp_path / "run", tmp_path / "log"
     mpirun = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "-np", "2"]
@@ -35,4 +35,4 @@ def test_run_under_mpirun_saves_on_sigusr1_and_resumes_to_the_reference(
     with started(run, log, **environment(cache)) as process:
         assert process.wait(SOON) == 0, log.read_text()
     assert (workdir / "result.json").exists()
-    assert_same_run(workdir, reference, tolerance=1e-5)
+    assert_same_run(workdir, reference_on_two_devices, tolerance=1e-5)

@@ -139,7 +139,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[C
 
 
 def test_job_saves_before_its_time_limit_and_resumes_after_requeue(
-    cluster: Cluster, tmp_path: Path, cache: Path, reference: Path
+    cluster: Cluster, tmp_path: Path, cache: Path, reference_on_two_devices: Path
 ) -> None:
     workdir = tmp_path / "run"
     job, log = cluster.submit(command(workdir, cache, 1))
@@ -161,11 +161,11 @@ def test_job_saves_before_its_time_limit_and_resumes_after_requeue(
     assert cluster.field(job, "Restarts") == "1"
     assert log.read_text().count("on Slurm step") == 4
     assert (workdir / "result.json").exists()
-    assert_same_run(workdir, reference, tolerance=1e-5)
+    assert_same_run(workdir, reference_on_two_devices, tolerance=1e-5)
 
 
 def test_job_that_loses_a_process_is_requeued(
-    cluster: Cluster, tmp_path: Path, cache: Path, reference: Path
+    cluster: Cluster, tmp_path: Path, cache: Path, reference_on_two_devices: Path
 ) -> None:
     workdir = tmp_path / "run"
     job, log = cluster.submit(command(workdir, cache, 1))
@@ -178,7 +178,7 @@ def test_job_that_loses_a_process_is_requeued(
     wait_for(lambda: cluster.field(job, "JobState") == "COMPLETED")
     assert cluster.field(job, "Restarts") == "1"
     assert (workdir / "result.json").exists()
-    assert_same_run(workdir, reference, tolerance=1e-5)
+    assert_same_run(workdir, reference_on_two_devices, tolerance=1e-5)
 
 
 def test_canceled_job_saves_and_is_not_requeued(
