@@ -208,7 +208,7 @@ def test_lost_process_is_named_and_the_run_resumes(
 ) -> None:
     lost_after = "--config.processes.lost_after=8"
     with launch(tmp_path, cache, 2, 4, lost_after) as launched:
-        wait_for_step(launched, tmp_path, 12)
+        wait_for_step(launched, tmp_path, 9)
         pids = launched.pids()
         os.kill(pids[lost], number)
         wait_for(lambda: 1 - lost not in launched.pids(), within=40)  # JAX would take 46 s

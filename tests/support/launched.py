@@ -12,7 +12,7 @@ from tests.support.commands import ROOT
 from tests.support.runs import steps_done
 
 SOON = 240  # seconds that anything may take on a busy machine
-STEPS = 40  # of a run
+STEPS = 24  # of a run; after more, rounding on another mesh exceeds the tolerance
 
 
 def command(workdir: Path, cache: Path, devices: int, *more: str) -> list[str]:

@@ -35,6 +35,5 @@ def get_config() -> ConfigDict:
     # On another mesh, sums are rounded differently, and a ReLU may flip. The effect on the weights
     # is proportional to the learning rate.
     config.schedule.learning_rate = 0.001
-    config.evaluate_every = "20 steps"
-    config.checkpoint_every = "10 steps"
+    config.checkpoint_every = "8 steps"
     return config
