@@ -1,5 +1,6 @@
 """Writes a run's network as a state dict for PyTorch."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from safetensors.numpy import save
 from ..errors import UserError
 from ..filesystem import atomic_write, check_writable
 from ..inference.classifier import load
+from ..models.factory import rescale
 from .tensor_layout import to_groups
 
 
@@ -30,12 +32,15 @@ def export_weights(workdir: Path, path: Path, checkpoint: str) -> None:
         raise UserError(f"--to={path}: its extension must be .safetensors")
     check_writable("to", path)
     classifier = load(workdir, checkpoint=checkpoint)
-    layers = to_groups(classifier.params, classifier.architecture, len(classifier.class_names))
+    # Dropout as in PyTorch, which changes nothing where no unit is dropped.
+    architecture = dataclasses.replace(classifier.architecture, dropout_scaling="training")
+    params = rescale(classifier.params, classifier.architecture, architecture)
+    layers = to_groups(params, architecture, len(classifier.class_names))
     tensors = {"mean": np.asarray(classifier.statistics.mean)}
     for name, (weights, biases) in layers.items():
         tensors |= {f"{name}.weight": weights, f"{name}.bias": biases}
     header = {
-        "architecture": json.dumps(classifier.config.model.to_dict()),
+        "architecture": json.dumps(dataclasses.asdict(architecture)),
         "class_names": json.dumps(classifier.class_names),
     }
     with atomic_write(path) as incomplete:

@@ -15,6 +15,7 @@ from ..data.statistics import Statistics
 from ..distributed.mesh import make_mesh
 from ..errors import UserError
 from ..models.architecture import Architecture
+from ..models.factory import rescale
 from ..runs.checkpoint import Checkpointer
 from ..runs.config import network_differences, write_config
 from ..runs.preprocessing import Preprocessing, write_preprocessing
@@ -59,9 +60,10 @@ def import_weights(
         raise UserError(f"workdir {workdir}: it already has a run; give another --workdir")
     check_workdir(workdir, config)
     weights = read_weights(path)
-    _check_network(config.model, weights.recipes)
+    theirs = _find_network(config.model, weights.recipes)
     architecture = Architecture.from_config(config.model)
     params = to_towers(weights.layers, architecture, len(class_names))
+    params = rescale(params, theirs, architecture)
     size = config.data.size
     image = np.broadcast_to(read_mean(mean, size) if mean else weights.mean, (size, size, 3))
     statistics = Statistics(image, IMAGENET_DEVIATIONS, IMAGENET_DIRECTIONS)
@@ -91,27 +93,25 @@ def read_class_names(path: Path) -> list[str]:
     return names
 
 
-def _check_network(model: ConfigDict, recipes: Recipes) -> None:
-    """Raises UserError unless `config.model` computes the same as the network of one recipe.
+def _find_network(model: ConfigDict, recipes: Recipes) -> Architecture:
+    """The network of the recipe that computes the same as `config.model`; UserError without one.
 
     Shapes do not suffice: they do not depend on a layer's padding, or on the order of pooling and
     normalization.
     """
     all_differences: list[list[str]] = []
     for network in recipes.values():
-        differences = network_differences(model, ConfigDict(asdict(network)))
-        all_differences.append(
-            [
-                f"{name} is {value!r}, theirs {other!r}"
-                for name, value, other in differences
-                if name.rpartition(".")[-1] not in SHAPE_FIELDS
-            ]
-        )
-    if all(all_differences):
-        fewest = min(all_differences, key=len)
-        fields = "; ".join(fewest)
-        choices = " or ".join(f"--config={recipe}" for recipe in recipes)
-        raise UserError(f"--config: its network is not the weights': {fields}; give {choices}")
+        differences = [
+            f"{name} is {value!r}, theirs {other!r}"
+            for name, value, other in network_differences(model, ConfigDict(asdict(network)))
+            if name.rpartition(".")[-1] not in SHAPE_FIELDS
+        ]
+        if not differences:
+            return network
+        all_differences.append(differences)
+    fields = "; ".join(min(all_differences, key=len))
+    choices = " or ".join(f"--config={recipe}" for recipe in recipes)
+    raise UserError(f"--config: its network is not the weights': {fields}; give {choices}")
 
 
 def _initial_state(config: ConfigDict, params: dict[str, Any], num_classes: int) -> TrainState:

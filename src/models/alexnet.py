@@ -141,9 +141,7 @@ class AlexNet(nnx.Module):
                     h = layers.exchange(h, net.towers)
                 h = getattr(self, name)(h)
                 if name != net.head:
-                    h = self._apply("activation", h)
-                    if dropout_keys is not None and net.dropout:
-                        h = layers.dropout(h, net.dropout, dropout_keys, index, net.towers)
+                    h = self._dropout(self._apply("activation", h), dropout_keys, index)
             outputs[name] = h
         return outputs
 
@@ -165,6 +163,15 @@ class AlexNet(nnx.Module):
         side, _ = net.spatial_sizes()[name]
         shape = (net.towers, side, side, spec.size**2 * in_features, out_features)
         return layers.LocalConv(shape, **options)
+
+    def _dropout(self, xs: Towers, keys: jax.Array | None, layer: int) -> Towers:
+        net = self.architecture
+        if not net.dropout:
+            return xs
+        if keys is None:
+            return [x * net.test_scale for x in xs]
+        kept = layers.dropout(xs, net.dropout, keys, layer, net.towers)
+        return kept if net.dropout_scaling == "test" else [x / (1 - net.dropout) for x in kept]
 
     def _local_towers(self) -> int:
         return getattr(self, self.architecture.layer_names[0]).kernel.shape[0]

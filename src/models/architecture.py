@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import UserError
 
-TRAINING_FIELDS = ("init", "dropout", "sigma", "bias")
-"""Fields that say how a network starts and trains, not what it computes from its weights."""
+TRAINING_FIELDS = ("init", "dropout", "dropout_scaling", "sigma", "bias")
+"""Fields of how a network starts and trains. `factory.rescale` makes up for the two of dropout."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +77,9 @@ class Architecture:
     exchange_before: tuple[str, ...] = ("conv3", "fc6", "fc7", "fc8")  # layers that see all maps
     activation: str = "relu"  # or "tanh"
     dropout: float = 0.5  # probability that a unit of a dense layer is zeroed; never of the last
+    # What makes up for the zeroed units: "test" multiplies all outputs by 1 − dropout where none is
+    # zeroed (section 4.2); "training" divides the others by it, with steps that are larger.
+    dropout_scaling: str = "test"
     # The initial weights: "gaussian" with each layer's sigma, "he" with the square root of
     # 2 / fan-in, or "pytorch", uniform within 1 / the square root of fan-in.
     init: str = "gaussian"
@@ -99,6 +102,11 @@ class Architecture:
     def head(self) -> str:
         """The last layer, whose units are the classes."""
         return list(self.dense)[-1]
+
+    @property
+    def test_scale(self) -> float:
+        """The factor of the outputs of hidden dense layers where dropout zeroes none of them."""
+        return 1 - self.dropout if self.dropout_scaling == "test" else 1.0
 
     def spatial_sizes(self) -> dict[str, tuple[int, int]]:
         """For each convolutional layer, height (= width) of its maps before and after pooling."""
@@ -143,6 +151,7 @@ def _check_order(net: Architecture) -> None:
 def _check_choices(net: Architecture) -> None:
     _check_choice("activation", net.activation, ("relu", "tanh"))
     _check_choice("init", net.init, ("gaussian", "he", "pytorch"))
+    _check_choice("dropout_scaling", net.dropout_scaling, ("test", "training"))
     for name, spec in net.convs.items():
         for operation in spec.followed_by:
             choices = ("activation", *net.pools, *net.norms)

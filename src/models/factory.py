@@ -41,6 +41,21 @@ def graphdef(
     return nnx.graphdef(model)
 
 
+def rescale(params: Params, source: Architecture, target: Architecture) -> Params:
+    """The parameters with which `target` computes what `source` does with `params`.
+
+    Their fields of dropout may differ: then the layers behind dropout read outputs of another size.
+    """
+    factor = source.test_scale / target.test_scale
+    _, *behind_dropout = source.dense
+    return {
+        name: {**layer, "kernel": layer["kernel"] * factor}
+        if name in behind_dropout and factor != 1
+        else layer
+        for name, layer in params.items()
+    }
+
+
 def parameter_counts(architecture: Architecture, num_classes: int) -> dict[str, int]:
     """The number of parameters of each layer, without those of outputs that stand for no class."""
     params = abstract_params(architecture, num_classes)

@@ -232,9 +232,7 @@ def _inverse_power(d: jax.Array, beta: float) -> jax.Array:
 
 
 def dropout(xs: Towers, rate: float, keys: jax.Array, layer: int, towers: int) -> Towers:
-    """Zeroes units with probability `rate` and divides the others by 1 − rate, in training only.
-
-    The paper's section 4.2 multiplies by one half at test instead.
+    """Zeroes units with probability `rate` (section 4.2), and leaves the others as they are.
 
     Args:
       xs: (N, units) a tower.
@@ -251,6 +249,6 @@ def dropout(xs: Towers, rate: float, keys: jax.Array, layer: int, towers: int) -
 
     masks = jax.vmap(mask, in_axes=(0, None, None))
     return [
-        jnp.where(masks(keys, tower, x.shape[-1]), x / (1 - rate), 0)
+        jnp.where(masks(keys, tower, x.shape[-1]), x, 0)
         for x, tower in zip(xs, tower_indices(len(xs), towers), strict=True)
     ]

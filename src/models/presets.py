@@ -86,6 +86,7 @@ TORCHVISION = replace(
     dense={"fc6": DenseSpec(4096), "fc7": DenseSpec(4096), "fc8": DenseSpec()},
     norms={},
     init="pytorch",
+    dropout_scaling="training",
     input_scale=1 / 58,  # about what torchvision divides by: its colors' deviations
 )
 
@@ -106,6 +107,7 @@ BVLC = replace(
         "fc8": DenseSpec(),
     },
     norms={"lrn": NormSpec(k=1.0, alpha=1e-4 / 5, across="towers")},
+    dropout_scaling="training",
 )
 
 CAFFENET = replace(

@@ -42,7 +42,9 @@ def read_config(workdir: Path) -> ConfigDict:
     try:
         fields = _with_tuples(json.loads(path.read_text()))
         check_format(path, fields.pop("format", None))
-        model = dataclasses.asdict(Architecture.from_config(fields.pop("model")))
+        # What networks did before they had this field.
+        model = {"dropout_scaling": "training", **fields.pop("model")}
+        model = dataclasses.asdict(Architecture.from_config(model))
     except UserError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from ..distributed.mesh import shard_abstract
 from ..errors import UserError
 from ..models.architecture import Architecture
-from ..models.factory import abstract_params
+from ..models.factory import abstract_params, rescale
 from ..runs.checkpoint import Checkpointer
 from ..runs.config import network_differences, read_config
 from ..runs.preprocessing import read_preprocessing
@@ -40,6 +40,7 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
     like = shard_abstract(mesh, abstract_params(architecture, len(preprocessing.class_names)))
     with Checkpointer(workdir, read_only=True) as checkpoints:
         params, _ = checkpoints.restore_params(like)
+    params = rescale(params, architecture, Architecture.from_config(config.model))
     if preprocessing.class_names != class_names:
         params = {**params, architecture.head: state.params[architecture.head]}
     return TrainState(state.step, params, state.velocity)

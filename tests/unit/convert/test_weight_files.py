@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from configs import alexnet, bvlc_alexnet, caffenet, chm145, cifar, torchvision
 from src.convert.importing import import_weights
 from src.errors import UserError
+from src.inference.classifier import load
 from tests.support import published
 
 
@@ -102,6 +103,17 @@ def test_recipe_with_another_activation_is_rejected(tmp_path: Path) -> None:
     config.model.activation = "tanh"
     with pytest.raises(UserError, match=r"activation is 'tanh', theirs 'relu'; give --config=conf"):
         import_weights(config, path, tmp_path / "other", published.NAMES)
+
+
+def test_import_into_the_papers_dropout_scales_the_layers_behind_it(tmp_path: Path) -> None:
+    config, path = write("safetensors", torchvision, tmp_path)
+    import_weights(config, path, tmp_path / "training", published.NAMES)
+    config.model.dropout_scaling = "test"
+    import_weights(config, path, tmp_path / "test", published.NAMES)
+    theirs, ours = load(tmp_path / "training").params, load(tmp_path / "test").params
+    for layer, factor in {"conv5": 1, "fc6": 1, "fc7": 2, "fc8": 2}.items():
+        np.testing.assert_array_equal(ours[layer]["kernel"], factor * theirs[layer]["kernel"])
+        np.testing.assert_array_equal(ours[layer]["bias"], theirs[layer]["bias"])
 
 
 def test_recipe_with_another_number_of_layers_is_rejected(tmp_path: Path) -> None:

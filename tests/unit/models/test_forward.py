@@ -47,11 +47,14 @@ def dense(x, layer, tower):
     return x @ layer["kernel"][tower].astype(np.float64) + layer["bias"][tower]
 
 
-def numpy_dense_layers(p, towers):
-    """From each tower's last maps to the scores; every layer sees all of the one before."""
+def numpy_dense_layers(p, towers, scale=1.0):
+    """From each tower's last maps to the scores; every layer sees all of the one before.
+
+    `scale`: 0.5 where dropout left half of the units out in training (section 4.2).
+    """
     h = np.concatenate([x.reshape(len(x), -1) for x in towers], axis=1)
     for name in ("fc6", "fc7"):
-        h = np.concatenate([relu(dense(h, p[name], t)) for t in range(len(towers))], axis=1)
+        h = scale * np.concatenate([relu(dense(h, p[name], t)) for t in range(len(towers))], axis=1)
     return np.concatenate([dense(h, p["fc8"], t) for t in range(len(towers))], axis=1)
 
 
@@ -62,7 +65,7 @@ def numpy_paper(p, x):
     a, b = (relu(conv(both, p["conv3"], t)) for t in (0, 1))
     a, b = (relu(conv(h, p["conv4"], t)) for t, h in enumerate((a, b)))
     a, b = (pool(relu(conv(h, p["conv5"], t))) for t, h in enumerate((a, b)))
-    return numpy_dense_layers(p, (a, b))
+    return numpy_dense_layers(p, (a, b), scale=0.5)
 
 
 def numpy_chm145(p, x):
@@ -75,7 +78,7 @@ def numpy_chm145(p, x):
     a, b = (relu(conv(both, p["conv3"], t)) for t in (0, 1))
     a, b = (relu(conv(h, p["conv4"], t)) for t, h in enumerate((a, b)))
     a, b = (relu(pool(conv(h, p["conv5"], t))) for t, h in enumerate((a, b)))
-    return numpy_dense_layers(p, (a, b))
+    return numpy_dense_layers(p, (a, b), scale=0.5)
 
 
 def numpy_one_gpu(p, x):
@@ -83,7 +86,7 @@ def numpy_one_gpu(p, x):
     h = pool(lrn(relu(conv(h, p["conv2"], 0, 1, (2, 2))), 1e-4))
     for name in ("conv3", "conv4", "conv5"):
         h = relu(conv(h, p[name], 0))
-    return numpy_dense_layers(p, (pool(h),))
+    return numpy_dense_layers(p, (pool(h),), scale=0.5)
 
 
 def numpy_torchvision(p, x):
@@ -150,7 +153,7 @@ def _torch() -> SimpleNamespace:
         mean = functional.avg_pool2d(x**2, 5, stride=1, padding=2)
         return x / (1 + 0.001 * mean) ** 0.75
 
-    def dense_layers(p, x):
+    def dense_layers(p, x, scale=1.0):
         towers, _, units = p["fc6"]["kernel"].shape
         _, maps, height, width = x.shape
         # From tower by tower, each in (height, width, map) order, to (map, height, width).
@@ -158,11 +161,11 @@ def _torch() -> SimpleNamespace:
         kernel = kernel.reshape(towers, towers, height, width, maps // towers, units)
         kernel = kernel.permute(0, 5, 1, 4, 2, 3).reshape(towers * units, -1)
         bias = torch.tensor(p["fc6"]["bias"]).flatten()
-        x = torch.relu(functional.linear(x.flatten(1), kernel, bias))
+        x = scale * torch.relu(functional.linear(x.flatten(1), kernel, bias))
         for name in ("fc7", "fc8"):
             kernel = torch.tensor(p[name]["kernel"]).transpose(1, 2).flatten(0, 1)
             x = functional.linear(x, kernel, torch.tensor(p[name]["bias"]).flatten())
-            x = torch.relu(x) if name == "fc7" else x
+            x = scale * torch.relu(x) if name == "fc7" else x
         return x
 
     return SimpleNamespace(
@@ -182,7 +185,7 @@ def torch_paper(t, p, x):
     h = t.relu(t.conv(h, p["conv3"]))
     h = t.relu(t.conv(h, p["conv4"], groups=2))
     h = t.pool(t.relu(t.conv(h, p["conv5"], groups=2)))
-    return t.dense_layers(p, h)
+    return t.dense_layers(p, h, scale=0.5)
 
 
 def torch_chm145(t, p, x):
@@ -192,7 +195,7 @@ def torch_chm145(t, p, x):
     h = t.relu(t.conv(h, p["conv3"]))
     h = t.relu(t.conv(h, p["conv4"], groups=2))
     h = t.relu(t.pool(t.conv(h, p["conv5"], groups=2)))
-    return t.dense_layers(p, h)
+    return t.dense_layers(p, h, scale=0.5)
 
 
 def torch_one_gpu(t, p, x):
@@ -200,7 +203,7 @@ def torch_one_gpu(t, p, x):
     h = t.pool(t.lrn(t.relu(t.conv(h, p["conv2"], 1, (2, 2))), 1e-4, 1))
     for name in ("conv3", "conv4", "conv5"):
         h = t.relu(t.conv(h, p[name]))
-    return t.dense_layers(p, t.pool(h))
+    return t.dense_layers(p, t.pool(h), scale=0.5)
 
 
 def torch_torchvision(t, p, x):

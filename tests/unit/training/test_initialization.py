@@ -8,13 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from ml_collections import ConfigDict
 from PIL import Image
 
 from src.distributed.mesh import replicate, to_devices
 from src.errors import UserError
 from src.inference.classifier import load
+from src.models.architecture import Architecture
+from src.models.factory import graphdef
 from src.runs.provenance import read_origin
+from src.training.initialization import initial_state
 from src.training.state import create_state
 from src.training.step import make_train_step
 from src.training.validation import validate_config
@@ -135,6 +139,24 @@ def test_another_network_is_refused(root: Path, before: dict) -> None:
     config = recipe(root, init_from=str(root / "nowhere"))
     with pytest.raises(UserError, match=r"nowhere: it has no config\.json"):
         run(config, root / "refused")
+
+
+@pytest.mark.parametrize(
+    ("dropout", "scaling"), [(0.25, "training"), (0.25, "test"), (0.0, "test")]
+)
+def test_a_network_computes_the_same_after_a_start_with_another_dropout(
+    root: Path, before: dict, dropout: float, scaling: str
+) -> None:
+    config = recipe(root, init_from=str(root / "before"))
+    config.model.dropout, config.model.dropout_scaling = dropout, scaling
+    classes = [str(digit) for digit in range(10)]
+    state = initial_state(config, classes, miniature.mesh(1, 1))
+    images = miniature.images_for(Architecture.from_config(config.model))
+    logits = []
+    for model, params in [(recipe(root).model, before), (config.model, state.params)]:
+        graph = graphdef(Architecture.from_config(model), num_classes=10)
+        logits.append(np.asarray(nnx.merge(graph, params)(images)))
+    np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
