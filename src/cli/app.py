@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..distributed.devices import avoid_compiler_plugin, use_cpu_devices
 from ..errors import CommandError
+from ..runs.system_errors import describe_system_error
 from .flags import CommandFlags
 
 Main = Callable[[], int | None]
@@ -28,6 +29,9 @@ def run(main: Main, flags: CommandFlags, doc: str | None) -> NoReturn:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    # When a part of a checkpoint cannot be read, Orbax abandons the others, which complain later.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.unraisablehook = _hide_abandoned_reads
     try:
         status = run_command(main, flags, doc, sys.argv[1:])
     except SystemExit as signaled:
@@ -68,8 +72,11 @@ def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence
             return error.exit_status
         except BrokenPipeError:  # the reader of the output has closed it, as `head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            if reason := describe_system_error(error):
+                print(f"error: {reason}", file=sys.stderr)
+            else:
+                traceback.print_exc()
         return 1
 
 
@@ -90,6 +97,11 @@ def _log_to_stderr() -> Iterator[None]:
         package.removeHandler(handler)
         package.setLevel(level)
         package.propagate = propagate
+
+
+def _hide_abandoned_reads(unraisable: "sys.UnraisableHookArgs") -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 class _TqdmHandler(logging.Handler):

@@ -1,11 +1,13 @@
 """Checkpoints of a run: the newest two and the best, written while training continues."""
 
+import contextlib
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +17,17 @@ from jax import lax
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, CustomSteps, LatestN
 
-from ..errors import UserError
+from ..errors import CommandError, UserError
 from .config import FORMAT, check_format
+from .system_errors import describe_system_error
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 # Orbax warns that read_only=True changes its other options, which is what we ask for.
 logging.getLogger("absl").addFilter(lambda record: not re.search("read.only", record.getMessage()))
 
 KEPT_NEWEST = 2  # the second is the fallback if the newest is damaged
+PAUSES = (0.2, 2.0)  # seconds between the attempts to read a checkpoint
 
 
 class Checkpoint(NamedTuple):
@@ -35,6 +40,17 @@ class Checkpoint(NamedTuple):
 
 class _DamagedError(Exception):
     """A process cannot read a checkpoint, or its arrays have other checksums than when saved."""
+
+
+class _UnreadableError(CommandError):
+    """The system fails to read a checkpoint, which may be intact."""
+
+
+class _ChangedError(CommandError):
+    """The directory has other checkpoints than before: the run in it is training."""
+
+
+_FAILURES = (_DamagedError, _UnreadableError, _ChangedError)  # the last of all processes' counts
 
 
 class Checkpointer:
@@ -90,8 +106,9 @@ class Checkpointer:
 
         Raises:
           UserError: there are checkpoints, but all are damaged.
+          CommandError: the system fails three times to read one; nothing has moved.
         """
-        if not self._manager.all_steps():
+        if not self._reader.all_steps():
             return None
         checkpoint, damaged = self._newest_undamaged(like)
         if jax.process_index() == 0:
@@ -111,27 +128,36 @@ class Checkpointer:
           The parameters, and their step.
 
         Raises:
-          UserError: there is no checkpoint, or all are damaged.
+          UserError: there is no checkpoint, or all are damaged, or the best is.
+          CommandError: the system fails three times to read one.
         """
-        if not self._manager.all_steps():
+        return _retry(_ChangedError, lambda: self._restore_params(like, which))
+
+    def _restore_params(self, like: Any, which: str) -> tuple[Any, int]:
+        if not self._reader.all_steps():
             raise UserError(f"workdir: no checkpoint in {self._directory}; train first")
         trees = {"params": like}
         if which == "best":
             newest, _ = self._newest_undamaged({})
             if step := newest.progress["best_step"]:
-                return self._restore(step, trees).trees["params"], step
+                try:
+                    return self._restore(step, trees).trees["params"], step
+                except _DamagedError as error:
+                    raise UserError(
+                        f"workdir: the best checkpoint, {self._directory / str(step)}, is damaged "
+                        f"or missing; choose the newest ({error})"
+                    ) from None
         checkpoint, _ = self._newest_undamaged(trees)
         return checkpoint.trees["params"], checkpoint.step
 
     def _newest_undamaged(self, like: Mapping[str, Any]) -> tuple[Checkpoint, list[int]]:
         """The newest undamaged checkpoint, and the steps of the damaged newer ones."""
         damaged: list[int] = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        for step in sorted(self._reader.all_steps(), reverse=True):
             try:
                 return self._restore(step, like), damaged
             except _DamagedError as error:
-                reason = (str(error).strip() or repr(error)).splitlines()[0]
-                logger.warning("checkpoint %d is damaged: %s", step, reason)
+                logger.warning("checkpoint %d is damaged: %s", step, error)
                 damaged.append(step)
         raise UserError(
             f"workdir: none of the checkpoints in {self._directory} can be restored; "
@@ -139,16 +165,21 @@ class Checkpointer:
         )
 
     def _restore(self, step: int, like: Mapping[str, Any]) -> Checkpoint:
+        return _retry(_UnreadableError, lambda: self._restore_once(step, like))
+
+    def _restore_once(self, step: int, like: Mapping[str, Any]) -> Checkpoint:
         """If one process cannot read the checkpoint, all raise, for all must continue alike."""
-        items = {name: ocp.args.StandardRestore(tree) for name, tree in like.items()}
-        args = ocp.args.Composite(**items, progress=ocp.args.JsonRestore())
-        failure = None
+        failure, rank = None, -1
         try:
-            restored = self._reader.restore(step, args=args)
+            restored = self._read(step, like)
         except Exception as error:  # a damaged file raises whatever its reader raises
-            failure = error
-        if multihost_utils.process_allgather(np.array(failure is not None)).any():
-            raise _DamagedError(failure or "another process cannot read it") from failure
+            failure = self._classify(step, error)
+            rank = _FAILURES.index(type(failure))
+        highest = int(multihost_utils.process_allgather(np.array(rank)).max())
+        if highest > rank:
+            raise _FAILURES[highest](f"another process cannot read checkpoint {step}")
+        if failure:
+            raise failure
         progress = restored.progress
         check_format(self._directory / str(step), progress.pop("format", None))
         checksums = progress.pop("checksums")
@@ -156,6 +187,29 @@ class Checkpointer:
             if int(checksum(restored[name])) != checksums[name]:
                 raise _DamagedError(f"its {name} have another checksum than when saved")
         return Checkpoint(step, {name: restored[name] for name in like}, progress)
+
+    def _read(self, step: int, like: Mapping[str, Any]) -> Any:
+        items = {name: ocp.args.StandardRestore(tree) for name, tree in like.items()}
+        args = ocp.args.Composite(**items, progress=ocp.args.JsonRestore())
+        return self._reader.restore(step, args=args)
+
+    def _classify(self, step: int, error: Exception) -> Exception:
+        """Why a checkpoint cannot be read; also lists the checkpoints anew."""
+        before = self._reader.all_steps()
+        self._reader.reload()
+        if self._reader.all_steps() != before:
+            return _ChangedError(f"workdir: {self._directory} changes while it is read; try again")
+        if reason := describe_system_error(error):
+            return _UnreadableError(f"workdir: cannot read checkpoint {step}: {reason}")
+        return _DamagedError((str(error).strip() or repr(error)).splitlines()[0])
+
+
+def _retry(error: type[Exception], attempt: Callable[[], T]) -> T:
+    for pause in PAUSES:
+        with contextlib.suppress(error):
+            return attempt()
+        time.sleep(pause)
+    return attempt()
 
 
 @jax.jit

@@ -167,6 +167,18 @@ def test_library_log_is_printed_by_the_main_process(
     assert capsys.readouterr().err == output
 
 
+def test_system_error_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        try:
+            Path("/dev/full").write_text("more than there is room for")
+        except OSError as error:
+            error.filename = "/dev/full"
+            raise RuntimeError("as Orbax does") from error
+
+    assert run_command(fail, CommandFlags(), "", []) == 1
+    assert error_line(capsys) == "/dev/full: No space left on device; free some space"
+
+
 def test_unexpected_error_prints_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise RuntimeError("a bug")

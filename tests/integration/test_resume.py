@@ -254,6 +254,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
     done = train(workdir, cache)
     assert done.returncode == 0, done.stderr
     assert f"checkpoint {TOTAL} is damaged" in done.stderr
+    assert "Traceback" not in done.stderr
     assert (workdir / f"damaged/{TOTAL}").is_dir()
     assert_same_run(workdir, uninterrupted)
 

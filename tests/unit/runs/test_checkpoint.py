@@ -1,0 +1,126 @@
+"""Checkpoints that are damaged, unreadable or deleted while they are read."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+from src.errors import CommandError, UserError
+from src.inference.classifier import load
+from src.runs.checkpoint import Checkpointer
+from src.training.state import abstract_state
+from tests.support import format1, miniature
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.runs.checkpoint.PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    """A copy of a run with the checkpoints 4 and 8, of which 8 is the best."""
+    return shutil.copytree(format1.WORKDIR, tmp_path / "run")
+
+
+def on_read(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None]) -> None:
+    """Calls `before` with the number of the attempt before each checkpoint is read."""
+    reader, attempts = Checkpointer._read, iter(range(100))
+
+    def read(self: Checkpointer, *args: Any) -> Any:
+        before(next(attempts))
+        return reader(self, *args)
+
+    monkeypatch.setattr(Checkpointer, "_read", read)
+
+
+def checkpoint_of(workdir: Path) -> Any:
+    mesh = miniature.mesh(1, 1)
+    like = abstract_state(format1.recipe(Path("prepared")), 10, mesh)
+    with Checkpointer(workdir) as checkpointer:
+        return checkpointer.restore({"params": like.params, "velocity": like.velocity})
+
+
+def contents(workdir: Path) -> list[Path]:
+    return sorted(path for path in workdir.rglob("*") if "lock" not in path.name)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_best_checkpoint_that_is_damaged_or_missing_is_named(damage: str, workdir: Path) -> None:
+    shutil.copytree(workdir / "checkpoints/8", workdir / "checkpoints/12")
+    if damage == "missing":
+        shutil.rmtree(workdir / "checkpoints/8")
+    else:
+        (workdir / "checkpoints/8/progress/metadata").write_bytes(b"")
+    with pytest.raises(UserError, match=r"the best checkpoint, .*/8, is damaged or missing"):
+        load(workdir, checkpoint="best", mesh=miniature.mesh(1, 1))
+    assert load(workdir, mesh=miniature.mesh(1, 1)).step == 12
+
+
+def test_system_error_is_retried(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(attempt: int) -> None:
+        if attempt < 2:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), "/there/file")
+
+    on_read(monkeypatch, fail)
+    assert checkpoint_of(workdir).step == 8
+    assert not (workdir / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, os.strerror(errno.EIO), "/there/file"),
+        ValueError('UNKNOWN: Error reading local file "/there/file": Stale file handle [spec=1]'),
+        MemoryError(),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+    ],
+)
+def test_lasting_system_error_ends_reading_and_moves_nothing(
+    error: Exception, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise error
+
+    on_read(monkeypatch, fail)
+    before = contents(workdir)
+    with pytest.raises(
+        CommandError, match=r"cannot read checkpoint 8: (/there/file|out of mem)"
+    ) as e:
+        checkpoint_of(workdir)
+    assert e.value.exit_status == 1
+    assert contents(workdir) == before
+
+
+def test_newest_checkpoint_is_read_while_training_replaces_checkpoints(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = workdir / "checkpoints"
+
+    def replace(attempt: int) -> None:
+        if attempt == 0:
+            shutil.copytree(checkpoints / "8", checkpoints / "12")
+            shutil.rmtree(checkpoints / "8")
+
+    on_read(monkeypatch, replace)
+    assert load(workdir, mesh=miniature.mesh(1, 1)).step == 12
+
+
+def test_checkpoints_that_keep_changing_end_reading_with_status_1(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = workdir / "checkpoints"
+
+    def replace(attempt: int) -> None:
+        newest = max(checkpoints.iterdir(), key=lambda path: int(path.name))
+        newest.rename(checkpoints / str(100 + attempt))
+
+    on_read(monkeypatch, replace)
+    with pytest.raises(CommandError, match="changes while it is read; try again") as e:
+        load(workdir, mesh=miniature.mesh(1, 1))
+    assert e.value.exit_status == 1
