@@ -1,13 +1,13 @@
 """Creates a run directory from published weights."""
 
 import hashlib
+import logging
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -21,9 +21,11 @@ from ..runs.config import network_differences, write_config
 from ..runs.preprocessing import Preprocessing, write_preprocessing
 from ..runs.provenance import write_provenance
 from ..runs.workdir import check_workdir
-from ..training.state import Progress, TrainState, abstract_state, to_checkpoint
+from ..training.state import Progress, TrainState, create_state, to_checkpoint
 from .tensor_layout import to_towers
 from .weight_files import Recipes, read_mean, read_weights
+
+logger = logging.getLogger(__name__)
 
 # ImageNet's color covariance, for the color noise of later training: the standard deviations along
 # the principal components, and the components as columns. Source: cuda-convnet2.
@@ -44,7 +46,7 @@ SHAPE_FIELDS = ("maps", "size", "units", "image_size", "towers")
 def import_weights(
     config: ConfigDict, path: Path, workdir: Path, class_names: list[str], mean: Path | None = None
 ) -> None:
-    """Creates a run directory from a weights file.
+    """Creates a run directory from a weights file; dense layers that it lacks are random.
 
     Args:
       config: the recipe of the weights' network.
@@ -67,11 +69,20 @@ def import_weights(
     size = config.data.size
     image = np.broadcast_to(read_mean(mean, size) if mean else weights.mean, (size, size, 3))
     statistics = Statistics(image, IMAGENET_DEVIATIONS, IMAGENET_DIRECTIONS)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    kind = weights.kind
+    if random := [name for name in architecture.layer_names if name not in params]:
+        kind += f" without {', '.join(random)}"
+        logger.warning(
+            "the file has no dense layers: %s are random; train from %s with --config.init_from",
+            ", ".join(random),
+            workdir,
+        )
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     write_preprocessing(workdir, Preprocessing("", class_names, statistics))
     write_config(workdir, config)
-    write_provenance(workdir, {"kind": weights.kind, "file": path.name, "sha256": sha256})
-    state = _initial_state(config, params, len(class_names))
+    write_provenance(workdir, {"kind": kind, "file": path.name, "sha256": sha256})
+    state = _state_with(params, config, len(class_names))
     with Checkpointer(workdir) as checkpointer:
         checkpointer.save(to_checkpoint(state, Progress(schedule={})))
 
@@ -109,17 +120,15 @@ def _find_network(model: ConfigDict, recipes: Recipes) -> Architecture:
         if not differences:
             return network
         all_differences.append(differences)
-    fields = "; ".join(min(all_differences, key=len))
+    fewest = min(all_differences, key=len)
+    fields = "; ".join(fewest)
     choices = " or ".join(f"--config={recipe}" for recipe in recipes)
     raise UserError(f"--config: its network is not the weights': {fields}; give {choices}")
 
 
-def _initial_state(config: ConfigDict, params: dict[str, Any], num_classes: int) -> TrainState:
-    """The state before the first step, with these parameters and zero velocity."""
-    mesh = make_mesh(None, towers=config.model.towers)
-    like = abstract_state(config, num_classes, mesh)
-    return TrainState(
-        jnp.zeros((), jnp.int32),
-        jax.tree.map(lambda array, leaf: jax.device_put(array, leaf.sharding), params, like.params),
-        jax.tree.map(lambda leaf: jnp.zeros_like(leaf, device=leaf.sharding), like.velocity),
-    )
+def _state_with(params: dict[str, Any], config: ConfigDict, num_classes: int) -> TrainState:
+    """The state before the first step, with these parameters in place of the random ones."""
+    state = create_state(config, num_classes, make_mesh(None, towers=config.model.towers))
+    like = {name: state.params[name] for name in params}
+    given = jax.tree.map(lambda array, leaf: jax.device_put(array, leaf.sharding), params, like)
+    return replace(state, params=state.params | given)
