@@ -1,43 +1,95 @@
 """One image: from any file to the pixels that the network gets a crop of."""
 
+import contextlib
+import importlib
 import io
 import os
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffTags, UnidentifiedImageError
 
 # Pillow's warnings, of a damaged EXIF block for example, do not concern the pixels. Set for good,
 # since `warnings.catch_warnings` is not safe in threads.
 warnings.filterwarnings("ignore", module="PIL")
 
+# An image is one block, which the system gets back. Of blocks of 16 MB, each thread keeps some.
+Image.core.set_block_size(2**29)
+
+with contextlib.suppress(ImportError):  # an extra
+    importlib.import_module("pillow_heif").register_heif_opener()
+
 RawImage = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray
 """A path, a file's content, an open file, or pixels: uint8 (H, W) or (H, W, 3), 0…255."""
+
+TIFF_TAGS = {tag.name: number for number, tag in TiffTags.TAGS_V2.items()}
 
 
 class UnreadableImage(ValueError):
     """The image cannot be read; the message is the reason in a few words."""
 
 
+class PixelBudget:
+    """Limits how many pixels all threads have in memory at a time.
+
+    Args:
+      pixels: the limit; an image with more pixels is alone in memory.
+    """
+
+    def __init__(self, pixels: int):
+        self._pixels, self._used = pixels, 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def reserve(self, pixels: int) -> Iterator[None]:
+        """Waits until there is room for an image."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._used or self._used + pixels <= self._pixels)
+            self._used += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= pixels
+                self._changed.notify_all()
+
+
+_budget = PixelBudget(128_000_000)  # a pixel takes up to 12 bytes, so 1.5 GB
+
+
 def read(original: RawImage) -> Image.Image:
     """Reads an image of any kind as RGB, upright and opaque.
 
-    16-bit gray is scaled to 8 bits, transparency becomes white, EXIF orientation is applied.
+    Gray of more than 8 bits is scaled to 8 bits from the range that the file or its type declares,
+    transparency becomes white, EXIF orientation is applied.
 
     Raises:
-      UnreadableImage: the file is missing, empty, truncated, broken, not an image, or too large for
-        the memory (Pillow's limit, 179 million pixels).
+      UnreadableImage: the file is missing, empty, truncated, broken, not an image, without a known
+        range, or too large for the memory (Pillow's limit, 179 million pixels).
     """
-    if isinstance(original, np.ndarray):
-        return _to_rgb(Image.fromarray(original))
+    with _open(original) as image:
+        return _to_rgb(image)
+
+
+@contextlib.contextmanager
+def _open(original: RawImage) -> Iterator[Image.Image]:
+    """Opens an image, whose pixels are not yet read; errors inside become UnreadableImage."""
     try:
-        with Image.open(io.BytesIO(original) if isinstance(original, bytes) else original) as image:
-            return _to_rgb(ImageOps.exif_transpose(image))
+        if isinstance(original, np.ndarray):
+            yield Image.fromarray(original)
+            return
+        file = io.BytesIO(original) if isinstance(original, bytes) else original
+        with Image.open(file) as image:
+            yield image
+    except UnreadableImage:
+        raise
     except UnidentifiedImageError:
-        raise UnreadableImage("not an image of a known format") from None
+        raise UnreadableImage(_describe_unknown(file)) from None
     except OSError as error:
         raise UnreadableImage(error.strerror or str(error)) from error
     # On a broken file, Pillow's decoders raise SyntaxError, struct.error, EOFError and more.
@@ -45,16 +97,71 @@ def read(original: RawImage) -> Image.Image:
         raise UnreadableImage(f"{type(error).__name__}: {error}") from error
 
 
+def _describe_unknown(file: str | os.PathLike[str] | BinaryIO) -> str:
+    """Why Pillow does not know the format of a file."""
+    if isinstance(file, str | os.PathLike):
+        with open(file, "rb") as stream:
+            return _describe_unknown(stream)
+    file.seek(0)
+    header = file.read(32)
+    # The file type box names the format, and others that the file is compatible with.
+    is_phone = header[4:8] == b"ftyp" and any(b in header for b in (b"hei", b"mif1", b"avif"))
+    if is_phone and not {"AVIF", "HEIF"} <= Image.OPEN.keys():
+        return "HEIC and AVIF need another package: run pip install -e '.[heic]'"
+    return "not an image of a known format"
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # gray of 16 or 32 bits, which `convert` would clip at 255
-        gray = np.asarray(image)
-        if image.mode != "I" or gray.max() > 255:  # some 32-bit files hold 0…255
-            gray = gray / 257
-        return Image.fromarray(gray.round().astype(np.uint8)).convert("RGB")
+    loses_bits = ";16" in str(getattr(image, "tile", ""))
+    declared = _declared_range(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode[0] in "IF":  # which `convert` would clip at 255
+        return _to_8_bits(image, declared).convert("RGB")
+    if loses_bits:  # Pillow keeps the upper 8 of 16 bits
+        _check_uses_16_bits(np.max(image.convert("RGB").getextrema()) * 256)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _declared_range(image: Image.Image) -> tuple[float, float] | None:
+    """The values of the darkest and the lightest gray that a file declares."""
+    tags = getattr(image, "tag_v2", {})
+    for prefix in ("SM", "M"):
+        low, high = TIFF_TAGS[f"{prefix}inSampleValue"], TIFF_TAGS[f"{prefix}axSampleValue"]
+        if high in tags:
+            return float(np.min(tags.get(low, 0))), float(np.max(tags[high]))
+    bits = np.min(tags.get(TIFF_TAGS["BitsPerSample"], 16))
+    if bits < 16:
+        return 0.0, 2.0**bits - 1
+    # Pillow scales these from the number of bits or the maximum that the file declares.
+    return (0.0, 65535.0) if image.format in ("JPEG2000", "PPM") and image.mode != "F" else None
+
+
+def _to_8_bits(image: Image.Image, declared: tuple[float, float] | None) -> Image.Image:
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if declared is None:
+        if not image.mode.startswith("I;16") or image.format == "FITS":
+            reason = "which of its values are black and white"
+            raise UnreadableImage(f"the file does not declare {reason}: {low:g} to {high:g}")
+        _check_uses_16_bits(high)
+    black, white = declared or (0.0, 65535.0)
+    if not black <= low <= high <= white or black == white:  # or not numbers
+        has = f"has values from {low:g} to {high:g}"
+        raise UnreadableImage(f"{has}, but declares {black:g} to {white:g}")
+    gray = np.empty(values.shape, np.uint8)
+    for row, out in zip(values, gray, strict=True):  # by rows, for the memory
+        out[:] = np.rint((row - black) / ((white - black) / 255))
+    is_negative = getattr(image, "tag_v2", {}).get(TIFF_TAGS["PhotometricInterpretation"]) == 0
+    return Image.fromarray(255 - gray if is_negative else gray)
+
+
+def _check_uses_16_bits(brightest: float) -> None:
+    """Many files have values of 12 bits in 16 bits, and do not declare it."""
+    if brightest < 4096:
+        raise UnreadableImage("uses 12 bits or fewer of 16, and does not declare its range")
 
 
 def resize(image: Image.Image, size: int) -> np.ndarray:
@@ -65,7 +172,7 @@ def resize(image: Image.Image, size: int) -> np.ndarray:
     """
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = np.asarray(image.crop((left, top, left + side, top + side)))
+    square = np.asarray(image)[top : top + side, left : left + side]
     interpolation = cv2.INTER_AREA if size < side else cv2.INTER_CUBIC
     return cv2.resize(square, (size, size), interpolation=interpolation)
 
@@ -95,4 +202,5 @@ def prepare(original: RawImage, size: int) -> bytes:
 
     Prediction prepares its files in the same way, so its pixels equal evaluation's to the bit.
     """
-    return encode(resize(read(original), size))
+    with _open(original) as image, _budget.reserve(image.width * image.height):
+        return encode(resize(_to_rgb(image), size))
