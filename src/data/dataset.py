@@ -69,6 +69,11 @@ class PreparedDataset:
         with np.load(directory / "statistics.npz") as arrays:
             self.statistics = Statistics(**arrays)
         self.size: int = self.statistics.mean.shape[0]
+        self._records: dict[str, Records] = {}
 
     def records(self, split: str) -> Records:
-        return Records(self._builder.as_data_source(split, deserialize_method=self._serialized))
+        """The examples of a split, whose files are opened once."""
+        if split not in self._records:
+            source = self._builder.as_data_source(split, deserialize_method=self._serialized)
+            self._records[split] = Records(source)
+        return self._records[split]

@@ -22,14 +22,21 @@ def in_parallel(load: Callable[[int], Batch], steps: range, types: Mapping[str, 
       steps: the steps.
       types: of the batch's arrays, by name.
     """
+    batches = _iterate(load, steps, types)
+    _running.add(batches)
+    return batches
+
+
+def _iterate(load: Callable[[int], Batch], steps: range, types: Mapping[str, type]) -> Batches:
     import tensorflow as tf  # takes seconds, which a mistake in a command need not wait for
 
     tf.config.set_visible_devices([], "GPU")  # JAX uses the GPUs
     failures = []
+    weak_load = weakref.proxy(load)  # TensorFlow keeps `load_arrays` forever, and `load` has files
 
     def load_arrays(step: np.int64) -> list[np.ndarray]:
         try:
-            batch = load(int(step))
+            batch = weak_load(int(step))
         except Exception as error:
             failures.append(error)
             raise
@@ -48,19 +55,13 @@ def in_parallel(load: Callable[[int], Batch], steps: range, types: Mapping[str, 
         .prefetch(2)
         .with_options(options)
     )
-
-    def iterate() -> Batches:
-        try:
-            yield from dataset.as_numpy_iterator()
-        except tf.errors.OpError as error:  # a page long, and it keeps the iterator alive
-            failure = failures[0] if failures else error
-        else:
-            return
-        raise failure
-
-    batches = iterate()
-    _running.add(batches)
-    return batches
+    try:
+        yield from dataset.as_numpy_iterator()
+    except tf.errors.OpError as error:  # a page long, and it keeps the iterator alive
+        failure = failures[0] if failures else error
+    else:
+        return
+    raise failure
 
 
 @atexit.register

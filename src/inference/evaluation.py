@@ -66,7 +66,7 @@ def evaluate(
     return {**means, "examples": int(examples)}
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)  # a run evaluates with one view and with `config.views`
 def _make_add(classifiers: tuple[Forward, ...]) -> Callable[..., dict[str, jax.Array]]:
     """Compiles (totals, the networks, a batch for each) → totals with the batch's sums.
 

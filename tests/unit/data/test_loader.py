@@ -1,10 +1,12 @@
 """Batches for training and evaluation, loaded in parallel."""
 
+import gc
 import itertools
 import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,32 @@ def test_processes_split_the_evaluation_batches(prepared):
     assert last[1]["mask"].sum() == 0  # a process without examples still gets a batch
     for batch, (one, other) in zip(expected, parts, strict=True):
         assert_same(batch, {name: np.concatenate([one[name], other[name]]) for name in batch})
+
+
+def open_shards(prepared: PreparedDataset) -> int:
+    """How many files of a data set this process has open."""
+    paths = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
+    return sum(prepared.directory in path.parents for path in paths)
+
+
+def test_all_evaluations_share_the_open_files_of_a_split(prepared):
+    evaluate = partial(eval_batches, prepared, "test", ALL, global_batch=360)
+    next(evaluate())
+    expected = open_shards(prepared)
+    for batch in itertools.chain.from_iterable(evaluate() for _ in range(20)):
+        assert batch["mask"].all()
+        assert open_shards(prepared) == expected
+
+
+def test_unused_data_set_has_no_open_files(prepared):
+    expected = open_shards(prepared)
+    for _ in range(5):
+        reopened = PreparedDataset(prepared.directory)
+        next(eval_batches(reopened, "test", ALL, global_batch=360))
+        next(batches(reopened, stop=10**9))
+    del reopened
+    gc.collect()
+    assert open_shards(prepared) == expected
 
 
 def test_original_exception_of_a_loading_thread_is_raised(prepared, monkeypatch):
