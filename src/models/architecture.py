@@ -168,15 +168,25 @@ def _check_choice(field: str, value: str, choices: Iterable[str]) -> None:
 
 
 def _check_numbers(net: Architecture) -> None:
-    positive = {"towers": net.towers}
+    positive = {"towers": net.towers, "input_scale": net.input_scale}
     positive |= {f"pools.{name}.stride": pool.stride for name, pool in net.pools.items()}
+    positive |= {f"norms.{name}.k": norm.k for name, norm in net.norms.items()}  # 0 ** -beta is inf
     for field in ("maps", "size", "stride"):
         positive |= {f"convs.{name}.{field}": getattr(c, field) for name, c in net.convs.items()}
     for name in [name for name in net.dense if name != net.head]:
         positive[f"dense.{name}.units"] = net.dense[name].units
     for field, number in positive.items():
-        if number < 1:
-            _refuse(field, f"{number} is not positive")
+        if not 0 < number < math.inf:
+            _refuse(field, f"{number} is not positive and finite")
+    not_negative = {f"norms.{name}.alpha": norm.alpha for name, norm in net.norms.items()}
+    not_negative |= {f"norms.{name}.beta": norm.beta for name, norm in net.norms.items()}
+    parts: dict[str, Mapping[str, Any]] = {"convs": net.convs, "dense": net.dense}
+    for part, specs in parts.items():
+        not_negative |= {f"{part}.{name}.sigma": spec.sigma for name, spec in specs.items()}
+        not_negative |= {f"{part}.{name}.bias": abs(spec.bias) for name, spec in specs.items()}
+    for field, number in not_negative.items():
+        if not 0 <= number < math.inf:
+            _refuse(field, f"{number} is negative or not finite")
     if units := net.dense[net.head].units:
         problem = f"{units}; the last layer has one unit for each class; leave it at 0"
         _refuse(f"dense.{net.head}.units", problem)
@@ -185,6 +195,10 @@ def _check_numbers(net: Architecture) -> None:
 
 
 def _check_windows(net: Architecture) -> None:
+    for name, conv in net.convs.items():
+        if [type(side) for side in conv.padding] != [int, int] or min(conv.padding) < 0:
+            problem = f"{conv.padding} is not two numbers of pixels, such as (2, 2)"
+            _refuse(f"convs.{name}.padding", problem)
     for name, norm in net.norms.items():
         if norm.n < 1 or norm.n % 2 == 0:
             _refuse(f"norms.{name}.n", f"a window of {norm.n} has no middle; take 5, say")

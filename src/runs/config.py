@@ -56,6 +56,15 @@ def read_config(workdir: Path) -> ConfigDict:
     return config
 
 
+def read_json(path: Path) -> Any:
+    """Reads a file of a run directory; UserError if it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        hint = "restore it from a copy, or remove it and run the command again"
+        raise UserError(f"{path}: damaged: {error}; {hint}") from None
+
+
 def check_format(path: Path, version: Any) -> None:
     """Raises UserError unless this version of the code reads the format of a file."""
     if version != FORMAT:

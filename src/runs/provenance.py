@@ -1,11 +1,10 @@
 """Where the weights of a run come from: another run, or a file of another program."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ..filesystem import write_json
-from .config import read_config
+from .config import read_config, read_json
 
 
 def write_provenance(workdir: Path, provenance: dict[str, str]) -> None:
@@ -44,4 +43,4 @@ def read_origin(workdir: Path) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_json(path) if path.exists() else None

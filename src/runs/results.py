@@ -1,14 +1,13 @@
 """The results of a run: of the final evaluation, and of evaluations during and after training."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ..filesystem import write_json
-from .config import FORMAT, check_format
+from .config import FORMAT, check_format, read_json
 from .metrics_file import read_metrics
 
-EVALUATIONS = "evaluations"  # directory; a file for each step and number of views
+EVALUATIONS = "evaluations"  # directory; a file for each step and number of views, and other images
 
 
 def write_result(workdir: Path, result: dict[str, Any]) -> None:
@@ -20,7 +19,7 @@ def read_result(workdir: Path) -> dict[str, Any] | None:
     """The final result of a run; None for an unfinished run.
 
     Raises:
-      UserError: the result has another format.
+      UserError: the result is damaged or has another format.
     """
     path = workdir / "result.json"
     return _read(path) if path.exists() else None
@@ -29,16 +28,20 @@ def read_result(workdir: Path) -> dict[str, Any] | None:
 def write_evaluation(workdir: Path, result: dict[str, Any]) -> None:
     """Saves a result with its `step` and `views`; it replaces a result with the same values.
 
+    A result on other images than the run's has their name in `images`, and its `split`.
+
     Raises:
       OSError: the directory cannot be written to.
     """
-    path = workdir / EVALUATIONS / f"{result['step']}-{result['views']}.json"
-    path.parent.mkdir(exist_ok=True)
+    images = result.get("images")
+    directory = Path(images, result["split"]) if images else ""
+    path = workdir / EVALUATIONS / directory / f"{result['step']}-{result['views']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"format": FORMAT, **result})
 
 
 def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
-    """The result of the network after `step` steps, from any evaluation.
+    """The result of the network after `step` steps, from any evaluation on the run's own images.
 
     Returns:
       A result with as many `views`, else with other `views`, else None. Its `examples` are the
@@ -54,6 +57,6 @@ def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    result = json.loads(path.read_text())
+    result = read_json(path)
     check_format(path, result.pop("format", None))
     return result

@@ -4,20 +4,20 @@ import dataclasses
 import math
 import re
 from fractions import Fraction
-from typing import Self
+from typing import Any, Self
 
 from ml_collections import ConfigDict
 
 from ..errors import UserError
 
 
-def parse_duration(field: str, duration: str, steps_per_epoch: Fraction) -> Fraction:
+def parse_duration(field: str, duration: Any, steps_per_epoch: Fraction) -> Fraction:
     """A duration such as "90 epochs", "0.5 epochs" or "1000 steps", in steps.
 
     Raises:
       UserError: it is not of this form, or not positive.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*", duration)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*", str(duration))
     if not match or not Fraction(match[1]):
         raise UserError(
             f"{field}: {duration!r} is not a duration; write it like '90 epochs' or '1000 steps'"

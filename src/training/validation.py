@@ -1,5 +1,6 @@
 """Checks that a configuration makes sense, before anything starts."""
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from ..data.augment import COLOR_FORMS, MEAN_FORMS
@@ -10,6 +11,23 @@ from ..runs.config import flatten
 from .optimizer import is_frozen
 from .periods import Periods
 from .schedule import make_schedule
+
+# The smallest and the largest positive numbers of the arrays' type.
+TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "batch_size": (1, 2**20),
+    "log_every": (1, HUGE),
+    "data.size": (1, 65500),  # JPEG's largest
+    "augment.images_per_crop": (1, HUGE),
+    "optimizer.momentum": (0, np.nextafter(1, 0)),
+    "optimizer.weight_decay": (0, HUGE),
+    "optimizer.bias_lr_multiplier": (TINY, HUGE),
+    "schedule.learning_rate": (TINY, HUGE),
+    "schedule.factor": (np.nextafter(1, 2), HUGE),
+    "schedule.patience": (1, HUGE),
+    "schedule.max_drops": (0, HUGE),
+}
 
 
 def validate_config(config: ConfigDict) -> None:
@@ -40,25 +58,16 @@ def _check_choices(config: ConfigDict) -> None:
 
 
 def _check_numbers(config: ConfigDict) -> None:
-    positive = [
-        "batch_size",
-        "log_every",
-        "augment.images_per_crop",
-        "optimizer.bias_lr_multiplier",
-    ]
-    positive += [f"schedule.{field}" for field in ("learning_rate", "factor", "patience")]
-    positive += [f"processes.{field}" for field in config.processes]
-    not_negative = ["seed", "schedule.max_drops", "optimizer.momentum", "optimizer.weight_decay"]
-    not_negative += [f"optimizer.weight_decays.{layer}" for layer in config.optimizer.weight_decays]
+    ranges = dict(RANGES)
+    ranges |= {f"processes.{field}": (TINY, 1e9) for field in config.processes}
+    ranges |= {
+        f"optimizer.weight_decays.{layer}": RANGES["optimizer.weight_decay"]
+        for layer in config.optimizer.weight_decays
+    }
     values = flatten(config)
-    for field in positive:
-        if not values[field] > 0:
-            raise UserError(f"config.{field}: {values[field]} is not positive")
-    for field in not_negative:
-        if not values[field] >= 0:
-            raise UserError(f"config.{field}: {values[field]} is negative")
-    if config.seed >= 2**32:
-        raise UserError(f"config.seed: {config.seed} has more than 32 bits")
+    for field, (low, high) in ranges.items():
+        if not low <= values[field] <= high:
+            raise UserError(f"config.{field}: {values[field]} is not between {low:g} and {high:g}")
 
 
 def _check_layers(config: ConfigDict, layers: list[str]) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import re
 from dataclasses import replace
 
@@ -42,6 +43,10 @@ def with_conv2(**changes) -> dict:
     return {"convs": {**PAPER.convs, "conv2": replace(PAPER.convs["conv2"], **changes)}}
 
 
+def with_norm(**changes) -> dict:
+    return {"norms": {"lrn": NormSpec(**changes)}}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -61,6 +66,18 @@ def with_conv2(**changes) -> dict:
         (with_conv2(stride=0), "config.model.convs.conv2.stride: 0 is not positive"),
         (with_conv2(size=0), "config.model.convs.conv2.size: 0 is not positive"),
         (with_conv2(maps=0), "config.model.convs.conv2.maps: 0 is not positive"),
+        (
+            with_conv2(padding=("a", "b")),
+            "config.model.convs.conv2.padding: ('a', 'b') is not two numbers of pixels",
+        ),
+        (with_conv2(padding=(2,)), "config.model.convs.conv2.padding: (2,) is not two"),
+        (with_conv2(padding=(-1, 2)), "config.model.convs.conv2.padding: (-1, 2) is not two"),
+        (with_conv2(sigma=math.nan), "config.model.convs.conv2.sigma: nan is negative or not"),
+        ({"input_scale": 0.0}, "config.model.input_scale: 0.0 is not positive and finite"),
+        ({"input_scale": math.nan}, "config.model.input_scale: nan is not positive and finite"),
+        (with_norm(k=0.0), "config.model.norms.lrn.k: 0.0 is not positive and finite"),
+        (with_norm(alpha=-1e-4), "config.model.norms.lrn.alpha: -0.0001 is negative"),
+        (with_norm(beta=math.inf), "config.model.norms.lrn.beta: inf is negative or not finite"),
         ({"dropout": 1.0}, "config.model.dropout: 1.0 is not a probability below 1"),
         ({"dropout": -0.5}, "config.model.dropout: -0.5 is not a probability below 1"),
         ({"towers": 5}, "config.model.towers: 5 towers cannot share the 96 maps of conv1"),

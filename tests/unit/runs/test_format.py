@@ -83,6 +83,13 @@ def test_other_formats_are_rejected(
         load(workdir)
 
 
+@pytest.mark.parametrize("content", ["", "[", "\0" * 80])
+def test_damaged_result_is_rejected_and_named(content: str, workdir: Path) -> None:
+    (workdir / "result.json").write_text(content)
+    with pytest.raises(UserError, match=r"result\.json: damaged: .*; .* run the command again"):
+        read_result(workdir)
+
+
 def test_result_of_another_format_is_rejected(workdir: Path) -> None:
     rewrite(workdir / "result.json", lambda fields: fields.pop("format"))
     with pytest.raises(UserError, match=r"result\.json: written without a format"):

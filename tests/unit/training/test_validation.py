@@ -3,6 +3,8 @@
 import ast
 import dataclasses
 import functools
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from src.errors import UserError
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.presets import CHM145, PRESETS
+from src.runs.config import flatten
 from src.training.validation import validate_config
 from tests.support import tiny
 
@@ -54,6 +57,7 @@ OTHERS = {
     "exchange_before": [("conv2", "conv3", "fc6", "fc7", "fc8")],
     "activation": ["tanh"],
     "init": ["he"],
+    "dropout_scaling": ["training"],
     "across": ["spatial", "maps"],
     "kind": ["average"],
     "local": [True],
@@ -120,12 +124,30 @@ def test_presets_survive_the_way_through_a_configuration(preset: Architecture) -
         ("log_every", 0),
         ("checkpoint_every", "often"),
         ("schedule.learning_rate", -0.1),
+        ("schedule.learning_rate", 1e-50),  # 0 in the arrays' type
+        ("schedule.boundaries", (1, 2)),
+        ("schedule.factor", 1.0),
+        ("optimizer.momentum", 1.0),
+        ("batch_size", 10**10),
         ("views", 3),
         ("seed", 2**32),  # JAX would take it for 0
     ],
 )
-def test_values_without_a_meaning_are_refused(field: str, value: Any) -> None:
+def test_value_without_a_meaning_is_rejected(field: str, value: Any) -> None:
     config = tiny.get_config()
     config.update_from_flattened_dict({field: value})
-    with pytest.raises(UserError, match=rf"config\.{field}: .*{value}"):
+    offending = value[0] if isinstance(value, tuple) else value
+    with pytest.raises(UserError, match=rf"config\.{field}: .*{re.escape(str(offending))}"):
+        validate_config(config)
+
+
+FLOATS = [field for field, value in flatten(tiny.get_config()).items() if isinstance(value, float)]
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize("field", FLOATS)
+def test_float_that_is_not_finite_is_rejected(field: str, value: float) -> None:
+    config = tiny.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=rf"config\.{field}: {value}"):
         validate_config(config)

@@ -1,0 +1,47 @@
+"""Metrics are read and kept although a crash has damaged their file."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from src.runs.metrics_file import NAME, keep_metrics, read_metrics
+
+LINES = [{"step": step, "split": "train", "loss": 1.5} for step in (1, 2, 3)]
+ONE, TWO, THREE = (json.dumps(line) + "\n" for line in LINES)
+
+
+@pytest.mark.parametrize(
+    ("content", "steps"),
+    [
+        (ONE + TWO + THREE, [1, 2, 3]),
+        (ONE + "\0" * 50, [1]),
+        (ONE + "\0" * 50 + "\n" + TWO, [1, 2]),
+        (ONE + "\0" * 50 + TWO, [1, 2]),
+        (ONE + TWO[:10], [1]),
+        (ONE + TWO.rstrip(), [1]),
+        (ONE + "\n" + TWO, [1, 2]),
+        ("", []),
+    ],
+)
+def test_lines_that_a_crash_spared_are_read_and_kept(
+    content: str, steps: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / NAME).write_text(content)
+    assert [line["step"] for line in read_metrics(tmp_path)] == steps
+    keep_metrics(tmp_path, lambda _: True)
+    kept = "".join([ONE, TWO, THREE][step - 1] for step in steps)
+    assert (tmp_path / NAME).read_text() == kept
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("line", ['{"step": 7, "spl', "[1]", "7", "{}", "\ufffd"])
+def test_damaged_line_is_left_out_and_logged(
+    line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / NAME).write_text(f"{ONE}{line}\n{TWO}")
+    with caplog.at_level(logging.WARNING):
+        assert read_metrics(tmp_path) == LINES[:2]
+    (record,) = caplog.records
+    assert f"left out a damaged line: {line}" in record.getMessage()
