@@ -18,6 +18,7 @@ units, are named after their depth here, like the others.
 from dataclasses import replace
 
 from .architecture import Architecture, ConvSpec, DenseSpec, NormSpec, PoolSpec
+from .presets import vary
 
 # The first pooling comes before ReLU, as in the files; for maxima the order makes no difference.
 PCT19 = Architecture(
@@ -38,13 +39,10 @@ PCT19 = Architecture(
 SEC80 = replace(PCT19, dense={"fc4": DenseSpec(64, sigma=0.1), "fc5": DenseSpec(sigma=0.1)})
 
 # cuda-convnet divides the `scale` of its files by the size of the window, and adds it to 1.
-PCT18 = replace(
+PCT18 = vary(
     PCT19,
-    convs={
-        **PCT19.convs,
-        "conv1": replace(PCT19.convs["conv1"], followed_by=("max", "activation", "rnorm")),
-        "conv2": replace(PCT19.convs["conv2"], followed_by=("activation", "average", "rnorm")),
-    },
+    conv1={"followed_by": ("max", "activation", "rnorm")},
+    conv2={"followed_by": ("activation", "average", "rnorm")},
     norms={"rnorm": NormSpec(n=3, k=1.0, alpha=5e-5 / 9, across="spatial")},
 )
 
@@ -61,14 +59,11 @@ CONV_LOCAL_13 = replace(
     image_size=24,
 )
 
-CONV_LOCAL_11 = replace(
+CONV_LOCAL_11 = vary(
     CONV_LOCAL_13,
-    convs={
-        **CONV_LOCAL_13.convs,
-        "conv1": replace(CONV_LOCAL_13.convs["conv1"], followed_by=("activation", "max", "lrn")),
-        "conv2": replace(CONV_LOCAL_13.convs["conv2"], followed_by=("activation", "lrn", "max")),
-        "local3": replace(CONV_LOCAL_13.convs["local3"], maps=64),
-    },
+    conv1={"followed_by": ("activation", "max", "lrn")},
+    conv2={"followed_by": ("activation", "lrn", "max")},
+    local3={"maps": 64},
     norms={"lrn": NormSpec(n=9, k=1.0, alpha=0.001 / 9)},
 )
 

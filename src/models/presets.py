@@ -39,20 +39,23 @@ PAPER = Architecture(
 )
 
 
-def _with_convs(base: Architecture, **changes: Mapping[str, Any]) -> Mapping[str, ConvSpec]:
-    return {**base.convs, **{name: replace(base.convs[name], **changes[name]) for name in changes}}
+def vary(base: Architecture, **changes: Any) -> Architecture:
+    """The network `base` with other fields. A layer's name changes the fields of that layer."""
+    parts: list[Mapping[str, Any]] = [base.convs, base.dense]
+    convs, dense = (
+        {name: replace(spec, **changes.pop(name, {})) for name, spec in part.items()}
+        for part in parts
+    )
+    return replace(base, convs=convs, dense=dense, **changes)
 
 
-CHM145 = replace(
+CHM145 = vary(
     PAPER,
-    convs=_with_convs(
-        PAPER,
-        conv1={"followed_by": ("lrn", "pool", "activation")},
-        conv2={"followed_by": ("activation", "lrn", "same_map", "pool")},
-        conv3={"sigma": 0.03},
-        conv4={"sigma": 0.03},
-        conv5={"sigma": 0.03, "followed_by": ("pool", "activation")},
-    ),
+    conv1={"followed_by": ("lrn", "pool", "activation")},
+    conv2={"followed_by": ("activation", "lrn", "same_map", "pool")},
+    conv3={"sigma": 0.03},
+    conv4={"sigma": 0.03},
+    conv5={"sigma": 0.03, "followed_by": ("pool", "activation")},
     # The code divides alpha by the size of the window.
     norms={
         "lrn": NormSpec(alpha=1e-4 / 5),
@@ -60,30 +63,25 @@ CHM145 = replace(
     },
 )
 
-ONE_GPU = replace(
+ONE_GPU = vary(
     PAPER,
     towers=1,
-    convs=_with_convs(
-        PAPER,
-        conv1={"maps": 48},
-        conv2={"maps": 128},
-        conv3={"maps": 192},
-        conv4={"maps": 192},
-    ),
+    conv1={"maps": 48},
+    conv2={"maps": 128},
+    conv3={"maps": 192},
+    conv4={"maps": 192},
 )
 
 # Two towers that exchange everything are one column, which can still be split over two devices.
-TORCHVISION = replace(
+TORCHVISION = vary(
     PAPER,
     exchange_before=("conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"),
-    convs=_with_convs(
-        PAPER,
-        conv1={"maps": 64, "padding": (2, 2), "followed_by": ("activation", "pool")},
-        conv2={"maps": 192, "bias": 0.0, "followed_by": ("activation", "pool")},
-        conv4={"maps": 256, "bias": 0.0},
-        conv5={"bias": 0.0},
-    ),
-    dense={"fc6": DenseSpec(4096), "fc7": DenseSpec(4096), "fc8": DenseSpec()},
+    conv1={"maps": 64, "padding": (2, 2), "followed_by": ("activation", "pool")},
+    conv2={"maps": 192, "bias": 0.0, "followed_by": ("activation", "pool")},
+    conv4={"maps": 256, "bias": 0.0},
+    conv5={"bias": 0.0},
+    fc6={"bias": 0.0},
+    fc7={"bias": 0.0},
     norms={},
     init="pytorch",
     dropout_scaling="training",
@@ -91,37 +89,28 @@ TORCHVISION = replace(
 )
 
 # Caffe's windows reach from one group's maps into the other's; it divides alpha by their size.
-BVLC = replace(
+BVLC = vary(
     PAPER,
     image_size=227,
-    convs=_with_convs(
-        PAPER,
-        conv1={"padding": (0, 0)},
-        conv2={"bias": 0.1},
-        conv4={"bias": 0.1},
-        conv5={"bias": 0.1},
-    ),
-    dense={
-        "fc6": DenseSpec(4096, sigma=0.005, bias=0.1),
-        "fc7": DenseSpec(4096, sigma=0.005, bias=0.1),
-        "fc8": DenseSpec(),
-    },
+    conv1={"padding": (0, 0)},
+    conv2={"bias": 0.1},
+    conv4={"bias": 0.1},
+    conv5={"bias": 0.1},
+    fc6={"sigma": 0.005, "bias": 0.1},
+    fc7={"sigma": 0.005, "bias": 0.1},
     norms={"lrn": NormSpec(k=1.0, alpha=1e-4 / 5, across="towers")},
     dropout_scaling="training",
 )
 
-CAFFENET = replace(
-    BVLC,
-    convs=_with_convs(
-        PAPER,
-        conv1={"padding": (0, 0), "followed_by": ("activation", "pool", "lrn")},
-        conv2={"followed_by": ("activation", "pool", "lrn")},
-    ),
-    dense={
-        "fc6": DenseSpec(4096, sigma=0.005, bias=1.0),
-        "fc7": DenseSpec(4096, sigma=0.005, bias=1.0),
-        "fc8": DenseSpec(),
-    },
+CAFFENET = vary(
+    PAPER,
+    image_size=227,
+    conv1={"padding": (0, 0), "followed_by": ("activation", "pool", "lrn")},
+    conv2={"followed_by": ("activation", "pool", "lrn")},
+    fc6={"sigma": 0.005},
+    fc7={"sigma": 0.005},
+    norms=BVLC.norms,
+    dropout_scaling="training",
 )
 
 PRESETS = {
