@@ -70,13 +70,9 @@ def import_weights(
     image = np.broadcast_to(read_mean(mean, size) if mean else weights.mean, (size, size, 3))
     statistics = Statistics(image, IMAGENET_DEVIATIONS, IMAGENET_DIRECTIONS)
     kind = weights.kind
-    if random := [name for name in architecture.layer_names if name not in params]:
-        kind += f" without {', '.join(random)}"
-        logger.warning(
-            "the file has no dense layers: %s are random; train from %s with --config.init_from",
-            ", ".join(random),
-            workdir,
-        )
+    if random := ", ".join(name for name in architecture.layer_names if name not in params):
+        kind += f" without {random}"
+        logger.warning("%s are random: train from %s with --config.init_from", random, workdir)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     write_preprocessing(workdir, Preprocessing("", class_names, statistics))

@@ -5,17 +5,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .unpickler import Call, RecordingUnpickler
+from .unpickler import Inert, RecordingUnpickler
 
 _DTYPES = {
     (name, order): np.dtype(order + name) for name in ("f2", "f4", "f8") for order in ("<", ">")
-}
-_ALLOWED = {
-    "numpy.ndarray",
-    "numpy.dtype",
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
-    "_codecs.encode",  # bytes in protocol 2
 }
 
 
@@ -24,13 +17,12 @@ def read_npy(file: BinaryIO) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     The file holds {name: [weights, biases]} or {name: {"weights": …, "biases": …}}.
 
-    Raises:
-      UserError: the file calls functions. A damaged file or another format raises any exception.
+    A damaged file or another format raises any exception.
     """
     major, _ = np.lib.format.read_magic(file)
     header_size = int.from_bytes(file.read(2 if major == 1 else 4), "little")
     file.seek(header_size, os.SEEK_CUR)
-    *_, (layers,) = RecordingUnpickler(file, _ALLOWED).load().state
+    *_, (layers,) = RecordingUnpickler(file).load().state
     arrays = {}
     for name, pair in layers.items():
         weights, biases = (pair["weights"], pair["biases"]) if isinstance(pair, dict) else pair
@@ -42,7 +34,7 @@ def _to_array(call: Any) -> np.ndarray:
     _, shape, dtype, is_fortran, content = call.state
     name, *_ = dtype.args
     _, order, *_ = dtype.state
-    if isinstance(content, Call):
+    if isinstance(content, Inert):
         content, *_ = content.args
     if isinstance(content, str):  # bytes of Python 2, or the argument of `_codecs.encode`
         content = content.encode("latin1")

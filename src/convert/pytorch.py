@@ -10,7 +10,11 @@ import ml_dtypes
 import numpy as np
 
 from ..errors import UserError
-from .unpickler import Call, Global, RecordingUnpickler
+from .tensor_layout import list_names
+from .unpickler import Inert, RecordingUnpickler
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "_orig_mod")
+"""What programs call a network: keys of checkpoints, and parts of the tensors' names."""
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle in the format before version 1.6
 
@@ -29,6 +33,7 @@ _DTYPES = {
         "Char": "i1",
         "Byte": "u1",
         "Bool": "?",
+        "storage.Untyped": "u1",  # of types that this reader ignores
     }.items()
 }
 _TENSOR = "torch._utils._rebuild_tensor_v2"
@@ -41,14 +46,18 @@ class _Unpickler(RecordingUnpickler):
     """Returns a storage's key in place of the storage, and adds its type to `dtypes`."""
 
     def __init__(self, file: BinaryIO, dtypes: dict[str, np.dtype]):
-        super().__init__(file, {_TENSOR, _PARAMETER, *_DTYPES})
+        super().__init__(file)
         self._dtypes = dtypes
 
-    def persistent_load(self, pid: Any) -> str:
+    def persistent_load(self, pid: Any) -> Any:
         match pid:
-            case (_, Global(name), str(key), _, _) | (_, Global(name), str(key), _, _, None):
+            case (_, type(__name__=name), str(key), _, _, *view) if view in ([], [None]):
+                if name not in _DTYPES:
+                    raise UserError(f"it has tensors of {name}; save them as floating-point")
                 self._dtypes[key] = _DTYPES[name]
                 return key
+            case ("module", type() as module, *_):  # of networks that are saved as objects
+                return module
         raise UserError("its storages share memory; save it with a later version of PyTorch")
 
 
@@ -56,16 +65,25 @@ def read_state_dict(file: BinaryIO) -> dict[str, np.ndarray]:
     """The tensors by name, read-only, of a state dict or of a training checkpoint that has one.
 
     Raises:
-      UserError: the file is compressed, or calls functions. A damaged file raises any exception.
+      UserError: the file is compressed, or has no state dict. A damaged file raises any exception.
     """
     read = _read_zip if zipfile.is_zipfile(file) else _read_legacy
     file.seek(0)
     saved, storages = read(file)
-    return {
+    if isinstance(saved, Inert):
+        raise UserError(f"it has an object, {type(saved).__name__}; save its state_dict()")
+    for key in WRAPPERS:
+        if isinstance(saved.get(key), dict):
+            saved = saved[key]
+    tensors = {
         name: _to_array(value, storages)
-        for name, value in saved.get("state_dict", saved).items()
-        if isinstance(name, str) and isinstance(value, Call)
+        for name, value in saved.items()
+        if isinstance(name, str) and type(value).__name__ in (_TENSOR, _PARAMETER)
     }
+    if not tensors:
+        keys = list_names(saved)
+        raise UserError(f"it has no state dict; its keys are {keys}; save model.state_dict()")
+    return tensors
 
 
 def _read_zip(file: BinaryIO) -> tuple[Any, Storages]:
@@ -92,8 +110,8 @@ def _read_legacy(file: BinaryIO) -> tuple[Any, Storages]:
     return saved, storages
 
 
-def _to_array(call: Call, storages: Storages) -> np.ndarray:
-    if call.name == _PARAMETER:
+def _to_array(call: Inert, storages: Storages) -> np.ndarray:
+    if type(call).__name__ == _PARAMETER:
         (call, *_) = call.args
     key, offset, shape, strides, *_ = call.args
     storage = storages[key]

@@ -5,6 +5,7 @@ a dense layer's is (out, in). The first dense layer's inputs are in the order (m
 A group is a tower.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,27 @@ Layers = dict[str, tuple[np.ndarray, np.ndarray]]
 """The weights by groups, and the biases (out,), of each layer."""
 
 
+def list_names(names: Iterable[object], count: int = 20) -> str:
+    """The first names, for a message."""
+    first = [str(name) for name in names]
+    more = f" and {len(first) - count} more" if len(first) > count else ""
+    return (", ".join(first[:count]) or "nothing") + more
+
+
 def to_towers(layers: Layers, architecture: Architecture, num_classes: int) -> dict[str, Any]:
     """The parameters of `models.alexnet.AlexNet` from weights by groups.
+
+    They lack the dense layers if `layers` has none of these.
 
     Raises:
       UserError: a layer is missing, or its shape is not the architecture's.
     """
     towers, (first_dense, side) = architecture.towers, _first_dense(architecture)
+    has_dense = any(name in layers for name in architecture.dense)
     params = {}
     for name, expected in abstract_params(architecture, num_classes).items():
+        if name in architecture.dense and not has_dense:
+            continue
         _, *window, inputs, outputs = expected["kernel"].shape
         shape = (num_classes if name == architecture.head else towers * outputs, inputs, *window)
         _check_layer(name, layers, shape, architecture.head)
@@ -93,8 +106,7 @@ def _first_dense(architecture: Architecture) -> tuple[str, int]:
 
 def _check_layer(name: str, layers: Layers, shape: tuple[int, ...], head: str) -> None:
     if name not in layers:
-        names = ", ".join(layers) or "no layer"
-        raise UserError(f"--weights: {name} is missing; the file has {names}")
+        raise UserError(f"--weights: {name} is missing; the file has {list_names(layers)}")
     weights, biases = layers[name]
     if weights.shape == shape and biases.shape == shape[:1]:
         return

@@ -14,8 +14,8 @@ from ..models.architecture import Architecture
 from ..models.presets import BVLC, CAFFENET, TORCHVISION
 from .caffe import read_binaryproto, read_caffemodel
 from .npy import read_npy
-from .pytorch import read_state_dict
-from .tensor_layout import Layers, maps_first
+from .pytorch import WRAPPERS, read_state_dict
+from .tensor_layout import Layers, list_names, maps_first
 
 TORCHVISION_LAYERS = {
     **{f"features.{i}": f"conv{n}" for n, i in enumerate((0, 3, 6, 8, 10), 1)},
@@ -37,7 +37,7 @@ class PretrainedWeights(NamedTuple):
 
     kind: str
     recipes: Recipes  # each network that these weights can belong to
-    layers: Layers  # float32, finite
+    layers: Layers  # float32, finite; with or without the dense layers
     mean: np.ndarray  # float32 (3,) or (size, size, 3)
 
 
@@ -105,15 +105,24 @@ def _all_finite(layers: Layers) -> Layers:
 
 
 def _from_torchvision(tensors: dict[str, np.ndarray]) -> PretrainedWeights:
-    tensors = {name.replace("module.", ""): tensor for name, tensor in tensors.items()}
+    unwrapped = {
+        ".".join(part for part in name.split(".") if part not in WRAPPERS): tensor
+        for name, tensor in tensors.items()
+    }
+    if len(unwrapped) < len(tensors):
+        raise UserError(f"it has several networks: {list_names(tensors)}; keep one")
+    has_dense = any(name.startswith("classifier.") for name in unwrapped)
     layers = {}
     for module, name in TORCHVISION_LAYERS.items():
+        if not has_dense and name.startswith("fc"):
+            continue
         try:
-            layers[name] = tensors[f"{module}.weight"], tensors[f"{module}.bias"]
+            layers[name] = unwrapped[f"{module}.weight"], unwrapped[f"{module}.bias"]
         except KeyError:
-            names = ", ".join(list(tensors)[:4]) or "no tensor"
-            message = f"{module}.weight or .bias of torchvision's AlexNet is missing; the file has "
-            raise UserError(message + names) from None
+            raise UserError(
+                f"{module}.weight or .bias of torchvision's AlexNet is missing; the file has "
+                f"{list_names(tensors)}"
+            ) from None
     layers = _all_finite(layers)
     weights, biases = layers["conv1"]
     if weights.ndim == 4 and weights.shape[1] == 3:
@@ -126,7 +135,10 @@ def _from_torchvision(tensors: dict[str, np.ndarray]) -> PretrainedWeights:
 def _from_caffemodel(file: BinaryIO) -> PretrainedWeights:
     blobs = read_caffemodel(file)
     if not {"norm1", "pool1"} <= blobs.keys():
-        raise UserError("norm1 or pool1 of Caffe's AlexNet and CaffeNet is missing")
+        raise UserError(
+            "norm1 or pool1 of Caffe's AlexNet and CaffeNet is missing; the file has "
+            f"{list_names(blobs)}"
+        )
     layers = {}
     for name, arrays in blobs.items():
         if len(arrays) == 2:

@@ -27,7 +27,7 @@ from src.models import cifar
 from src.models.architecture import Architecture
 from src.models.presets import PRESETS
 from src.runs.checkpoint import Checkpointer
-from src.runs.config import write_config
+from src.runs.config import read_config, write_config
 from src.runs.preprocessing import Preprocessing, write_preprocessing
 from src.runs.workdir import check_data, check_workdir
 from src.training.state import Progress, create_state, to_checkpoint
@@ -152,6 +152,38 @@ def test_imported_weights_are_fine_tuned(imported: Path, tmp_path: Path) -> None
     before, after = (on_one_device(path).params for path in (imported / "run", workdir))
     np.testing.assert_array_equal(before["conv2"]["kernel"], after["conv2"]["kernel"])
     assert np.abs(before["fc8"]["kernel"] - after["fc8"]["kernel"]).max() > 0
+
+
+FEATURES = ROOT.parent / "shared/data/alexnet_features/features.safetensors"
+
+
+@pytest.mark.skipif(not FEATURES.exists(), reason=f"{FEATURES} is absent")
+def test_published_features_are_fine_tuned(
+    cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fields = [
+        "--config=configs/torchvision.py:digits",
+        "--config.model.dense.fc6.units=16",
+        "--config.model.dense.fc7.units=16",
+        "--config.model.image_size=64",
+        "--config.data.size=72",
+        f"--config.data.root={cache / 'prepared'}",
+    ]
+    argv = [*fields, f"--weights={FEATURES}", f"--workdir={tmp_path / 'features'}"]
+    assert run_command(command.main, command.FLAGS, command.__doc__, argv) == 0
+    assert "fc6, fc7, fc8 are random: train from" in capfd.readouterr().err
+
+    config = read_config(tmp_path / "features")
+    config.init_from = str(tmp_path / "features")
+    config.optimizer.frozen_layers = "conv*"
+    config.batch_size = 8
+    config.duration = config.evaluate_every = "2 steps"
+    config.schedule.boundaries = ()
+    config.views = 1
+    export_weights(trained(config, tmp_path / "run"), tmp_path / "out.safetensors", "newest")
+    theirs, ours = load_file(FEATURES), load_file(tmp_path / "out.safetensors")
+    np.testing.assert_array_equal(ours["conv2.weight"], theirs["features.3.weight"])
+    np.testing.assert_array_equal(ours["conv5.bias"], theirs["features.10.bias"])
 
 
 def test_data_with_other_classes_is_rejected(imported: Path, tmp_path: Path) -> None:

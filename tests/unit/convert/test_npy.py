@@ -139,9 +139,7 @@ def test_array_from_a_hostile_pickle_is_rejected(array: bytes, tmp_path: Path) -
 def test_hostile_pickle_is_not_executed(tmp_path: Path) -> None:
     command = published.text(f"touch {tmp_path / 'executed'}")
     program = b"\x80\x02cos\nsystem\n(" + command + b"tR."
-    with pytest.raises(
-        UserError, match=r"^--weights=.*: its pickle calls os\.system, which no weights file"
-    ):
+    with pytest.raises(UserError, match=NOT_FROM_CAFFE):
         read_weights(published.write_npy_pickle(tmp_path / "net.npy", program))
     assert not (tmp_path / "executed").exists()
 
