@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "log_every": 20,  # steps per line of metrics; a line has the means over these steps
     "views": 10,  # per image in the final evaluation: 1, 9 or 10
     "init_from": "",  # fine-tuning: the run directory whose network to start from
+    "init_checkpoint": "newest",  # of that run, or its "best", such as after it has diverged
     "data": {
         "dataset": "imagenet2012",  # "digits", "folder:PATH", or a TFDS name
         "size": 256,  # height and width of the prepared images

@@ -35,7 +35,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for line in path.read_text(errors="replace").replace("\0", "").splitlines(keepends=True):
         try:
             metrics = json.loads(line)
-            metrics["step"], metrics["split"]
+            metrics["step"]
         except (ValueError, TypeError, KeyError):
             if line.strip() and line.endswith("\n"):
                 logger.warning("%s: left out a damaged line: %.60s", path, line.strip())

@@ -16,7 +16,7 @@ from .state import TrainState, create_state
 
 
 def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> TrainState:
-    """The state on the mesh, with the newest parameters of `config.init_from` if that is set.
+    """The state on the mesh, with the parameters of `config.init_from` if that is set.
 
     The last layer is random where the classes differ.
 
@@ -39,7 +39,7 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
     architecture = Architecture.from_config(first.model)
     like = shard_abstract(mesh, abstract_params(architecture, len(preprocessing.class_names)))
     with Checkpointer(workdir, read_only=True) as checkpoints:
-        params, _ = checkpoints.restore_params(like)
+        params, _ = checkpoints.restore_params(like, config.init_checkpoint)
     params = rescale(params, architecture, Architecture.from_config(config.model))
     if preprocessing.class_names != class_names:
         params = {**params, architecture.head: state.params[architecture.head]}

@@ -16,6 +16,10 @@ from .step import Metrics
 from .writers import Writer
 
 logger = logging.getLogger(__name__)
+ADVICE = (
+    "train in another --workdir with a lower config.schedule.learning_rate; to start from this "
+    "run's best weights, set config.init_from to this run and config.init_checkpoint=best"
+)
 
 
 class MetricLogger:
@@ -90,10 +94,7 @@ class MetricLogger:
           DivergedError: the loss is not finite: the weights already are not.
         """
         if not math.isfinite(metrics["loss"]):
-            raise DivergedError(
-                f"step {step}: the loss on {split} is {metrics['loss']}; a lower learning rate "
-                "(config.schedule.learning_rate) usually helps"
-            )
+            raise DivergedError(f"step {step}: the loss on {split} is {metrics['loss']}; {ADVICE}")
         self._write(step, split, metrics)
         self._show({f"{split} top-1 error": f"{metrics['top1_error']:.1%}"})
 
@@ -102,8 +103,7 @@ class MetricLogger:
         if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
             raise DivergedError(
                 f"step {step}: the loss is {values['loss']}, the norm of its gradient "
-                f"{values['grad_norm']}, with the learning rate {learning_rate:g}; a lower one "
-                "(config.schedule.learning_rate) usually helps"
+                f"{values['grad_norm']}, with the learning rate {learning_rate:g}; {ADVICE}"
             )
         self._pending.append(values)
         self._clock.steps += 1

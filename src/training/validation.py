@@ -50,6 +50,7 @@ def _check_choices(config: ConfigDict) -> None:
         ("dtype", config.dtype, ("float32", "bfloat16")),
         ("reduce_dtype", config.reduce_dtype, ("float32", "bfloat16")),
         ("views", config.views, VIEWS),
+        ("init_checkpoint", config.init_checkpoint, ("newest", "best")),
         ("augment.color", config.augment.color, COLOR_FORMS),
         ("augment.mean", config.augment.mean, MEAN_FORMS),
     ]:

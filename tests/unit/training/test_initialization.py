@@ -17,12 +17,13 @@ from src.errors import UserError
 from src.inference.classifier import load
 from src.models.architecture import Architecture
 from src.models.factory import graphdef
+from src.runs.preprocessing import read_preprocessing
 from src.runs.provenance import read_origin
 from src.training.initialization import initial_state
 from src.training.state import create_state
 from src.training.step import make_train_step
 from src.training.validation import validate_config
-from tests.support import miniature, tiny
+from tests.support import format1, miniature, tiny
 from tests.support.runs import trained, untrained
 
 
@@ -128,6 +129,21 @@ def test_a_start_that_failed_leaves_no_origin(root: Path, before: dict, tmp_path
     workdir = untrained(recipe(root, init_from=str(root / "before")), tmp_path / "run")
     shutil.rmtree(workdir / "checkpoints")
     assert read_origin(untrained(recipe(root), workdir)) is None
+
+
+@pytest.mark.parametrize(("which", "step"), [("newest", 8), ("best", 4)])
+def test_init_checkpoint_chooses_the_weights_to_start_from(
+    which: str, step: int, tmp_path: Path
+) -> None:
+    first = shutil.copytree(format1.WORKDIR, tmp_path / "run")
+    progress = first / "checkpoints/8/progress/metadata"
+    progress.write_text(progress.read_text().replace('"best_step": 8', '"best_step": 4'))
+    config, mesh = format1.recipe(tmp_path), miniature.mesh(1, 1)
+    config.init_from, config.init_checkpoint = str(first), which
+    state = initial_state(config, read_preprocessing(first).class_names, mesh)
+    shutil.rmtree(first / f"checkpoints/{12 - step}")
+    expected = load(first, mesh=mesh).params
+    jax.tree.map(np.testing.assert_array_equal, state.params, expected)
 
 
 def test_another_network_is_refused(root: Path, before: dict) -> None:
