@@ -33,6 +33,11 @@ class DenseSpec:
     sigma: float = 0.01  # as in ConvSpec
     bias: float = 0.0  # initial value of the biases
 
+    @property
+    def followed_by(self) -> tuple[str, ...]:
+        """The operations that follow the layer, as in ConvSpec: none after the last layer."""
+        return ("activation",) if self.units else ()
+
 
 @dataclasses.dataclass(frozen=True)
 class PoolSpec:
@@ -85,18 +90,21 @@ class Architecture:
     init: str = "gaussian"
 
     def __post_init__(self) -> None:
-        _check_order(self)
-        _check_choices(self)
-        _check_numbers(self)
+        _check_layers(self)
+        _check_fields(self)
         _check_windows(self)
         _check_widths(self)
         if min(min(sizes) for sizes in self.spatial_sizes().values()) < 1:
             _refuse("image_size", f"{self.image_size} pixels are too few for the layers")
 
     @property
+    def layers(self) -> dict[str, ConvSpec | DenseSpec]:
+        """All layers by name, from the first to the last."""
+        return {**self.convs, **self.dense}
+
+    @property
     def layer_names(self) -> list[str]:
-        """All layers, from the first to the last."""
-        return [*self.convs, *self.dense]
+        return list(self.layers)
 
     @property
     def head(self) -> str:
@@ -122,12 +130,24 @@ class Architecture:
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> "Architecture":
         """The inverse of `dataclasses.asdict`; also of a configuration, which sorts the layers."""
-        nested = {"convs": ConvSpec, "dense": DenseSpec, "norms": NormSpec, "pools": PoolSpec}
         specs = {
             field: {n: spec(**section[field][n]) for n in sorted(section[field], key=_layer_number)}
-            for field, spec in nested.items()
+            for field, spec in SPECS.items()
         }
         return cls(**{**section, **specs})
+
+
+SPECS = {"convs": ConvSpec, "dense": DenseSpec, "norms": NormSpec, "pools": PoolSpec}
+# The rules of fields that mean the same in every spec.
+CHOICES = {
+    "activation": ("relu", "tanh"),
+    "init": ("gaussian", "he", "pytorch"),
+    "dropout_scaling": ("test", "training"),
+    "across": ("maps", "spatial", "towers"),
+    "kind": ("max", "average"),
+}
+POSITIVE = ("towers", "input_scale", "maps", "size", "stride", "k")  # of k = 0, 0^-beta is infinite
+NOT_NEGATIVE = ("sigma", "alpha", "beta")
 
 
 def _layer_number(name: str) -> int:
@@ -139,57 +159,37 @@ def _refuse(field: str, problem: str) -> None:
     raise UserError(f"config.model.{field}: {problem}")
 
 
-def _check_order(net: Architecture) -> None:
+def _check_layers(net: Architecture) -> None:
     for field, names in [("convs", net.convs), ("dense", net.dense)]:
         if list(names) != sorted(names, key=_layer_number):
             _refuse(field, f"{', '.join(names)} are not in the order of their numbers")
-    _, *later = net.layer_names
-    for name in net.exchange_before:
-        _check_choice("exchange_before", name, later)
-
-
-def _check_choices(net: Architecture) -> None:
-    _check_choice("activation", net.activation, ("relu", "tanh"))
-    _check_choice("init", net.init, ("gaussian", "he", "pytorch"))
-    _check_choice("dropout_scaling", net.dropout_scaling, ("test", "training"))
+    _, *later = net.layers
+    _check_choices("exchange_before", net.exchange_before, later)
+    operations = ("activation", *net.pools, *net.norms)
     for name, spec in net.convs.items():
-        for operation in spec.followed_by:
-            choices = ("activation", *net.pools, *net.norms)
-            _check_choice(f"convs.{name}.followed_by", operation, choices)
-    for name, norm in net.norms.items():
-        _check_choice(f"norms.{name}.across", norm.across, ("maps", "spatial", "towers"))
-    for name, pool in net.pools.items():
-        _check_choice(f"pools.{name}.kind", pool.kind, ("max", "average"))
+        _check_choices(f"convs.{name}.followed_by", spec.followed_by, operations)
 
 
-def _check_choice(field: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
-        _refuse(field, f"{value!r} is none of {', '.join(choices)}")
+def _check_choices(field: str, values: Iterable[str], choices: Iterable[str]) -> None:
+    for value in values:
+        if value not in choices:
+            _refuse(field, f"{value!r} is not allowed; choose one of {', '.join(choices)}")
 
 
-def _check_numbers(net: Architecture) -> None:
-    positive = {"towers": net.towers, "input_scale": net.input_scale}
-    positive |= {f"pools.{name}.stride": pool.stride for name, pool in net.pools.items()}
-    positive |= {f"norms.{name}.k": norm.k for name, norm in net.norms.items()}  # 0 ** -beta is inf
-    for field in ("maps", "size", "stride"):
-        positive |= {f"convs.{name}.{field}": getattr(c, field) for name, c in net.convs.items()}
-    for name in [name for name in net.dense if name != net.head]:
-        positive[f"dense.{name}.units"] = net.dense[name].units
-    for field, number in positive.items():
-        if not 0 < number < math.inf:
-            _refuse(field, f"{number} is not positive and finite")
-    not_negative = {f"norms.{name}.alpha": norm.alpha for name, norm in net.norms.items()}
-    not_negative |= {f"norms.{name}.beta": norm.beta for name, norm in net.norms.items()}
-    parts: dict[str, Mapping[str, Any]] = {"convs": net.convs, "dense": net.dense}
-    for part, specs in parts.items():
-        not_negative |= {f"{part}.{name}.sigma": spec.sigma for name, spec in specs.items()}
-        not_negative |= {f"{part}.{name}.bias": abs(spec.bias) for name, spec in specs.items()}
-    for field, number in not_negative.items():
-        if not 0 <= number < math.inf:
-            _refuse(field, f"{number} is negative or not finite")
-    if units := net.dense[net.head].units:
-        problem = f"{units}; the last layer has one unit for each class; leave it at 0"
-        _refuse(f"dense.{net.head}.units", problem)
+def _check_fields(net: Architecture) -> None:
+    specs: dict[str, Any] = {"": net}
+    for part in SPECS:
+        specs |= {f"{part}.{name}.": spec for name, spec in getattr(net, part).items()}
+    for prefix, spec in specs.items():
+        for field, value in vars(spec).items():
+            if field in CHOICES:
+                _check_choices(prefix + field, [value], CHOICES[field])
+            elif field in POSITIVE and not 0 < value < math.inf:
+                _refuse(prefix + field, f"{value} is not positive and finite")
+            elif field in NOT_NEGATIVE and not 0 <= value < math.inf:
+                _refuse(prefix + field, f"{value} is negative or not finite")
+            elif field == "bias" and not math.isfinite(value):
+                _refuse(prefix + field, f"{value} is not finite")
     if not 0 <= net.dropout < 1:
         _refuse("dropout", f"{net.dropout} is not a probability below 1")
 
@@ -211,6 +211,11 @@ def _check_windows(net: Architecture) -> None:
 def _check_widths(net: Architecture) -> None:
     widths = {name: spec.maps for name, spec in net.convs.items()}
     widths |= {name: spec.units for name, spec in net.dense.items()}
+    if units := widths.pop(net.head):
+        problem = f"{units}; the last layer has one unit for each class; leave it at 0"
+        _refuse(f"dense.{net.head}.units", problem)
     for name, width in widths.items():
+        if width < 1:  # only units can be: the maps are checked in `_check_fields`
+            _refuse(f"dense.{name}.units", f"{width} is not positive")
         if width % net.towers:
             _refuse("towers", f"{net.towers} towers cannot share the {width} maps of {name} evenly")

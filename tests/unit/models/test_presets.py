@@ -61,7 +61,7 @@ def with_norm(**changes) -> dict:
         ),
         (
             {"pools": {"pool": PoolSpec(kind="mean")}},
-            "config.model.pools.pool.kind: 'mean' is none of max, average",
+            "config.model.pools.pool.kind: 'mean' is not allowed; choose one of max, average",
         ),
         (with_conv2(stride=0), "config.model.convs.conv2.stride: 0 is not positive"),
         (with_conv2(size=0), "config.model.convs.conv2.size: 0 is not positive"),
@@ -84,21 +84,28 @@ def with_norm(**changes) -> dict:
         ({"towers": 3}, "config.model.towers: 3 towers cannot share the 256 maps of conv2"),
         (
             {"exchange_before": ("conv6",)},
-            "config.model.exchange_before: 'conv6' is none of conv2, conv3",
+            "config.model.exchange_before: 'conv6' is not allowed; choose one of conv2, conv3",
         ),
         (
             {"exchange_before": ("fc8", "conv1")},
-            "config.model.exchange_before: 'conv1' is none of conv2",
+            "config.model.exchange_before: 'conv1' is not allowed; choose one of conv2",
         ),
-        ({"activation": "gelu"}, "config.model.activation: 'gelu' is none of relu, tanh"),
-        ({"init": "xavier"}, "config.model.init: 'xavier' is none of gaussian, he"),
+        (
+            {"activation": "gelu"},
+            "config.model.activation: 'gelu' is not allowed; choose one of relu, tanh",
+        ),
+        (
+            {"init": "xavier"},
+            "config.model.init: 'xavier' is not allowed; choose one of gaussian, he",
+        ),
         (
             with_conv2(followed_by=("activation", "norm")),
-            "config.model.convs.conv2.followed_by: 'norm' is none of activation, pool, lrn",
+            "config.model.convs.conv2.followed_by: 'norm' is not allowed; "
+            "choose one of activation, pool, lrn",
         ),
         (
             {"norms": {"lrn": NormSpec(across="channels")}},
-            "config.model.norms.lrn.across: 'channels' is none of maps, spatial",
+            "config.model.norms.lrn.across: 'channels' is not allowed; choose one of maps, spatial",
         ),
         (
             {"norms": {"lrn": NormSpec(n=4)}},
