@@ -1,32 +1,45 @@
 """Files and directories that are complete or absent, and the walk over a directory's files."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
 import shutil
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import CommandError, UserError
 
 logger = logging.getLogger(__name__)
 
 
-def build_once(directory: Path, fill: Callable[[Path], None]) -> None:
+def build_once(
+    directory: Path,
+    fill: Callable[[Path], Path | None],
+    find: Callable[[], Path | None] | None = None,
+) -> Path:
     """Creates a directory and its files, unless it exists.
 
     If several processes ask for the same directory, the first fills it while the others wait. A
     killed process leaves no directory of that name.
 
     Args:
-      fill: writes the files into an empty directory, which then gets the name `directory`.
+      directory: what the processes agree on.
+      fill: writes the files into an empty directory, which then gets the name `directory`, or the
+        name that `fill` returns; if that exists, it stays.
+      find: finds the directory that exists; by default `directory`.
+
+    Returns:
+      The directory with the files.
     """
-    if directory.exists():
-        return
+    find = find or (lambda: directory if directory.exists() else None)
+    if existing := find():
+        return existing
     directory.parent.mkdir(parents=True, exist_ok=True)
     # The system releases the lock of a process that dies.
     with directory.with_name(f".{directory.name}.lock").open("w") as lock:
@@ -35,19 +48,22 @@ def build_once(directory: Path, fill: Callable[[Path], None]) -> None:
         except BlockingIOError:
             logger.info("another process is preparing %s: waiting for it", directory.name)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if directory.exists():
-            return
+        if existing := find():
+            return existing
         for left_by_a_killed_process in directory.parent.glob(f"{directory.name}.incomplete-*"):
             shutil.rmtree(left_by_a_killed_process)
         # Unique names keep processes apart even where a network file system ignores locks.
         incomplete = directory.with_name(f"{directory.name}.incomplete-{uuid.uuid4().hex[:8]}")
         incomplete.mkdir()
         try:
-            fill(incomplete)
-            incomplete.rename(directory)
+            complete = fill(incomplete) or directory
+            if not complete.exists():
+                return incomplete.rename(complete)
         except BaseException:
             shutil.rmtree(incomplete)
             raise
+        shutil.rmtree(incomplete)
+        return complete
 
 
 def check_writable(flag: str, path: Path) -> None:
@@ -81,20 +97,86 @@ def write_json(path: Path, value: Any) -> None:
         os.fsync(file.fileno())  # else a power failure may leave an empty file of that name
 
 
-def walk_files(directory: Path) -> Iterator[Path]:
-    """Yields the files below a directory, except hidden files, pipes, sockets and devices.
+def read_file(path: Path) -> bytes:
+    """Reads a file that was listed; raises CommandError if the system cannot read it."""
+    with _system_errors(path):
+        return path.read_bytes()
+
+
+def file_status(path: Path) -> tuple[int, int] | None:
+    """The size and the time of the last change, in nanoseconds, of a file; None if it dangles."""
+    with _system_errors(path):
+        try:
+            status = path.stat()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
+                return None
+            raise
+        return status.st_size, status.st_mtime_ns
+
+
+def walk_files(*directories: Path) -> list[Path]:
+    """Lists the regular files below directories, and dangling links; hidden files do not count.
 
     A directory's own files come before those of its subdirectories, each in sorted order. Links
-    are followed, and dangling links count as files. Of several paths to the same directory only the
-    first counts, so links cannot form a loop.
+    are followed, but each directory counts once, rather by a real path than by a link. Other paths
+    to it, pipes, sockets and devices are left out and logged.
+
+    Raises:
+      CommandError: a directory cannot be listed.
     """
-    visited = set()
-    for parent, directories, names in os.walk(directory, followlinks=True):
-        status = os.stat(parent)
-        if (status.st_dev, status.st_ino) in visited:
-            directories.clear()
+    real, links = deque(map(str, directories)), deque[str]()
+    found: dict[str, list[str]] = {}  # the names of the files in each directory
+    ancestors = {str(parent) for path in directories for parent in path.resolve().parents}
+    visited = {_identify(ancestor): ancestor for ancestor in ancestors}  # a link to it is a loop
+    left_out = []
+    while real or links:
+        directory = (real or links).popleft()
+        with _system_errors(directory):
+            identity = _identify(directory)
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        first = visited.setdefault(identity, directory)
+        if first != directory:
+            left_out.append(f"{directory} (the same directory as {first})")
             continue
-        visited.add((status.st_dev, status.st_ino))
-        directories[:] = sorted(name for name in directories if not name.startswith("."))
-        files = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
-        yield from (file for file in files if file.is_file() or not file.exists())
+        names = found[directory] = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            kind = _kind(entry)
+            if kind == "directory":
+                real.append(entry.path)
+            elif kind == "link":
+                links.append(entry.path)
+            elif kind == "file":
+                names.append(entry.name)
+            else:
+                left_out.append(f"{entry.path} (not a regular file)")
+    if left_out:
+        some = repr("; ".join(left_out[:3]))[1:-1]  # a name may have line breaks
+        logger.warning("left out %d paths: %s", len(left_out), some)
+    ordered = sorted(found, key=lambda directory: directory.split(os.sep))
+    return [Path(directory, name) for directory in ordered for name in found[directory]]
+
+
+def _identify(directory: str) -> tuple[int, int]:
+    status = os.stat(directory)
+    return status.st_dev, status.st_ino
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """Of links, only those to directories are "link"; a dangling link is a "file"."""
+    if not entry.is_symlink():
+        return "directory" if entry.is_dir() else "file" if entry.is_file() else "other"
+    if os.path.isdir(entry.path):
+        return "link"
+    return "file" if os.path.isfile(entry.path) or not os.path.exists(entry.path) else "other"
+
+
+@contextlib.contextmanager
+def _system_errors(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"{path}: {error.strerror or error}; run the command again when it can be read"
+        raise CommandError(message) from error

@@ -38,6 +38,25 @@ def test_walk_files_visits_a_linked_directory_once(tmp_path: Path) -> None:
     assert names(tmp_path / "root") == ["cat/1.png", "dog/2.png"]
 
 
+def test_walk_files_prefers_real_paths_to_links(tmp_path: Path) -> None:
+    touch(tmp_path / "z/deep/1.png")
+    (tmp_path / "a").symlink_to(tmp_path / "z/deep")
+    (tmp_path / "b").symlink_to(tmp_path.parent)
+    assert names(tmp_path) == ["z/deep/1.png"]
+
+
+def test_build_once_keeps_the_directory_that_has_the_name_already(tmp_path: Path) -> None:
+    touch(tmp_path / "built-1/first")
+
+    def fill(directory: Path) -> Path:
+        (directory / "second").touch()
+        return tmp_path / "built-1"
+
+    assert build_once(tmp_path / "built", fill, find=lambda: None) == tmp_path / "built-1"
+    assert [path.name for path in (tmp_path / "built-1").iterdir()] == ["first"]
+    assert not list(tmp_path.glob("*incomplete*"))
+
+
 def test_build_once_fills_the_directory_once_and_removes_it_on_failure(tmp_path: Path) -> None:
     def fail(directory: Path) -> None:
         (directory / "partial").touch()
