@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import UserError
 from .statistics import Statistics
 
 
@@ -15,24 +16,35 @@ class Records:
 
     Args:
       source: TFDS's data source of the split, which yields serialized examples.
+      directory: of the prepared data set.
+      num_classes: of the data set.
     """
 
-    def __init__(self, source: Any):
+    def __init__(self, source: Any, directory: Path, num_classes: int):
         from tensorflow_datasets.proto import tf_example_pb2
 
-        self._source = source
+        self._source, self._directory, self._labels = source, directory, range(num_classes)
         self._parse = tf_example_pb2.Example.FromString
 
     def __len__(self) -> int:
         return len(self._source)
 
     def read(self, indices: Iterable[int]) -> tuple[list[bytes], np.ndarray]:
-        """Reads the encoded images and the labels, int32 (N,), of N examples."""
+        """Reads the encoded images and the labels, int32 (N,), of N examples.
+
+        Raises:
+          UserError: a label is not the number of a class; an older version prepared such images.
+        """
         # One by one: TFDS's `__getitems__` starts a thread for each shard. Parsed here: TFDS takes
         # four times as long.
         examples = [self._features(i) for i in indices]
         encoded = [example["image"].bytes_list.value[0] for example in examples]
         labels = [example["label"].int64_list.value[0] for example in examples]
+        if wrong := [label for label in labels if label not in self._labels]:
+            raise UserError(
+                f"{self._directory}: label {wrong[0]} is not one of 0…{self._labels[-1]}; remove "
+                "the directory to prepare the images again"
+            )
         return encoded, np.array(labels, np.int32)
 
     def file(self, index: int) -> str:
@@ -75,5 +87,5 @@ class PreparedDataset:
         """The examples of a split, whose files are opened once."""
         if split not in self._records:
             source = self._builder.as_data_source(split, deserialize_method=self._serialized)
-            self._records[split] = Records(source)
+            self._records[split] = Records(source, self.directory, len(self.class_names))
         return self._records[split]

@@ -10,18 +10,22 @@ import json
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from ..errors import UserError
-from ..filesystem import build_once
+from ..errors import CommandError, UserError
+from ..filesystem import build_once, read_file
 from . import images
+from .contents import Contents, digest_of
 from .dataset import PreparedDataset
+from .image_files import printable
 from .parallel import compute_ahead
 from .sources import find_source
 from .sources.source import Example, Originals, Split
@@ -38,30 +42,57 @@ def prepare_dataset(section: ConfigDict) -> PreparedDataset:
     """Opens the prepared data set; first prepares it if it is missing or if its source changed.
 
     If several processes ask for the same data set, the first prepares it while the others wait. A
-    killed process leaves no incomplete data set behind.
+    killed process leaves no incomplete data set behind. Each call logs which images it lacks.
 
     Args:
       section: `config.data`. `size` is height and width of the prepared images, `root` the
         directory of the prepared data sets; `find_source` takes the other fields.
 
     Raises:
-      UserError: see `find_source`; also if no image of a split can be read.
+      UserError: see `find_source`; also if no image of a class can be decoded, or if a label of the
+        evaluation split is not the number of a class.
+      CommandError: the system cannot read a file.
     """
     source, size = find_source(section), section.size
+    root = Path(section.root).expanduser()
     name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
     digest = hashlib.sha256(f"{FORMAT} {source.identity}".encode()).hexdigest()[:8]
-    directory = Path(section.root).expanduser() / f"{name}-{size}px-{digest}"
-    build_once(directory, lambda path: _fill(path, name, section.dataset, size, source.load()))
+    stem = root / f"{name}-{size}px-{digest}"
+    place = digest_of(os.fsencode(source.directory.resolve()))[:8]
+    contents = Contents(source.directory, source.files, root / f".{name}-{place}.files.json")
+
+    def existing() -> Path | None:
+        directory = contents.rename(stem)
+        return directory if directory and directory.exists() else None
+
+    def find() -> Path | None:
+        contents.load()
+        return existing()
+
+    def fill(path: Path) -> Path | None:
+        if any(root.glob(f"{stem.name}-*")):  # files of these names and sizes, perhaps the same
+            contents.read_missing()
+            contents.save()
+            if directory := existing():
+                return directory
+        _fill(path, name, section, source.load(), contents)
+        contents.save()
+        return contents.rename(stem)
+
+    directory = build_once(stem, fill, find)
+    _log_report(directory)
     return PreparedDataset(directory)
 
 
-def _fill(directory: Path, name: str, dataset: str, size: int, originals: Originals) -> None:
+def _fill(
+    directory: Path, name: str, section: ConfigDict, originals: Originals, contents: Contents
+) -> None:
     import tensorflow_datasets as tfds
 
-    shape = (size, size, 3)
+    size, class_names = section.size, originals.class_names
     features = {
-        "image": tfds.features.Image(shape=shape, encoding_format=images.encoding(size)),
-        "label": tfds.features.ClassLabel(names=originals.class_names),
+        "image": tfds.features.Image(shape=(size, size, 3), encoding_format=images.encoding(size)),
+        "label": tfds.features.ClassLabel(names=class_names),
         "file": tfds.features.Text(),
     }
     version = tfds.core.Version("1.0.0")
@@ -74,53 +105,143 @@ def _fill(directory: Path, name: str, dataset: str, size: int, originals: Origin
     splits = (originals.train, originals.evaluation)
     writer.initialize_splits([split.name for split in splits])
 
-    report = {}
-    for split in splits:
-        sums = PixelSums(size)
-        unreadable: list[dict[str, str]] = []
-        records = _records(split, size, sums, unreadable)
+    prepared = {
+        split.name: _PreparedSplit(split, section, class_names, contents) for split in splits
+    }
+    for split in reversed(splits):  # errors of the small one show before hours of preparing
+        records = prepared[split.name].records()
         # The writer rewrites the metadata at each call.
         while batch := list(itertools.islice(records, 512)):
             writer.add_examples({split.name: batch})
-        report[split.name] = {"examples": sums.num_images, "unreadable": unreadable}
-        if unreadable:
-            _report_unreadable(dataset, split, unreadable)
-        if split is originals.train:
-            np.savez(directory / "statistics.npz", **sums.statistics()._asdict())
     writer.close_all()
+    train = prepared["train"]
+    np.savez(directory / "statistics.npz", **train.sums.statistics()._asdict())
+    report = {name: split.report(train) for name, split in prepared.items()}
     (directory / "report.json").write_text(json.dumps(report, indent=2))
 
 
-def _records(
-    split: Split, size: int, sums: PixelSums, unreadable: list[dict[str, str]]
-) -> Iterator[dict[str, Any]]:
-    """Yields the prepared images in order; adds to `sums` and to `unreadable`."""
+class _Prepared(NamedTuple):
+    """A prepared image."""
 
-    def prepare(example: Example) -> tuple[Example, bytes, np.ndarray, np.ndarray] | dict[str, str]:
+    encoded: bytes
+    pixels: np.ndarray  # as training reads them
+    products: np.ndarray  # float64 (3, 3): sums over the pixels of each pair of colors
+
+
+class _PreparedSplit:
+    """Prepares a split, and keeps what the statistics and the report need.
+
+    Args:
+      split: the original images.
+      section: `config.data`.
+      class_names: in the order of the labels.
+      contents: gets the digest of each file.
+    """
+
+    def __init__(
+        self, split: Split, section: ConfigDict, class_names: list[str], contents: Contents
+    ):
+        self.sums = PixelSums(section.size)
+        self.digests: list[tuple[str, str]] = []  # the names of prepared images, with the digests
+        self._split, self._class_names, self._contents = split, class_names, contents
+        self._dataset, self._size = section.dataset, section.size
+        self._labels = range(len(class_names))
+        self._kept: Counter[int] = Counter()  # images of each label
+        self._left_out: list[dict[str, Any]] = []
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yields the prepared images in order."""
+        split = self._split
+        results = compute_ahead(self._prepare, split.examples(), AHEAD)
+        bar = tqdm(results, split.name, split.num_examples, unit=" images", mininterval=1)
+        for example, digest, result in bar:
+            self._contents.add(example.name, digest)
+            if isinstance(result, str):
+                entry = {"file": example.name, "label": example.label, "reason": result}
+                self._left_out.append(entry)
+                continue
+            self.digests.append((example.name, digest))
+            self._kept[example.label] += 1
+            self.sums.add(result.pixels, result.products)
+            name = os.fsencode(example.name)  # need not be UTF-8
+            yield {"image": result.encoded, "label": example.label, "file": name}
+        self._check_classes()
+
+    def report(self, train: "_PreparedSplit") -> dict[str, Any]:
+        """What report.json has about the split."""
+        report = {"examples": self._kept.total(), "left_out": self._left_out}
+        if self is not train:
+            digests = {digest for _, digest in train.digests}
+            report["in_train"] = [name for name, digest in self.digests if digest in digests]
+        return report
+
+    def _prepare(self, example: Example) -> tuple[Example, str, _Prepared | str]:
+        """The example, the digest of its content, and the prepared image or why there is none."""
+        image = example.image
+        if isinstance(image, images.UnreadableImage):
+            return example, "", str(image)
+        if isinstance(image, Path):
+            image = read_file(image)
+        digest = digest_of(image.tobytes() if isinstance(image, np.ndarray) else image)
+        if example.label not in self._labels:
+            return example, digest, self._reject_label(example)
         try:
-            encoded = images.prepare(example.image, size)
-        except images.UnreadableImage as reason:
-            return {"file": example.name, "reason": str(reason)}
-        pixels = images.decode(encoded)  # as training reads them
+            encoded = images.prepare(image, self._size)
+        except images.UnreadableImage as error:
+            if reason := _system_error(error.__cause__):
+                raise CommandError(f"{example.name}: {reason}; run the command again") from error
+            return example, digest, str(error)
+        pixels = images.decode(encoded)
         colors = pixels.reshape(-1, 3).astype(np.float64)
-        return example, encoded, pixels, colors.T @ colors
+        return example, digest, _Prepared(encoded, pixels, colors.T @ colors)
 
-    results = compute_ahead(prepare, split.examples(), AHEAD)
-    for result in tqdm(results, split.name, split.num_examples, unit=" images", mininterval=1):
-        if isinstance(result, dict):
-            unreadable.append(result)
-            continue
-        example, encoded, pixels, products = result
-        sums.add(pixels, products)
-        name = os.fsencode(example.name)  # need not be UTF-8
-        yield {"image": encoded, "label": example.label, "file": name}
+    def _reject_label(self, example: Example) -> str:
+        reason = f"label {example.label} is not one of 0…{self._labels[-1]}"
+        if self._split.name == "train":
+            return reason
+        raise UserError(
+            f"config.data.eval_split={self._split.name!r}: {example.name}: {reason}; give a split "
+            "whose images all have labels"
+        )
+
+    def _check_classes(self) -> None:
+        """Raises UserError if a class, or the whole split, has lost all its images."""
+        lost = [entry for entry in self._left_out if not self._kept[entry["label"]]]
+        if self._kept:
+            lost = [entry for entry in lost if entry["label"] in self._labels]
+        if lost:
+            label = lost[0]["label"]
+            group = [entry for entry in lost if entry["label"] == label]
+            name = repr(self._class_names[label]) if label in self._labels else label
+            raise UserError(
+                f"config.data.dataset={self._dataset!r}: none of the {len(group)} images of "
+                f"{self._split.name} with label {name} can be used: {_name_some(group)}"
+            )
 
 
-def _report_unreadable(dataset: str, split: Split, unreadable: list[dict[str, str]]) -> None:
-    count = split.num_examples
-    some = "; ".join(f"{image['file']} ({image['reason']})" for image in unreadable[:3])
-    if len(unreadable) == count:
-        field = f"config.data.dataset={dataset!r}"
-        raise UserError(f"{field}: none of the {count} images of {split.name} can be read: {some}")
-    message = "%s: left out %d of %d images, which cannot be read (report.json lists them): %s"
-    logger.warning(message, split.name, len(unreadable), count, some)
+def _system_error(cause: BaseException | None) -> str | None:
+    """The reason if an image could not be read for lack of memory, for example."""
+    if isinstance(cause, MemoryError) or getattr(cause, "code", None) == cv2.Error.StsNoMem:
+        return "out of memory"
+    return str(cause) if isinstance(cause, OSError) and cause.errno else None
+
+
+def _log_report(directory: Path) -> None:
+    """Logs which images a prepared data set lacks, and which it evaluates on after training."""
+    report = json.loads((directory / "report.json").read_text())
+    for split, part in report.items():
+        left_out = part.get("left_out") or part.get("unreadable")  # of an older version
+        if left_out:
+            count, total = len(left_out), part["examples"] + len(left_out)
+            listed = "%s/report.json lists them; remove the directory to try them again"
+            message = f"%s: left out %d of %d images ({listed}): %s"
+            logger.warning(message, split, count, total, directory, _name_some(left_out))
+        if repeated := part.get("in_train"):
+            count, names = len(repeated), "; ".join(repeated[:3])
+            message = "%s: %d of %d images are also in train (%s/report.json lists them): %s"
+            logger.warning(message, split, count, part["examples"], directory, names)
+
+
+def _name_some(left_out: list[dict[str, Any]]) -> str:
+    """The first images that are left out, with the reasons, for a line of text."""
+    return "; ".join(f"{printable(entry['file'])} ({entry['reason']})" for entry in left_out[:3])

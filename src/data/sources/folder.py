@@ -2,14 +2,17 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from ...errors import UserError
-from ...filesystem import walk_files
-from .source import Example, Originals, Source, Split, choose_split
+from ...filesystem import file_status, walk_files
+from ..image_files import printable
+from ..images import UnreadableImage
+from .source import Example, FileStatus, Originals, Source, Split, choose_split
 
 LAYOUT = "a directory with train/CLASS/* and val/CLASS/* (or test/CLASS/*)"
 
@@ -30,18 +33,53 @@ def folder_source(section: ConfigDict) -> Source:
         raise UserError(f"{field}: has neither val/ nor test/; give {LAYOUT}")
     train_name = choose_split("train_split", section.train_split, ["train"])
     eval_name = choose_split("eval_split", section.eval_split, eval_splits)
-    listings = {name: _list_classes(path, name) for name in (train_name, eval_name)}
+    listings = _list_classes(path, field, (train_name, eval_name))
     _check_classes(field, listings)
     class_names = list(listings[train_name])
-    train, evaluation = (_make_split(path, *item) for item in listings.items())
+    files = {
+        file: file_status(path / file)
+        for listing in listings.values()
+        for names in listing.values()
+        for file in names
+    }
+    train, evaluation = (_make_split(path, *item, files) for item in listings.items())
     originals = Originals(class_names, train, evaluation)
-    identity = _identity(path, listings)
-    return Source(path.resolve().name, identity, lambda: class_names, lambda: originals)
+    identity = _identity(listings, files)
+    name = path.resolve().name
+    return Source(name, identity, lambda: class_names, lambda: originals, path, files)
 
 
-def _list_classes(path: Path, split: str) -> Listing:
-    classes = (d for d in (path / split).iterdir() if d.is_dir() and not d.name.startswith("."))
-    return {d.name: [os.path.relpath(f, path) for f in walk_files(d)] for d in sorted(classes)}
+def _list_classes(path: Path, field: str, splits: Sequence[str]) -> dict[str, Listing]:
+    """Lists the files of each class in each split, sorted by class."""
+    files = walk_files(*(path / split for split in splits))
+    listings: dict[str, Listing] = {}
+    by_directory: dict[tuple[str, ...], list[str]] = {}
+    for split in splits:
+        directories: dict[str, str] = {}  # of the classes
+        for directory in (path / split).iterdir():
+            if directory.name.startswith(".") or not directory.is_dir():
+                continue
+            name = _class_name(directory.name)
+            other = directories.setdefault(name, directory.name)
+            if not name or other != directory.name:
+                raise UserError(
+                    f"{field}: {split}/ has class directories {directory.name!r} and {other!r}, "
+                    f"both with the name {name!r}; rename or merge them"
+                )
+        listings[split] = {
+            name: by_directory.setdefault((split, directories[name]), [])
+            for name in sorted(directories)
+        }
+    for file in files:
+        relative = file.relative_to(path)
+        if (found := by_directory.get(relative.parts[:2])) is not None:
+            found.append(str(relative))
+    return listings
+
+
+def _class_name(directory: str) -> str:
+    """A name that a line of text can have: normalized, with single spaces, without controls."""
+    return printable(" ".join(unicodedata.normalize("NFC", directory).split()))
 
 
 def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
@@ -59,24 +97,23 @@ def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
             raise UserError(f"{field}: {name}/ has no images in its class directories; add some")
 
 
-def _make_split(path: Path, name: str, listing: Listing) -> Split:
+def _make_split(path: Path, name: str, listing: Listing, files: Mapping[str, FileStatus]) -> Split:
     def examples() -> Iterator[Example]:
-        for label, files in enumerate(listing.values()):
-            yield from (Example(file, label, path / file) for file in files)
+        for label, names in enumerate(listing.values()):
+            for file in names:
+                image = path / file if files[file] else UnreadableImage("dangling link")
+                yield Example(file, label, image)
 
     return Split(name, sum(map(len, listing.values())), examples)
 
 
-def _identity(path: Path, listings: Mapping[str, Listing]) -> str:
+def _identity(listings: Mapping[str, Listing], files: Mapping[str, FileStatus]) -> str:
     """A hash of the files' names and sizes."""
     digest = hashlib.sha256()
     for name, listing in listings.items():
-        for class_name, files in listing.items():
+        for class_name, names in listing.items():
             digest.update(os.fsencode(f"{name}/{class_name}\n"))
-            for file in files:
-                try:
-                    size = os.stat(path / file).st_size
-                except OSError:  # a dangling link counts as an unreadable image later
-                    size = 0
+            for file in names:
+                size, _ = files[file] or (0, 0)
                 digest.update(os.fsencode(f"{file} {size}\n"))
     return digest.hexdigest()

@@ -1,10 +1,16 @@
 """What a source of original images is: named splits of labeled examples."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ...errors import UserError
-from ..images import RawImage
+from ..images import UnreadableImage
+
+FileStatus = tuple[int, int] | None
+"""Size in bytes and time of the last change in nanoseconds; None for a dangling link."""
 
 
 class Example(NamedTuple):
@@ -12,7 +18,7 @@ class Example(NamedTuple):
 
     name: str  # of its file, or whatever else identifies it in the source
     label: int
-    image: RawImage
+    image: Path | bytes | np.ndarray | UnreadableImage  # the last says why there is none
 
 
 class Split(NamedTuple):
@@ -35,9 +41,11 @@ class Source(NamedTuple):
     """A source whose images `load` may have to download first."""
 
     name: str
-    identity: str  # differs when the images or the splits do
+    identity: str  # differs when the names or sizes of the images differ, or the splits
     class_names: Callable[[], list[str]]  # without the images
     load: Callable[[], Originals]
+    directory: Path = Path()
+    files: Mapping[str, FileStatus] = {}  # in `directory`; empty if `identity` tells all
 
 
 def choose_split(field: str, wanted: str, available: list[str]) -> str:

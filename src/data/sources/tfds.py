@@ -1,6 +1,7 @@
 """Data sets of TensorFlow Datasets (TFDS). Import this lazily: it takes a second."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from ...errors import UserError
 from .source import Example, Originals, Source, Split
 
 EVAL_SPLITS = ("validation", "val", "test")
+SLICES = "train_split='train[:90%]' and eval_split='train[90%:]'"
 
 
 def tfds_source(section: ConfigDict) -> Source:
@@ -23,24 +25,33 @@ def tfds_source(section: ConfigDict) -> Source:
     def class_names() -> list[str]:
         return builder.info.features[_find_feature(builder, tfds.features.ClassLabel)].names
 
+    train_part = section.train_split or "train"
+
+    def find_eval_part() -> str | None:
+        splits = builder.info.splits  # empty before the download
+        part = section.eval_split or next((name for name in EVAL_SPLITS if name in splits), None)
+        if splits and part:
+            _check_disjoint(builder, train_part, part)
+        return part
+
     def load() -> Originals:
         _download(section.dataset, builder)
-        splits = builder.info.splits
-        eval_part = section.eval_split or next((s for s in EVAL_SPLITS if s in splits), None)
+        eval_part = find_eval_part()
         if eval_part is None:
             raise UserError(
-                f"config.data.eval_split='': {section.dataset} has only {' and '.join(splits)}; "
-                "give slices, such as train_split='train[:90%]' and eval_split='train[90%:]'"
+                f"config.data.eval_split='': {section.dataset} has only "
+                f"{' and '.join(builder.info.splits)}; give slices, such as {SLICES}"
             )
         eval_name = re.split(r"\W", eval_part)[0]  # "test[:100]" is a part of "test"
         if eval_name == "train":
             eval_name = "validation"
         return Originals(
             class_names(),
-            _make_split(builder, "train", "train_split", section.train_split or "train"),
+            _make_split(builder, "train", "train_split", train_part),
             _make_split(builder, eval_name, "eval_split", eval_part),
         )
 
+    find_eval_part()  # also when the prepared images are there
     return Source(section.dataset, identity, class_names, load)
 
 
@@ -71,15 +82,39 @@ def _download(name: str, builder: Any) -> None:
         raise UserError(f"config.data.dataset={name!r}: {reason}") from None
 
 
-def _make_split(builder: Any, name: str, field: str, part: str) -> Split:
+def _check_disjoint(builder: Any, train_part: str, eval_part: str) -> None:
+    ranges = [
+        [(file.filename, file.skip, file.skip + file.take) for file in info.file_instructions]
+        for info in (
+            _split_info(builder, "train_split", train_part),
+            _split_info(builder, "eval_split", eval_part),
+        )
+    ]
+    shared = sum(
+        max(0, min(stop, other_stop) - max(start, other_start))
+        for (file, start, stop), (other_file, other_start, other_stop) in itertools.product(*ranges)
+        if file == other_file
+    )
+    if shared:
+        raise UserError(
+            f"config.data.eval_split={eval_part!r}: {shared} of the images are also in "
+            f"train_split={train_part!r}; give slices that do not overlap, such as {SLICES}"
+        )
+
+
+def _split_info(builder: Any, field: str, part: str) -> Any:
     splits = builder.info.splits
     try:
-        num_examples = splits[part].num_examples
+        return splits[part]
     except ValueError:
         raise UserError(
             f"config.data.{field}={part!r}: not a split of {builder.info.full_name}; "
             f"give {' or '.join(splits)}, or a slice"
         ) from None
+
+
+def _make_split(builder: Any, name: str, field: str, part: str) -> Split:
+    num_examples = _split_info(builder, field, part).num_examples
     image = _find_feature(builder, tfds.features.Image)
     label = _find_feature(builder, tfds.features.ClassLabel)
     texts = _list_features(builder, tfds.features.Text)

@@ -70,8 +70,8 @@ def test_prepared_data_has_names_splits_size_and_report(folder, root):
     assert prepared.size == SIZE
     report = json.loads((prepared.directory / "report.json").read_text())
     assert report == {
-        "train": {"examples": 50, "unreadable": []},
-        "val": {"examples": 15, "unreadable": []},
+        "train": {"examples": 50, "left_out": []},
+        "val": {"examples": 15, "left_out": [], "in_train": []},
     }
 
 
@@ -121,7 +121,7 @@ def test_unreadable_files_are_skipped_and_reported(folder, root, caplog):
     (folder / "train" / "cat" / "empty.jpg").touch()
     prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
     assert prepared.num_examples == {"train": 49, "val": 15}
-    reasons = json.loads((prepared.directory / "report.json").read_text())["train"]["unreadable"]
+    reasons = json.loads((prepared.directory / "report.json").read_text())["train"]["left_out"]
     assert [entry["file"] for entry in reasons] == ["train/bee/0.png", "train/cat/empty.jpg"]
     assert "not an image" in reasons[0]["reason"]
     assert "left out 2 of 51 images" in caplog.text
@@ -143,7 +143,7 @@ def test_file_name_need_not_be_utf_8(folder, root):
 def test_split_of_unreadable_files_is_an_error(folder, root):
     for file in (folder / "val").rglob("*.png"):
         file.write_text("not an image")
-    with pytest.raises(UserError, match=r"folder:.*none of the 15 images of val.*val/ant/0\.png"):
+    with pytest.raises(UserError, match=r"none of the 3 images of val.*'ant'.*val/ant/0\.png"):
         datasets.prepared(f"folder:{folder}", SIZE, root)
     assert finished(root) == []
     assert list(root.glob("*incomplete*")) == []
@@ -186,7 +186,7 @@ def test_order_does_not_depend_on_threads(folder, root, monkeypatch):
 
 
 def test_failure_leaves_no_files(folder, root, monkeypatch):
-    monkeypatch.setattr(images, "encode", None)
+    monkeypatch.setattr(images, "decode", None)
     with pytest.raises(TypeError):
         datasets.prepared(f"folder:{folder}", SIZE, root)
     assert finished(root) == []

@@ -1,17 +1,16 @@
-"""Sources of original images: digits, image folders and TFDS."""
+"""Sources of original images: digits and image folders."""
 
-import io
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
-import tensorflow_datasets as tfds
 from PIL import Image
 
 from src.data import images
 from src.data.sources.source import Split
-from src.errors import UserError
+from src.errors import CommandError, UserError
 from tests.support import datasets
 
 
@@ -107,6 +106,94 @@ def test_folder_counts_a_dangling_link_as_an_example(folder):
     assert datasets.source(f"folder:{folder}").load().train.num_examples == 5
 
 
+def listed(folder: Path) -> list[tuple[str, int]]:
+    originals = datasets.source(f"folder:{folder}").load()
+    return contents(originals.train) + contents(originals.evaluation)
+
+
+def test_link_to_another_part_of_the_folder_adds_no_images(folder, caplog):
+    before = listed(folder)
+    (folder / "train/ant/again").symlink_to(folder)
+    (folder / "train/ant/other").symlink_to(folder / "train/bee")
+    (folder / "val/bee/self").symlink_to(folder / "val/bee")
+    caplog.clear()
+    assert listed(folder) == before
+    assert "left out 3 paths" in caplog.text
+    assert f"{folder}/train/ant/again (the same directory as {folder})" in caplog.text
+
+
+def test_linked_class_directories_are_listed(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    before = listed(folder)
+    (folder / "train/ant").rename(elsewhere / "ants")
+    (folder / "train/ant").symlink_to(elsewhere / "ants")
+    assert listed(folder) == before
+
+
+def test_evaluation_directory_that_is_the_training_directory_is_an_error(folder):
+    (folder / "val").rename(folder / "unused")
+    (folder / "val").symlink_to(folder / "train")
+    with pytest.raises(UserError, match="val/ has no images"):
+        datasets.source(f"folder:{folder}")
+
+
+def test_only_regular_files_are_listed(folder, caplog):
+    before = listed(folder)
+    os.mkfifo(folder / "train/ant/pipe.png")
+    (folder / "train/ant/link.png").symlink_to(folder / "train/ant/pipe.png")
+    assert listed(folder) == before
+    assert "left out 2 paths" in caplog.text
+
+
+def test_class_that_cannot_be_listed_is_an_error(folder, monkeypatch):
+    scandir = os.scandir
+
+    def fail(path: str) -> object:
+        if path == f"{folder}/train/bee":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail)  # root may list every directory
+    with pytest.raises(CommandError, match=f"{folder}/train/bee: Permission denied"):
+        datasets.source(f"folder:{folder}")
+
+
+def rename_class(folder: Path, name: bytes) -> None:
+    for split in ("train", "val"):
+        directory = folder / split / "bee"
+        directory.rename(os.fsdecode(os.fsencode(directory.parent) + b"/" + name))
+
+
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [
+        (b"a\nb\r\nc", "a b c"),
+        (b" bee  hive ", "bee hive"),
+        ("B\u0061\u0308r".encode(), "B\u00e4r"),
+        (b"caf\xe9", r"caf\udce9"),
+        (b"\x1b[1mbee", r"\x1b[1mbee"),
+    ],
+)
+def test_class_names_become_normalized_lines_of_text(folder, tmp_path_factory, directory, name):
+    rename_class(folder, directory)
+    prepared = datasets.prepared(f"folder:{folder}", 8, tmp_path_factory.mktemp("prepared"))
+    assert prepared.class_names == sorted(["ant", name])
+    assert prepared.num_examples == {"train": 4, "val": 4}
+
+
+def test_splits_may_write_a_class_name_differently(folder):
+    (folder / "train/bee").rename(folder / "train/B\u00e4r")
+    (folder / "val/bee").rename(folder / "val/Ba\u0308r ")
+    assert datasets.source(f"folder:{folder}").class_names() == ["B\u00e4r", "ant"]
+
+
+@pytest.mark.parametrize("name", ["ant ", "ant\n", "\u3000ant"])
+def test_class_directories_of_one_name_are_an_error(folder, name):
+    rename_class(folder, os.fsencode(name))
+    with pytest.raises(UserError, match=r"class directories.*both with the name 'ant'"):
+        datasets.source(f"folder:{folder}")
+
+
 def hide(path: Path) -> None:
     path.rename(path.with_name(f".{path.name}"))
 
@@ -155,129 +242,3 @@ def test_unknown_split_is_an_error(folder, dataset, field):
         UserError, match=rf"config\.data\.{field}='nonsense'.*only (train|test|val)"
     ):
         datasets.source(name, **{field: "nonsense"})
-
-
-def png(gray: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (4, 4), (gray, gray, gray)).save(file, "PNG")
-    return file.getvalue()
-
-
-def write_tfds(
-    root: Path,
-    splits: dict[str, int],
-    *,
-    file_format: str = "tfrecord",
-    supervised: tuple[str, str] | None = None,
-    **extra_features: tfds.features.FeatureConnector,
-) -> str:
-    """Writes a data set where TFDS looks for it; image i of a split has the gray value i."""
-    directory = root / "grays" / "1.0.0"
-    directory.mkdir(parents=True)
-    features = {
-        "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-        "label": tfds.features.ClassLabel(names=["even", "odd"]),
-        "file_name": tfds.features.Text(),
-        **extra_features,
-    }
-    identity = tfds.core.DatasetIdentity(
-        name="grays",
-        version=tfds.core.Version("1.0.0"),
-        data_dir=str(directory),
-        module_name="none",
-    )
-    info = tfds.core.DatasetInfo(
-        builder=identity,
-        features=tfds.features.FeaturesDict(features),
-        supervised_keys=supervised,
-    )
-    writer = tfds.core.SequentialWriter(info, 4, file_format=file_format)
-    writer.initialize_splits(list(splits))
-    for split, count in splits.items():
-        examples = [
-            {"image": io.BytesIO(png(i)), "label": i % 2, "file_name": f"{split}{i}.png"}
-            | dict.fromkeys(extra_features, i % 2)
-            for i in range(count)
-        ]
-        writer.add_examples({split: examples})
-    writer.close_all()
-    return str(root)
-
-
-@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
-def test_tfds_reads_both_file_formats(tmp_path, file_format):
-    root = write_tfds(tmp_path, {"train": 10, "test": 3, "validation": 4}, file_format=file_format)
-    source = datasets.source("grays", tfds_dir=root)
-    assert source.identity.startswith("grays/1.0.0")
-    originals = source.load()
-    assert originals.class_names == ["even", "odd"]
-    assert originals.evaluation.name == "validation"
-    assert sorted(contents(originals.train)) == [(f"train{i}.png", i % 2) for i in range(10)]
-    assert contents(originals.train) == contents(originals.train)
-    for example in originals.evaluation.examples():
-        assert isinstance(example.image, bytes)
-        assert f"validation{np.asarray(images.read(example.image))[0, 0, 0]}.png" == example.name
-    if file_format == "tfrecord":  # TensorFlow reads these and must leave the GPUs to JAX
-        assert tf.config.get_visible_devices("GPU") == []
-
-
-def test_tfds_accepts_slices_of_splits(tmp_path):
-    root = write_tfds(tmp_path, {"train": 10})
-    splits = {"train_split": "train[:70%]", "eval_split": "train[70%:]"}
-    source = datasets.source("grays", tfds_dir=root, **splits)
-    originals = source.load()
-    assert (originals.train.name, originals.train.num_examples) == ("train", 7)
-    assert (originals.evaluation.name, originals.evaluation.num_examples) == ("validation", 3)
-    names = {name for name, _ in contents(originals.train) + contents(originals.evaluation)}
-    assert len(names) == 10
-    assert source.identity != datasets.source("grays", tfds_dir=root).identity
-
-
-def test_tfds_split_that_does_not_exist_is_an_error(tmp_path):
-    root = write_tfds(tmp_path, {"train": 10})
-    with pytest.raises(UserError, match=r"config\.data\.eval_split=''.*train\[90%:\]"):
-        datasets.source("grays", tfds_dir=root).load()
-    with pytest.raises(UserError, match=r"config\.data\.eval_split='tset'.*train"):
-        datasets.source("grays", tfds_dir=root, eval_split="tset").load()
-    with pytest.raises(UserError, match=r"config\.data\.train_split='train\[:'.*train"):
-        datasets.source("grays", tfds_dir=root, eval_split="train", train_split="train[:").load()
-
-
-def test_tfds_label_is_the_only_one_or_the_supervised_one(tmp_path):
-    second = {"other": tfds.features.ClassLabel(names=["a", "b", "c"])}
-    root = write_tfds(tmp_path / "1", {"train": 4, "test": 4}, **second)
-    with pytest.raises(
-        UserError, match=r"config\.data\.dataset='grays.*ClassLabel.*'label', 'other'"
-    ):
-        datasets.source("grays", tfds_dir=root).load()
-    root = write_tfds(
-        tmp_path / "2", {"train": 4, "test": 4}, supervised=("image", "other"), **second
-    )
-    assert datasets.source("grays", tfds_dir=root).load().class_names == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize(
-    ("name", "suggestion"),
-    [
-        ("cifar11", "cifar10"),
-        ("imagenet2013", "imagenet2012"),
-        ("imagenette/320px-v3", "imagenette/320px-v2"),
-        ("cifar10:9.9.9", "cifar10"),
-        ("/my/photographs", "folder:PATH"),
-    ],
-)
-def test_unknown_tfds_name_suggests_similar_names(tmp_path, name, suggestion):
-    with pytest.raises(UserError) as raised:
-        datasets.source(name, tfds_dir=str(tmp_path))
-    assert str(raised.value).startswith(f"config.data.dataset={name!r}")
-    assert suggestion in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-def test_missing_imagenet_archives_are_named(tmp_path):
-    with pytest.raises(UserError) as raised:
-        datasets.source("imagenet2012", tfds_dir=str(tmp_path)).load()
-    message = str(raised.value)
-    assert "\n" not in message
-    for phrase in (str(tmp_path), "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"):
-        assert phrase in message

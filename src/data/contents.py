@@ -1,0 +1,88 @@
+"""The digests of a directory's files, kept so that a later start reads only what has changed."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..filesystem import read_file, write_json
+from .parallel import compute_ahead
+from .sources.source import FileStatus
+
+AHEAD = 64  # files that are being read
+CLOCK = 2_000_000_000  # nanoseconds, between which a file system may not tell two changes apart
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+class Contents:
+    """The contents of a directory's files.
+
+    Args:
+      directory: the directory.
+      files: their status, by their paths in `directory`.
+      cache: keeps the digests of files that do not change.
+    """
+
+    def __init__(self, directory: Path, files: Mapping[str, FileStatus], cache: Path):
+        self._directory, self._files, self._cache = directory, files, cache
+        self._opened = time.time_ns()
+        self._digests: dict[str, str] = {}
+        self._known: dict[str, str] = {}  # size, time and digest of each file
+
+    def load(self) -> None:
+        """Loads the digests of the files that have not changed."""
+        with contextlib.suppress(OSError, ValueError):
+            self._known = json.loads(self._cache.read_text())
+        for file, status in self._files.items():
+            known = self._known.get(file, "").split()
+            if status is None or known[:2] == [*map(str, status)]:
+                self._digests[file] = known[2] if status else ""
+
+    def rename(self, stem: Path) -> Path | None:
+        """Appends the digest of all contents to a name, or nothing if there are no files.
+
+        Returns:
+          None while the digest of a file is missing.
+        """
+        if not self._files:
+            return stem
+        if len(self._digests) < len(self._files):
+            return None
+        lines = (f"{file} {self._digests[file]}\n" for file in self._files)
+        digest = digest_of(b"".join(map(os.fsencode, lines)))
+        return stem.with_name(f"{stem.name}-{digest[:8]}")
+
+    def read_missing(self) -> None:
+        """Reads the files whose digests are missing."""
+        missing = [file for file in self._files if file not in self._digests]
+
+        def read(file: str) -> str:
+            return digest_of(read_file(self._directory / file))
+
+        digests = compute_ahead(read, missing, AHEAD)
+        bar = tqdm(digests, "changed files", len(missing), unit=" files", mininterval=1)
+        for file, digest in zip(missing, bar, strict=True):
+            self._digests[file] = digest
+
+    def add(self, file: str, digest: str) -> None:
+        """Adds the digest of a file; other names than those of the files have no effect."""
+        if file in self._files:
+            self._digests[file] = digest
+
+    def save(self) -> None:
+        """Keeps the digests for later starts, except of files that have changed just now."""
+        known = {
+            file: f"{status[0]} {status[1]} {self._digests[file]}"
+            for file, status in self._files.items()
+            if status and status[1] < self._opened - CLOCK
+        }
+        if known:
+            write_json(self._cache, {**self._known, **known})
