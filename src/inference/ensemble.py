@@ -1,6 +1,7 @@
 """The averaged probabilities of several networks."""
 
 import functools
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,15 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from ..data.dataset import PreparedDataset
 from ..data.images import RawImage
 from ..data.loader import eval_batches
 from ..data.preparation import prepare_dataset
 from ..distributed.mesh import DATA_AXIS, local_rows, make_mesh
 from ..errors import UserError
 from ..runs.config import read_config
-from ..runs.workdir import check_data
+from ..runs.preprocessing import read_preprocessing
 from .classifier import Classifier, FileResult, load
 from .evaluation import Member, evaluate
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate_ensemble(
@@ -24,51 +28,91 @@ def evaluate_ensemble(
     views: int | None = None,
     checkpoint: str = "newest",
     before_batch: Callable[[], None] = lambda: None,
+    data: Mapping[str, str] | None = None,
+    counts_classes: bool = False,
 ) -> dict[str, Any]:
-    """The average of the networks of several runs, on their evaluation split.
+    """The average of the networks of several runs, on their evaluation split or other images.
 
     Args:
       workdirs: of runs on the same data; or of a single one.
       views: of each image; None for the first recipe's.
       checkpoint: "newest" or "best".
       before_batch: called before each batch, by those who want to know that it goes on.
+      data: fields of `config.data` that replace the recipes'.
+      counts_classes: whether to return `confusion`.
 
     Returns:
-      What `evaluate` does, `views`, `split`, the name of the evaluation split, and `steps`, that
-      each network was trained for.
+      What `evaluate` does, and `views`; `dataset` and `split`, the names; `steps`, that each
+      network was trained for; `images`, the name of the prepared dataset, None if it is the first
+      run's own; `class_names`; `confusion`, the images by true (row) and most probable class.
 
     Raises:
-      UserError: there is no run in a folder, or they are on different data.
+      UserError: there is no run in a folder, they are on different data, or its classes are not
+        theirs.
     """
     configs = [read_config(workdir) for workdir in workdirs]
+    for config in configs:
+        config.data.update(data or {})
     sources = {(c.data.dataset, c.data.train_split, c.data.eval_split) for c in configs}
     if len(sources) > 1:
         raise UserError(f"workdir: trained on different data: {sorted(sources)}; name such of one")
     mesh = make_mesh(None, towers=math.gcd(*(c.model.towers for c in configs)))
     shards = mesh.shape[DATA_AXIS]
     global_batch = -(-configs[0].batch_size // shards) * shards
-    rows = local_rows(mesh, global_batch)
     views = views or configs[0].views
-
-    members, steps = [], []
-    for workdir, config in zip(workdirs, configs, strict=True):
-        classifier = load(workdir, checkpoint=checkpoint, mesh=mesh)
-        data = prepare_dataset(config.data)
-        check_data(workdir, data)
+    classifiers = [load(workdir, checkpoint=checkpoint, mesh=mesh) for workdir in workdirs]
+    datasets = [prepare_dataset(config.data) for config in configs]
+    members = []
+    for workdir, classifier, dataset in zip(workdirs, classifiers, datasets, strict=True):
+        _check_classes(workdir, classifier.class_names, dataset)
+        parts = (classifier.classify(views), classifier.params, classifier.statistics)
+        rows = local_rows(mesh, global_batch)
         batches = functools.partial(
-            eval_batches, data, data.eval_split, rows, global_batch=global_batch
+            eval_batches, dataset, dataset.eval_split, rows, global_batch=global_batch
         )
-        parts = (classifier.classify(views), classifier.params, classifier.statistics, batches)
-        members.append(Member(*parts))
-        steps.append(classifier.step)
+        members.append(Member(*parts, batches))
 
     def never_stop() -> bool:
         before_batch()
         return False
 
-    result = evaluate(members, mesh, global_batch, never_stop)
+    class_names = datasets[0].class_names
+    confusion = np.zeros((len(class_names),) * 2, int) if counts_classes else None
+    result = evaluate(members, mesh, global_batch, never_stop, confusion)
     assert result is not None  # nothing asks it to stop
-    return {**result, "views": views, "split": data.eval_split, "steps": steps}
+    return {
+        **result,
+        "views": views,
+        "dataset": configs[0].data.dataset,
+        "split": datasets[0].eval_split,
+        "steps": [classifier.step for classifier in classifiers],
+        "images": _other_images(workdirs[0], datasets[0], is_default=not data),
+        "class_names": class_names,
+        "confusion": confusion,
+    }
+
+
+def _check_classes(workdir: Path, class_names: list[str], dataset: PreparedDataset) -> None:
+    if class_names == dataset.class_names:
+        return
+    differing = sorted(set(class_names) ^ set(dataset.class_names))
+    reason = f"only one of them has {', '.join(differing[:5])}" if differing else "in another order"
+    raise UserError(
+        f"workdir {workdir}: its {len(class_names)} classes are not the {len(dataset.class_names)} "
+        f"of {dataset.directory.name}: {reason}; give images of the same classes, or "
+        "--class_names when converting"
+    )
+
+
+def _other_images(workdir: Path, dataset: PreparedDataset, is_default: bool) -> str | None:
+    """The name of a dataset; None if it is the run's own, which for imported weights is any."""
+    before, name = read_preprocessing(workdir).dataset, dataset.directory.name
+    if name == before or (is_default and not before):
+        return None
+    if is_default:
+        message = "workdir %s: its images have changed since training: they were %s and are %s"
+        logger.warning(message, workdir, before, name)
+    return name
 
 
 def predict_ensemble(

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
+from ..data.image_files import printable
 from ..data.loader import Batch, eval_batches
 from ..data.statistics import Statistics
 from ..distributed.mesh import local_rows, replicate, to_devices
@@ -36,6 +37,7 @@ def evaluate(
     mesh: Mesh,
     global_batch: int,
     stop: Callable[[], bool] = lambda: False,
+    confusion: np.ndarray | None = None,
 ) -> dict[str, float] | None:
     """Averages the members' probabilities of every image; each image counts once on any mesh.
 
@@ -44,22 +46,29 @@ def evaluate(
       mesh: that their parameters are laid out on.
       global_batch: images per batch over all processes, as in the members' batches.
       stop: called before each batch.
+      confusion: int (classes, classes); if given, the images are counted there by true (row) and
+        most probable class. All images must be those of this process.
 
     Returns:
       `loss` (mean cross-entropy in nats), `top1_error` and `top5_error` (fractions), `examples`; or
       None if `stop` returned true.
     """
-    add = _make_add(tuple(member.classify for member in members))
+    add = _make_add(tuple(member.classify for member in members), confusion is not None)
     networks = [(member.params, member.statistics) for member in members]
     totals = replicate(mesh, dict.fromkeys(TOTALS, np.float32(0)))
     for batches in zip(*(member.batches() for member in members), strict=True):
         if stop():
             return None
         previous = totals
-        totals = add(totals, networks, [to_devices(mesh, b, global_batch) for b in batches])
+        on_devices = [to_devices(mesh, batch, global_batch) for batch in batches]
+        totals, classes = add(totals, networks, on_devices)
         # At most two batches are under way: each that waits occupies one of the few threads of the
         # CPU's devices, which the batch that all wait for may need.
         jax.block_until_ready(previous)
+        if confusion is not None:
+            is_image = batches[0]["mask"] > 0
+            pairs = batches[0]["label"][is_image], np.asarray(classes)[is_image]
+            np.add.at(confusion, pairs, 1)
     values = {name: float(value) for name, value in jax.device_get(totals).items()}
     examples = values.pop("examples")
     means = {name: value / examples for name, value in values.items()}
@@ -67,8 +76,12 @@ def evaluate(
 
 
 @functools.lru_cache(maxsize=2)  # a run evaluates with one view and with `config.views`
-def _make_add(classifiers: tuple[Forward, ...]) -> Callable[..., dict[str, jax.Array]]:
+def _make_add(
+    classifiers: tuple[Forward, ...], predicts: bool
+) -> Callable[..., tuple[dict[str, jax.Array], jax.Array | None]]:
     """Compiles (totals, the networks, a batch for each) → totals with the batch's sums.
+
+    If `predicts`, the second result is the most probable class of each image.
 
     Each batch thus waits for the one before on every device. If batches could overtake each other,
     devices that are threads of few cores would wait in different batches for one another forever.
@@ -78,7 +91,7 @@ def _make_add(classifiers: tuple[Forward, ...]) -> Callable[..., dict[str, jax.A
         totals: dict[str, jax.Array],
         networks: list[tuple[Params, Statistics]],
         batches: list[dict[str, jax.Array]],
-    ) -> dict[str, jax.Array]:
+    ) -> tuple[dict[str, jax.Array], jax.Array | None]:
         log_p = [
             classify(params, batch["image"], statistics)
             for classify, (params, statistics), batch in zip(
@@ -89,7 +102,8 @@ def _make_add(classifiers: tuple[Forward, ...]) -> Callable[..., dict[str, jax.A
         mean = jax.nn.logsumexp(jnp.stack(log_p), axis=0) - math.log(len(log_p))
         metrics = example_metrics(mean, jnp.arange(mean.shape[1]), labels)
         sums = {name: (values * mask).sum() for name, values in metrics.items()}
-        return jax.tree.map(jnp.add, totals, {**sums, "examples": mask.sum()})
+        totals = jax.tree.map(jnp.add, totals, {**sums, "examples": mask.sum()})
+        return totals, mean.argmax(axis=1) if predicts else None
 
     return jax.jit(add)
 
@@ -126,4 +140,31 @@ def describe_result(result: dict[str, Any]) -> str:
     return (
         f"top-1 error {result['top1_error']:.2%}, top-5 error {result['top5_error']:.2%} "
         f"({result['examples']} images, {result['views']} view{'s' * (result['views'] > 1)})"
+    )
+
+
+def describe_classes(confusion: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """The images of each class: their number, the top-1 error (None without images), by class."""
+    counts = confusion.sum(axis=1)
+    return [
+        {
+            "class": name,
+            "examples": int(count),
+            "top1_error": 1 - float(row[label] / count) if count else None,
+            "predicted": row.tolist(),
+        }
+        for label, (name, count, row) in enumerate(zip(class_names, counts, confusion, strict=True))
+    ]
+
+
+def class_table(classes: Sequence[dict[str, Any]]) -> str:
+    """The result of `describe_classes` as a table; its last columns are the predicted classes."""
+    names = [printable(row["class"]) for row in classes]
+    table = [["class", "images", "error", *names]]
+    for name, row in zip(names, classes, strict=True):
+        error = "-" if row["top1_error"] is None else f"{row['top1_error']:.2%}"
+        table.append([name, str(row["examples"]), error, *map(str, row["predicted"])])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table
     )

@@ -1,0 +1,35 @@
+"""The results that a run directory keeps."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.runs.results import result_at, write_evaluation
+
+
+@pytest.mark.parametrize(
+    ("step", "views", "expected"), [(3, 1, (3, 1)), (3, 10, (3, 10)), (4, 1, (4, 9)), (5, 1, None)]
+)
+def test_result_of_a_step_has_as_many_views_where_possible(
+    step: int, views: int, expected: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    for kept_step, kept_views in [(3, 1), (3, 10), (4, 9)]:
+        write_evaluation(tmp_path, {"step": kept_step, "views": kept_views})
+    result = result_at(tmp_path, step, views)
+    assert (result and (result["step"], result["views"])) == expected
+
+
+def test_results_are_kept_by_images_split_and_views(tmp_path: Path) -> None:
+    own = {"step": 3, "views": 1, "split": "val", "images": None}
+    results: list[dict[str, Any]] = [
+        own,
+        {**own, "split": "test", "images": "photos-1234"},
+        {**own, "split": "val", "images": "photos-1234"},
+        {**own, "split": "val", "images": "photos-5678"},
+        {**own, "split": "test", "images": "photos-1234", "views": 10},
+    ]
+    for result in [*results, results[1]]:  # the last replaces an equal one
+        write_evaluation(tmp_path, result)
+    assert len(list(tmp_path.rglob("*.json"))) == len(results)
+    assert result_at(tmp_path, 3, 10) == own
