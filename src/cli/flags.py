@@ -1,5 +1,6 @@
 """The flags of a command, declared in one line each."""
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ class CommandFlags:
         for name in [name for name in self.values if "." in name]:
             delattr(self.values, name)  # an override of the earlier config
         sys.modules.pop("config_config", None)  # the earlier config file, to ml_collections
-        argv = [_with_underscores(argument) for argument in argv]
+        argv = [_with_local_paths(_with_underscores(argument)) for argument in argv]
         if self._default_config and not any(re.match("--?config(=|$)", a) for a in argv):
             argv = [f"--config={self._default_config}", *argv]
         self._argv[:] = ["command", *argv]
@@ -115,6 +116,14 @@ class CommandFlags:
 def _with_underscores(argument: str) -> str:
     """--save-features is --save_features."""
     return re.sub(r"^--\w[^=.]*", lambda name: "--" + name[0][2:].replace("-", "_"), argument)
+
+
+def _with_local_paths(argument: str) -> str:
+    """Replaces ~ in --NAME=~/DIR, which shells leave; UserError for paths such as gs://DIR."""
+    if "://" in argument:
+        raise UserError(f"{argument}: URLs are not supported; give a local path")
+    home = os.path.expanduser("~")
+    return re.sub(r"(?:^|(?<=[=,:]))~(?=/|,|$)", lambda _: home, argument)
 
 
 def _one_line(error: Exception) -> str:

@@ -16,12 +16,13 @@ def lock(workdir: Path, token: str) -> Iterator[None]:
     """Holds the lock of a run directory. The system releases the lock of a process that dies.
 
     Args:
-      workdir: the run directory.
+      workdir: the run directory, which is created if it does not exist.
       token: identifies the run; its other processes check it with `is_locked_by`.
 
     Raises:
       UserError: another process holds the lock.
     """
+    workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,8 +20,9 @@ class Preprocessing(NamedTuple):
 
 
 def write_preprocessing(workdir: Path, preprocessing: Preprocessing) -> None:
-    """Writes to a run directory, so that prediction works without the data."""
+    """Writes to a run directory, or creates it, so that prediction works without the data."""
     dataset, class_names, statistics = preprocessing
+    workdir.mkdir(parents=True, exist_ok=True)
     with atomic_write(workdir / "preprocessing.npz") as incomplete, incomplete.open("wb") as file:
         np.savez(file, dataset=dataset, class_names=class_names, **statistics._asdict())
 

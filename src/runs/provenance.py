@@ -25,7 +25,7 @@ def write_origin(workdir: Path, init_from: str) -> None:
     """
     origin = None
     if init_from:
-        first = Path(init_from)
+        first = Path(init_from).expanduser()
         origin = {
             "dataset": read_config(first).data.dataset,
             "weights_from": read_provenance(first),

@@ -1,6 +1,7 @@
 """The directory of a run: checks that a run may use it, and holds it while the run trains."""
 
 import contextlib
+import os
 import shutil
 import socket
 import tempfile
@@ -20,17 +21,20 @@ from .results import EVALUATIONS
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Creates a run directory, or checks that a run can use it, before hours of preparing data.
+    """Checks that a run can use a directory, which need not exist, before hours of preparing data.
 
     Raises:
-      UserError: it has a run with other settings or imported weights, or cannot be written to.
+      UserError: it has a run with other settings or imported weights, or cannot be written to, or
+        there is no run in `config.init_from`.
     """
+    existing = next(filter(os.path.lexists, (workdir, *workdir.absolute().parents)))
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=workdir).close()
+        tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise UserError(f"workdir {workdir}: {error.strerror}; give another --workdir") from None
     if not _has_begun(workdir):
+        if config.init_from:
+            read_config(Path(config.init_from).expanduser())
         return
     if read_provenance(workdir):
         raise UserError(

@@ -26,7 +26,7 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
     state = create_state(config, len(class_names), mesh)
     if not config.init_from:
         return state
-    workdir = Path(config.init_from)
+    workdir = Path(config.init_from).expanduser()
     first, preprocessing = read_config(workdir), read_preprocessing(workdir)
     if changes := network_differences(first.model, config.model):
         listed = "; ".join(

@@ -46,6 +46,9 @@ def validate_config(config: ConfigDict) -> None:
 
 
 def _check_choices(config: ConfigDict) -> None:
+    for field, value in flatten(config).items():
+        if isinstance(value, str) and "://" in value:
+            raise UserError(f"config.{field}: {value!r} is a URL; give a local directory")
     for field, value, choices in [
         ("dtype", config.dtype, ("float32", "bfloat16")),
         ("reduce_dtype", config.reduce_dtype, ("float32", "bfloat16")),

@@ -137,6 +137,47 @@ def test_parse_resets_the_flags_of_an_earlier_command_line() -> None:
     assert (main.CONFIG.value.seed, main.WORKDIR.value) == (0, None)
 
 
+def test_tilde_in_a_path_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    main.FLAGS.parse(["--config=configs/small.py:folder:~/photos", "--config.init_from=~/runs/one"])
+    assert main.CONFIG.value.data.dataset == "folder:/home/me/photos"
+    assert main.CONFIG.value.init_from == "/home/me/runs/one"
+    predict.FLAGS.parse(["--workdir=~/runs/a,~/runs/b,c~/d", "~/image.jpg", "~image.jpg"])
+    assert predict.WORKDIR.value == ["/home/me/runs/a", "/home/me/runs/b", "c~/d"]
+    assert predict.FLAGS.arguments == ["/home/me/image.jpg", "~image.jpg"]
+
+
+@pytest.mark.parametrize(
+    "argument", ["--workdir=gs://bucket/run", "--config.init_from=s3://bucket/run"]
+)
+def test_url_is_rejected_in_one_line(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("src.main", "--config=configs/small.py", argument) == 2
+    assert error_line(capsys) == f"{argument}: URLs are not supported; give a local path"
+
+
+@pytest.mark.parametrize(
+    "mistake", ["--config.data.dataset=folder:no/such", "--config.init_from=no/such"]
+)
+def test_failed_command_leaves_no_run_directory(
+    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workdir = tmp_path / "runs/one"
+    assert call("src.main", "--config=configs/small.py", mistake, f"--workdir={workdir}") == 2
+    assert "no/such" in error_line(capsys)
+    assert not workdir.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("workdir", "reason"), [("file", "Not a directory"), ("file/run", "Not a directory")]
+)
+def test_workdir_that_cannot_be_written_is_rejected(
+    workdir: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert call("src.main", "--config=configs/small.py", f"--workdir={tmp_path / workdir}") == 2
+    assert error_line(capsys).endswith(f"{workdir}: {reason}; give another --workdir")
+
+
 def test_dash_in_a_flag_name_equals_underscore() -> None:
     predict.FLAGS.parse(["--workdir=my-run", "--save-features=a-b.npz", "an-image.jpg"])
     assert predict.SAVE_FEATURES.value == "a-b.npz"

@@ -130,6 +130,7 @@ def test_presets_survive_the_way_through_a_configuration(preset: Architecture) -
         ("optimizer.momentum", 1.0),
         ("batch_size", 10**10),
         ("views", 3),
+        ("data.root", "gs://bucket/prepared"),
         ("seed", 2**32),  # JAX would take it for 0
     ],
 )
