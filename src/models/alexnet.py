@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from . import layers
-from .architecture import Architecture, ConvSpec
+from .architecture import Architecture, ConvSpec, DenseSpec
 from .layers import Towers
 from .presets import PAPER
 
@@ -53,27 +53,14 @@ class AlexNet(nnx.Module):
         self.num_classes = num_classes
         self.architecture = nnx.static(architecture)
         self.dtype = dtype
-        towers, init = architecture.towers, INITS[architecture.init]
-
+        *_, last_conv = architecture.convs
+        _, last_size = architecture.spatial_sizes()[last_conv]
         in_features = 3  # maps, then units, that a tower of the next layer sees
-        for name, spec in architecture.convs.items():
-            in_features *= towers if name in architecture.exchange_before else 1
-            setattr(self, name, self._make_conv(name, spec, in_features, rngs))
-            in_features = spec.maps // towers
-
-        *_, (_, size) = architecture.spatial_sizes().values()
-        in_features *= size**2
-        for name, dense_spec in architecture.dense.items():
-            in_features *= towers if name in architecture.exchange_before else 1
-            out_features = (dense_spec.units or towers * math.ceil(num_classes / towers)) // towers
-            dense = layers.Dense(
-                (towers, in_features, out_features),
-                init=init(dense_spec.sigma, in_features),
-                bias=dense_spec.bias,
-                rngs=rngs,
-            )
-            setattr(self, name, dense)
-            in_features = out_features
+        for name in architecture.layers:
+            in_features *= architecture.towers if name in architecture.exchange_before else 1
+            layer = self._make_layer(name, in_features, rngs)
+            setattr(self, name, layer)
+            in_features = layer.kernel.shape[-1] * (last_size**2 if name == last_conv else 1)
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """The class scores of images, without dropout, where one device holds all towers.
@@ -122,47 +109,40 @@ class AlexNet(nnx.Module):
           layer (activation, normalization, pooling, dropout).
         """
         net = self.architecture
+        *_, last_conv = net.convs
+        *hidden_dense, _ = net.dense
+        local_towers = len(getattr(self, last_conv).kernel)
+        h = [images.astype(self.dtype) * net.input_scale] * local_towers
         outputs: dict[str, Towers] = {}
-        h = [images.astype(self.dtype) * net.input_scale] * self._local_towers()
-
-        for name, spec in net.convs.items():
+        for name, spec in net.layers.items():
             with jax.named_scope(name):  # profiles and plans tell the layers apart by it
                 if name in net.exchange_before:
                     h = layers.exchange(h, net.towers)
                 h = getattr(self, name)(h)
                 for operation in spec.followed_by:
                     h = self._apply(operation, h)
+                if name in hidden_dense:
+                    h = self._dropout(h, dropout_keys, hidden_dense.index(name))
             outputs[name] = h
-
-        h = [x.reshape(x.shape[0], -1) for x in h]
-        for index, name in enumerate(net.dense):
-            with jax.named_scope(name):
-                if name in net.exchange_before:
-                    h = layers.exchange(h, net.towers)
-                h = getattr(self, name)(h)
-                if name != net.head:
-                    h = self._dropout(self._apply("activation", h), dropout_keys, index)
-            outputs[name] = h
+            if name == last_conv:
+                h = [x.reshape(x.shape[0], -1) for x in h]
         return outputs
 
-    def _make_conv(
-        self, name: str, spec: ConvSpec, in_features: int, rngs: nnx.Rngs
-    ) -> layers.Conv | layers.LocalConv:
+    def _make_layer(self, name: str, in_features: int, rngs: nnx.Rngs) -> layers.Layer:
         net = self.architecture
-        out_features = spec.maps // net.towers
-        options: dict[str, Any] = {
-            "stride": spec.stride,
-            "padding": spec.padding,
-            "init": INITS[net.init](spec.sigma, spec.size**2 * in_features),
-            "bias": spec.bias,
-            "rngs": rngs,
-        }
-        if not spec.local:
-            shape = (net.towers, spec.size, spec.size, in_features, out_features)
-            return layers.Conv(shape, **options)
-        side, _ = net.spatial_sizes()[name]
-        shape = (net.towers, side, side, spec.size**2 * in_features, out_features)
-        return layers.LocalConv(shape, **options)
+        spec = net.layers[name]
+        fan_in = in_features * (spec.size**2 if isinstance(spec, ConvSpec) else 1)
+        init = INITS[net.init](spec.sigma, fan_in)
+        options: dict[str, Any] = {"init": init, "bias": spec.bias, "rngs": rngs}
+        if isinstance(spec, DenseSpec):
+            units = spec.units // net.towers or math.ceil(self.num_classes / net.towers)
+            return layers.Dense((net.towers, fan_in, units), **options)
+        options |= {"stride": spec.stride, "padding": spec.padding}
+        maps = spec.maps // net.towers
+        if spec.local:
+            size, _ = net.spatial_sizes()[name]
+            return layers.LocalConv((net.towers, size, size, fan_in, maps), **options)
+        return layers.Conv((net.towers, spec.size, spec.size, in_features, maps), **options)
 
     def _dropout(self, xs: Towers, keys: jax.Array | None, layer: int) -> Towers:
         net = self.architecture
@@ -172,9 +152,6 @@ class AlexNet(nnx.Module):
             return [x * net.test_scale for x in xs]
         kept = layers.dropout(xs, net.dropout, keys, layer, net.towers)
         return kept if net.dropout_scaling == "test" else [x / (1 - net.dropout) for x in kept]
-
-    def _local_towers(self) -> int:
-        return getattr(self, self.architecture.layer_names[0]).kernel.shape[0]
 
     def _apply(self, operation: str, xs: Towers) -> Towers:
         net = self.architecture
@@ -187,10 +164,8 @@ class AlexNet(nnx.Module):
         if not norm.enabled:
             return xs
         window = (1, norm.n, norm.n, 1) if norm.across == "spatial" else (1, 1, 1, norm.n)
-        normalize = functools.partial(
-            layers.response_norm, window=window, k=norm.k, alpha=norm.alpha, beta=norm.beta
-        )
-        if norm.across == "towers":
-            all_maps, *_ = layers.exchange(xs, net.towers)
-            return layers.own_maps(normalize(all_maps), len(xs), net.towers)
-        return [normalize(x) for x in xs]
+        if norm.across != "towers":
+            return [layers.response_norm(x, window, norm.k, norm.alpha, norm.beta) for x in xs]
+        all_maps, *_ = layers.exchange(xs, net.towers)
+        normalized = layers.response_norm(all_maps, window, norm.k, norm.alpha, norm.beta)
+        return layers.own_maps(normalized, len(xs), net.towers)
