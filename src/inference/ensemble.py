@@ -13,6 +13,7 @@ from ..data.dataset import PreparedDataset
 from ..data.images import RawImage
 from ..data.loader import eval_batches
 from ..data.preparation import prepare_dataset
+from ..data.sources import find_source
 from ..distributed.mesh import DATA_AXIS, local_rows, make_mesh
 from ..errors import UserError
 from ..runs.config import read_config
@@ -61,10 +62,13 @@ def evaluate_ensemble(
     global_batch = -(-configs[0].batch_size // shards) * shards
     views = views or configs[0].views
     classifiers = [load(workdir, checkpoint=checkpoint, mesh=mesh) for workdir in workdirs]
-    datasets = [prepare_dataset(config.data) for config in configs]
-    members = []
-    for workdir, classifier, dataset in zip(workdirs, classifiers, datasets, strict=True):
-        _check_classes(workdir, classifier.class_names, dataset)
+    datasets, members = [], []
+    for workdir, classifier, config in zip(workdirs, classifiers, configs, strict=True):
+        if data:  # before hours of preparing
+            _check_classes(workdir, classifier, find_source(config.data).class_names())
+        dataset = prepare_dataset(config.data)
+        _check_classes(workdir, classifier, dataset.class_names)
+        datasets.append(dataset)
         parts = (classifier.classify(views), classifier.params, classifier.statistics)
         rows = local_rows(mesh, global_batch)
         batches = functools.partial(
@@ -92,15 +96,15 @@ def evaluate_ensemble(
     }
 
 
-def _check_classes(workdir: Path, class_names: list[str], dataset: PreparedDataset) -> None:
-    if class_names == dataset.class_names:
+def _check_classes(workdir: Path, classifier: Classifier, class_names: list[str]) -> None:
+    expected = classifier.class_names
+    if class_names == expected:
         return
-    differing = sorted(set(class_names) ^ set(dataset.class_names))
-    reason = f"only one of them has {', '.join(differing[:5])}" if differing else "in another order"
+    differing = sorted(set(expected) ^ set(class_names))
+    reason = f"only one has {', '.join(differing[:5])}" if differing else "in another order"
     raise UserError(
-        f"workdir {workdir}: its {len(class_names)} classes are not the {len(dataset.class_names)} "
-        f"of {dataset.directory.name}: {reason}; give images of the same classes, or "
-        "--class_names when converting"
+        f"workdir {workdir}: its {len(expected)} classes are not the {len(class_names)} of the "
+        f"images: {reason}; give images of the same classes, or --class_names when converting"
     )
 
 

@@ -177,12 +177,13 @@ def test_data_option_evaluates_other_images_of_the_same_classes(
     assert [kept["examples"] for kept in evaluations(folder_run)] == [7]
 
 
-def test_data_of_other_classes_are_an_error(
-    folder_run: Path, capsys: pytest.CaptureFixture[str]
+def test_data_of_other_classes_is_an_error_before_preparing(
+    folder_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate_run(folder_run, "--data=digits") == 2
-    assert "its 3 classes are not the 10 of digits-" in capsys.readouterr().err
+    assert "its 3 classes are not the 10 of the images: only one has" in capsys.readouterr().err
     assert not evaluations(folder_run)
+    assert not list((tmp_path / "prepared").glob("digits*"))  # found before preparing
 
 
 def test_new_image_in_the_evaluation_split_is_evaluated(
