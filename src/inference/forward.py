@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -48,10 +48,13 @@ class Network:
     def graphdef(self) -> nnx.GraphDef:
         return graphdef(self.architecture, self.num_classes, self.dtype)
 
-    def view(self, images: Array, statistics: Statistics, place: tuple[Array, Array]) -> Array:
-        """One view of images, the mean subtracted: (N, crop, crop, 3); see `evaluation_views`."""
+    def view(self, images: Array, statistics: Statistics, view: tuple[Array, Array]) -> Array:
+        """One view of images, the mean subtracted: (N, crop, crop, 3).
+
+        `view` is an offset and a flip of `evaluation_views`.
+        """
         crop = self.architecture.image_size
-        return augment.view(images, statistics.mean, *place, crop=crop, form=self.mean)
+        return augment.view(images, statistics.mean, *view, crop=crop, form=self.mean)
 
 
 def make_classify(network: Network, mesh: Mesh, views: int) -> Forward:
@@ -63,19 +66,19 @@ def make_classify(network: Network, mesh: Mesh, views: int) -> Forward:
       views: of each image, whose probabilities are averaged: see `evaluation_views`.
     """
     graph = network.graphdef()
-    places = evaluation_views(views, network.margin)
+    offsets_and_flips = evaluation_views(views, network.margin)
 
     def classify(params: Params, images: jax.Array, statistics: Statistics) -> jax.Array:
         model = nnx.merge(graph, params)
 
-        def classify_view(place: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return log_softmax(model.logits(network.view(images, statistics, place)))
+        def classify_view(view: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return log_softmax(model.logits(network.view(images, statistics, view)))
 
-        log_p = jax.lax.map(classify_view, places)  # one by one, to need the memory of one
+        # One view after the other, to need the memory of one.
+        log_p = jax.lax.map(classify_view, offsets_and_flips)
         return jax.nn.logsumexp(log_p, axis=0) - jnp.log(views)
 
-    sharded = _shard(classify, mesh, jax.P(DATA_AXIS, TOWER_AXIS))
-    return jax.jit(lambda *arguments: sharded(*arguments)[:, : network.num_classes])
+    return _compile(classify, mesh, jax.P(DATA_AXIS, TOWER_AXIS), network.num_classes)
 
 
 def make_features(network: Network, mesh: Mesh, layer: str) -> Forward:
@@ -85,18 +88,16 @@ def make_features(network: Network, mesh: Mesh, layer: str) -> Forward:
       A function to float32 (N, H, W, maps) or (N, units).
     """
     graph = network.graphdef()
-    (offset,), (flip,) = evaluation_views(1, network.margin)
+    (center,) = zip(*evaluation_views(1, network.margin), strict=True)
     axes = (None, None) if layer in network.architecture.convs else ()
 
     def features(params: Params, images: jax.Array, statistics: Statistics) -> jax.Array:
-        crops = network.view(images, statistics, (offset, flip))
+        crops = network.view(images, statistics, center)
         towers = nnx.merge(graph, params).activations(crops)[layer]
         return jnp.concatenate(towers, axis=-1).astype(jnp.float32)
 
-    sharded = _shard(features, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS))
-    # Outputs that stand for no class are left out.
     outputs = network.num_classes if layer == network.architecture.head else None
-    return jax.jit(lambda *arguments: sharded(*arguments)[..., :outputs])
+    return _compile(features, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS), outputs)
 
 
 def make_portable(
@@ -121,8 +122,8 @@ def make_portable(
     offsets, flips = (np.asarray(x) for x in evaluation_views(views, network.margin))
     black = np.zeros((1, *statistics.mean.shape), np.uint8)
     means = [
-        -np.asarray(network.view(black, statistics, place))
-        for place in zip(offsets, flips, strict=True)
+        -np.asarray(network.view(black, statistics, view))
+        for view in zip(offsets, flips, strict=True)
     ]
 
     def probabilities(images: jax.Array) -> jax.Array:
@@ -137,11 +138,8 @@ def make_portable(
     return probabilities
 
 
-def _shard(forward: Forward, mesh: Mesh, out_specs: Any) -> Forward:
-    return jax.shard_map(
-        forward,
-        mesh=mesh,
-        in_specs=(PARAMETERS, BATCH, jax.P()),
-        out_specs=out_specs,
-        check_vma=True,
-    )
+def _compile(forward: Forward, mesh: Mesh, out_specs: jax.P, outputs: int | None) -> Forward:
+    """Compiles a forward pass, of whose outputs all but the first `outputs` stand for no class."""
+    in_specs = (PARAMETERS, BATCH, jax.P())
+    sharded = jax.shard_map(forward, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
+    return jax.jit(lambda *arguments: sharded(*arguments)[..., :outputs])

@@ -11,7 +11,7 @@ CHUNK_BYTES = 8 << 20  # of the index, on the device at a time: what caches hold
 
 
 class NearestNeighbors:
-    """The k nearest of all vectors seen so far, by Euclidean distance.
+    """The k nearest of all vectors added so far, by Euclidean distance.
 
     Memory is that of the queries and of one chunk, however many vectors are added.
 
@@ -26,21 +26,21 @@ class NearestNeighbors:
 
     def __init__(self, queries: np.ndarray, k: int):
         self._queries = jax.device_put(queries.reshape(len(queries), -1).astype(np.float32))
-        self._seen = 0
+        self._num_vectors = 0
         self.distances = np.full((len(queries), k), np.inf, np.float32)
         self.indices = np.full((len(queries), k), -1, np.int64)
 
     def add(self, vectors: np.ndarray) -> None:
         """Compares with vectors (N, …), whose indices go on where those of the last ones ended."""
         count, k = len(vectors), self.indices.shape[1]
-        found = _nearest(self._queries, vectors.reshape(count, -1), min(k, count))
-        distances, indices = (np.asarray(x) for x in found)
+        nearest = _nearest(self._queries, vectors.reshape(count, -1), min(k, count))
+        distances, indices = (np.asarray(x) for x in nearest)
         distances = np.concatenate([self.distances, distances], axis=1)
-        indices = np.concatenate([self.indices, indices + np.int64(self._seen)], axis=1)
-        order = np.argsort(distances, axis=1, kind="stable")[:, :k]  # of equals, those seen first
+        indices = np.concatenate([self.indices, indices + np.int64(self._num_vectors)], axis=1)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]  # of equals, those added first
         self.distances = np.take_along_axis(distances, order, axis=1)
         self.indices = np.take_along_axis(indices, order, axis=1)
-        self._seen += count
+        self._num_vectors += count
 
 
 def find_nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -53,14 +53,14 @@ def find_nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.nda
     Returns:
       The distances, float32 (Q, k), ascending, and the indices, int64 (Q, k).
     """
-    found = NearestNeighbors(queries, k)
+    neighbors = NearestNeighbors(queries, k)
     rows = max(1, CHUNK_BYTES // (4 * int(np.prod(index.shape[1:]))))
     with tqdm(total=len(index), desc="search", unit=" vectors", mininterval=1) as bar:
         for start in range(0, len(index), rows):
             chunk = np.asarray(index[start : start + rows])
-            found.add(chunk)
+            neighbors.add(chunk)
             bar.update(len(chunk))
-    return found.distances, found.indices
+    return neighbors.distances, neighbors.indices
 
 
 @functools.partial(jax.jit, static_argnames="k")
