@@ -108,8 +108,8 @@ class Classifier:
     ) -> Iterator[FileResult]:
         """The probabilities (classes,) of one image file after the other, in their order.
 
-        The next batch is read while one is computed. A file that cannot be read has an `error` and
-        does not stop the others.
+        The next batch is read while the current one is computed. A file that cannot be read has an
+        `error` and does not stop the others.
 
         Args:
           files: paths, or other kinds of `images.RawImage`; the iterable may be endless.
@@ -144,7 +144,7 @@ class Classifier:
     def _forward_to(self, layer: str) -> Forward:
         names = self.architecture.layer_names
         if layer not in names:
-            raise UserError(f"layer: {layer!r} is none of {', '.join(names)}")
+            raise UserError(f"layer: {layer!r} is unknown; choose one of {', '.join(names)}")
         return self._features(layer)
 
     @functools.cached_property
@@ -184,17 +184,17 @@ class Classifier:
                 return [(file, pool.submit(self._read, file)) for file in next_files]
 
             reading, rows = start_reading(), 0
-            computing: Reading = []
+            pending: Reading = []  # whose output is being computed
             output = None
             while reading:
                 rows = rows or self._rows(len(reading))
                 ahead = start_reading()
                 pixels = [f.result() for _, f in reading if f.exception() is None]
-                before = jax.block_until_ready(output)  # one at a time: see `evaluate`
+                finished = jax.block_until_ready(output)  # one at a time: see `evaluate`
                 output = self._start(forward, np.stack(pixels), rows) if pixels else None
-                yield from _finish(computing, before)
-                reading, computing = ahead, reading
-            yield from _finish(computing, output)
+                yield from _finish(pending, finished)
+                reading, pending = ahead, reading
+            yield from _finish(pending, output)
 
     def _read(self, original: images_.RawImage) -> np.ndarray:
         """An image as evaluation sees it, to the bit: uint8 (size, size, 3)."""
@@ -204,7 +204,7 @@ class Classifier:
         return images_.decode(images_.prepare(original, size))
 
     def _rows(self, count: int) -> int:
-        """The batch size for so many images: one of few sizes, so that few are compiled."""
+        """The batch size for `count` images: one of few sizes, so that few are compiled."""
         shards = self._mesh.shape[DATA_AXIS]
         power = 1 << max(0, count - 1).bit_length()
         return min(self.max_batch, -(-power // shards) * shards)
@@ -232,6 +232,6 @@ def _finish(reading: Reading, output: jax.Array | None) -> Iterator[FileResult]:
 
 def _bytes_per_image(architecture: Architecture, size: int) -> int:
     """About the memory of a forward pass: four times each layer's maps before pooling."""
-    sides = architecture.spatial_sizes()
-    maps = sum(spec.maps * sides[name][0] ** 2 for name, spec in architecture.convs.items())
+    sizes = architecture.spatial_sizes()
+    maps = sum(spec.maps * sizes[name][0] ** 2 for name, spec in architecture.convs.items())
     return 4 * 4 * maps + 3 * size**2

@@ -137,10 +137,9 @@ def predict_ensemble(
         if member.class_names != members[first_workdir].class_names:
             raise UserError(f"workdir: {workdir} has other classes than {first_workdir}")
     all_results = (member.predict_files(originals, views) for member in members.values())
-    for of_members in zip(*all_results, strict=True):
-        first = of_members[0]
-        if first.output is None:
+    for results in zip(*all_results, strict=True):
+        first, *_ = results
+        if first.output is None:  # no member can read the file
             yield first
         else:
-            mean = np.mean([of_member.output for of_member in of_members], axis=0)
-            yield first._replace(output=mean)
+            yield first._replace(output=np.mean([result.output for result in results], axis=0))
