@@ -1,7 +1,7 @@
 """The processes of a run: they start together, end together, and detect a lost process.
 
 Process 0 and each other process exchange heartbeats over a connection of their own. JAX's own
-heartbeats abort a process without naming the lost one; they remain as the second line of defense.
+heartbeats are off: they do not name the lost process, and abort a run that was suspended.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from .devices import local_gpu_ids
 from .environment import ProcessInfo
 from .rendezvous import accept_peers, connect, join_leader
 
+NEVER = 1 << 30  # seconds: 34 years
 GRACE = 2  # seconds for another process that fails too to report its own error
 
 Outcome = TypeVar("Outcome")
@@ -80,8 +81,8 @@ class ProcessGroup:
             self.process.index,
             local_device_ids=local_gpu_ids(os.environ),
             cluster_detection_method="deactivate",  # launch/run.sh has detected the cluster
-            heartbeat_timeout_seconds=int(2 * self._section.lost_after) + 30,
-            shutdown_timeout_seconds=int(self._section.stuck_after),  # the watchdog acts sooner
+            heartbeat_timeout_seconds=NEVER,
+            shutdown_timeout_seconds=NEVER,
         )
         return self
 
@@ -115,7 +116,7 @@ class ProcessGroup:
     def report_progress(self) -> None:
         """Tells the watchdog that this process is not stuck; the first call starts the check."""
         if self._watchdog is not None:
-            self._watchdog.progressed_at = time.monotonic()
+            self._watchdog.progressed_at = self._watchdog.seconds_awake
 
 
 class _Watchdog(threading.Thread):
@@ -129,7 +130,8 @@ class _Watchdog(threading.Thread):
         super().__init__(daemon=True)
         self._process = process
         self._peers = peers  # in process 0 all others; in the others process 0
-        self._last_message = dict.fromkeys(peers, time.monotonic())  # of processes still here
+        self.seconds_awake = 0.0  # its clock, which stands still while this process is suspended
+        self._last_message = dict.fromkeys(peers, 0.0)  # when processes that are still here sent it
         self._lost_after, self._stuck_after = section.lost_after, section.stuck_after
         self._sending = threading.Lock()
         self.losses: queue.SimpleQueue[str] = queue.SimpleQueue()  # messages about lost processes
@@ -139,24 +141,26 @@ class _Watchdog(threading.Thread):
 
     def run(self) -> None:
         interval = min(5, self._lost_after / 6)
-        sent_at = 0.0
+        woken_at, sent_at = time.monotonic(), -interval
         while self._last_message:
-            if time.monotonic() - sent_at >= interval:
-                sent_at = time.monotonic()
+            if self.seconds_awake - sent_at >= interval:
+                sent_at = self.seconds_awake
                 self.send("alive")
             ready = wait([self._peers[index] for index in self._last_message], timeout=interval)
+            slept_at, woken_at = woken_at, time.monotonic()
+            self.seconds_awake += min(woken_at - slept_at, 2 * interval)
             for index in [index for index in self._last_message if self._peers[index] in ready]:
                 if self.has_failed:
                     return
                 self._receive(index)
-            self._check_time(time.monotonic())
+            self._check_time()
 
-    def _check_time(self, now: float) -> None:
+    def _check_time(self) -> None:
         for index, last in self._last_message.items():
-            if now - last > self._lost_after:
+            if self.seconds_awake - last > self._lost_after:
                 self._lose(index, f"sent nothing for {self._lost_after:g} s")
         progressed_at = self.progressed_at
-        if progressed_at is not None and now - progressed_at > self._stuck_after:
+        if progressed_at is not None and self.seconds_awake - progressed_at > self._stuck_after:
             limit = f"{self._stuck_after:g} s (config.processes.stuck_after)"
             message = f"is stuck: no step for {limit}; its threads are in:"
             self._exit(message, EXIT_LOST_PROCESS, dump_threads=True)
@@ -166,7 +170,7 @@ class _Watchdog(threading.Thread):
             message = json.loads(self._peers[index].recv_bytes())
         except (EOFError, OSError):
             self._lose(index, "has ended or its network is down")
-        self._last_message[index] = time.monotonic()
+        self._last_message[index] = self.seconds_awake
         match message:
             case ["leaving"]:
                 del self._last_message[index]

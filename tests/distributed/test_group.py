@@ -1,0 +1,68 @@
+"""Two processes of a group, which do not train."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import ROOT, environment, free_port
+from tests.support.launched import SOON
+
+pytestmark = pytest.mark.slow
+
+LIMIT = 6  # seconds, for `lost_after` and `stuck_after`
+CODE = f"""
+import os
+from ml_collections import ConfigDict
+from src.distributed.environment import process_info
+from src.distributed.process_group import ProcessGroup
+times = ConfigDict({{"join_within": {SOON}, "lost_after": {LIMIT}, "stuck_after": {LIMIT}}})
+with ProcessGroup(process_info(os.environ), times) as group:
+    group.report_progress()
+    print("ready", flush=True)
+    input()
+    group.first_then_others(lambda: None)
+"""
+
+
+@contextmanager
+def ready_processes(cache: Path) -> Iterator[Sequence[subprocess.Popen[str]]]:
+    coordinator = f"127.0.0.1:{free_port()}"
+    common = {"COORDINATOR_ADDRESS": coordinator, "NUM_PROCESSES": "2", "JAX_PLATFORMS": "cpu"}
+    with ExitStack() as stack:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", CODE],
+                cwd=ROOT,
+                env={**environment(cache), **common, "PROCESS_ID": index},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in "01"
+        ]
+        for process in processes:
+            stack.callback(process.kill)
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.communicate()
+        yield processes
+
+
+def test_group_survives_its_suspension(cache: Path) -> None:
+    with ready_processes(cache) as processes:
+        for number, seconds in ((signal.SIGSTOP, LIMIT + 1), (signal.SIGCONT, 0)):
+            for process in processes:
+                os.kill(process.pid, number)
+            time.sleep(seconds)
+        for process in processes:
+            print(file=process.stdin, flush=True)
+        errors = [process.communicate(timeout=SOON)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
