@@ -63,7 +63,8 @@ def main() -> int:
         signal_all(signal.SIGTERM)
 
     for number in SIGNALS:
-        signal.signal(number, stop_all)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, stop_all)
     signal.signal(signal.SIGALRM, lambda *_: signal_all(signal.SIGKILL))
     for local_index in range(count):
         process = subprocess.Popen(

@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding
 
 from ..errors import EXIT_PREEMPTED
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # mpirun forwards only the last
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # mpirun: the last only
 SAME_REQUEST = 5  # seconds in which a second signal is the same request, sent another way
 
 
@@ -24,8 +24,13 @@ def exit_on_signal() -> None:
 
     The handler raises no exception, because Python loses an exception in a callback of JAX's.
     """
-    for number in SIGNALS:
+    for number in _signals():
         signal.signal(number, lambda *_: os._exit(EXIT_PREEMPTED))
+
+
+def _signals() -> list[signal.Signals]:
+    """The signals to handle: not those that this process ignores, as SIGHUP under nohup."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Preemption:
@@ -48,7 +53,7 @@ class Preemption:
         self.is_preempted = False
 
     def __enter__(self) -> Self:
-        self._handlers = {number: signal.signal(number, self._record) for number in SIGNALS}
+        self._handlers = {number: signal.signal(number, self._record) for number in _signals()}
         return self
 
     def __exit__(self, *exc: object) -> None:
