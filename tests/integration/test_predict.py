@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @functools.cache
-def of_seed(root: Path, seed: int) -> Path:
+def trained_run(root: Path, seed: int) -> Path:
     config = tiny.get_config()
     config.seed = seed
     config.data.root = str(root / "prepared")
@@ -41,7 +41,7 @@ def of_seed(root: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def workdir(root: Path) -> Path:
-    return of_seed(root, 0)
+    return trained_run(root, 0)
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +91,13 @@ def test_prediction_agrees_with_the_runs_own_evaluation(
     assert loss == pytest.approx(result["loss"], rel=1e-5)
 
 
-def test_probabilities_sum_to_one_whatever_the_number_of_images(
+def test_probabilities_sum_to_one_for_any_number_of_images(
     classifier: Classifier, examples: tuple[np.ndarray, np.ndarray]
 ) -> None:
     images, _ = examples
-    all_max_batch = classifier(images[:70])
-    np.testing.assert_allclose(all_max_batch.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(classifier(images[66:67])[0], all_max_batch[66], rtol=1e-5)
+    probabilities = classifier(images[:70])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(classifier(images[66:67])[0], probabilities[66], rtol=1e-5)
     assert classifier.class_names == [str(digit) for digit in range(10)]
 
 
@@ -111,7 +111,7 @@ def test_features_of_a_layer(
         classifier.features(images, layer="fc9")
 
 
-def test_a_file_is_seen_as_its_prepared_record_is(
+def test_file_and_its_prepared_record_have_equal_probabilities(
     workdir: Path,
     root: Path,
     classifier: Classifier,
@@ -133,7 +133,7 @@ def test_a_file_is_seen_as_its_prepared_record_is(
             assert prediction["probability"] == pytest.approx(float(probabilities[index]), rel=1e-4)
 
 
-def test_a_file_that_is_no_image_does_not_stop_the_others(
+def test_unreadable_file_does_not_stop_the_others(
     workdir: Path, root: Path, digit_files: list[Path]
 ) -> None:
     text = root / "notes.txt"
@@ -149,7 +149,7 @@ def test_a_file_that_is_no_image_does_not_stop_the_others(
     assert str(digit_files[1]) in done.stdout
 
 
-def test_files_are_predicted_in_order_whatever_the_batches(
+def test_files_are_predicted_in_order_for_any_batch_size(
     classifier: Classifier,
     root: Path,
     examples: tuple[np.ndarray, np.ndarray],
@@ -171,19 +171,19 @@ def test_files_are_predicted_in_order_whatever_the_batches(
     )
 
 
-def test_files_are_read_ahead_but_not_without_end(
+def test_files_are_read_at_most_two_batches_ahead(
     classifier: Classifier, digit_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifier, "max_batch", 8)
-    asked = []
-    endless = (asked.append(i) or digit_files[0] for i in itertools.count())
+    requested = []
+    endless = (requested.append(i) or digit_files[0] for i in itertools.count())
     answers = classifier.predict_files(endless)
     next(answers)
-    assert len(asked) == 24  # a batch that is answered, one that is computed, one that is read
+    assert len(requested) == 24  # a batch that is answered, one that is computed, one that is read
     answers.close()
 
 
-def test_batches_are_as_small_as_memory_demands(
+def test_batch_size_fits_in_free_memory(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = classifier.max_batch // MAX_BATCH
@@ -213,14 +213,14 @@ def test_features_are_saved_with_the_files_names(
         np.testing.assert_allclose(saved["features"], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_an_image_on_standard_input_by_an_ensemble(
+def test_ensemble_predicts_an_image_from_standard_input(
     workdir: Path,
     root: Path,
     classifier: Classifier,
     examples: tuple[np.ndarray, np.ndarray],
     digit_files: list[Path],
 ) -> None:
-    other = of_seed(root, 1)
+    other = trained_run(root, 1)
     command = [sys.executable, "-m", "src.predict", f"--workdir={workdir},{other}", "--json", "-"]
     done = subprocess.run(
         command,
@@ -250,7 +250,7 @@ def test_an_ensemble_averages_probabilities(
     classifier: Classifier,
     examples: tuple[np.ndarray, np.ndarray],
 ) -> None:
-    other = of_seed(root, 1)
+    other = trained_run(root, 1)
     images, labels = examples
     mean = (classifier(images) + load(other)(images)) / 2
     error = (np.argsort(-mean, axis=1, kind="stable")[:, 0] != labels).mean()
@@ -270,7 +270,7 @@ def test_an_ensemble_averages_probabilities(
         (["--save_features=/nowhere/f.npz"], "/nowhere/f.npz: No such file or directory"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_computed(
+def test_invalid_flags_are_refused_before_computing(
     arguments: list[str], message: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [f"--workdir={workdir}", *arguments, "image.jpg"]
@@ -279,7 +279,7 @@ def test_mistakes_are_told_before_anything_is_computed(
 
 
 @pytest.mark.parametrize("module", ["src.evaluate", "src.predict"])
-def test_a_folder_without_a_run_is_a_mistake(module: str, root: Path) -> None:
+def test_directory_without_a_run_is_refused(module: str, root: Path) -> None:
     done = run(module, f"--workdir={root / 'nowhere'}", cache=root)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -20,14 +20,14 @@ from tests.support.miniature import NUM_CLASSES
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 76, 76, 3), dtype=np.uint8)
 CROP = 67
-SLACK = 9
-CENTRE = (4, 4)
+MARGIN = 9
+CENTER = (4, 4)
 VIEWS = {
-    1: [(CENTRE, False)],
+    1: [(CENTER, False)],
     10: [
         (corner, flip)
         for flip in (False, True)
-        for corner in ((0, 0), (0, SLACK), CENTRE, (SLACK, 0), (SLACK, SLACK))
+        for corner in ((0, 0), (0, MARGIN), CENTER, (MARGIN, 0), (MARGIN, MARGIN))
     ],
 }
 
@@ -72,7 +72,7 @@ def by_hand(views: int, form: str) -> list[np.ndarray]:
     crops = []
     for (row, column), flip in VIEWS[views]:
         part = IMAGES[:, row : row + CROP, column : column + CROP].astype(np.float32)
-        row, column = (row, column) if form == "aligned" else CENTRE
+        row, column = (row, column) if form == "aligned" else CENTER
         mean_part = mean[row : row + CROP, column : column + CROP]
         if flip:
             part = part[:, :, ::-1]
@@ -102,7 +102,7 @@ def logits_by_hand(views: int, form: str) -> np.ndarray:
         (10, (4, 1), "aligned"),
     ],
 )
-def test_the_probabilities_of_the_views_are_averaged(views, shape, form):
+def test_probabilities_of_the_views_are_averaged(views, shape, form):
     log_p = call(make_classify, shape, recipe(form), views=views)
     assert log_p.shape == (len(IMAGES), NUM_CLASSES)
     assert log_p.dtype == np.float32
@@ -112,7 +112,7 @@ def test_the_probabilities_of_the_views_are_averaged(views, shape, form):
     np.testing.assert_allclose(np.exp(log_p).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_examples_tell_probabilities_averaged_from_logits_averaged_and_view_from_view():
+def test_examples_distinguish_averaged_probabilities_from_averaged_logits():
     logits = logits_by_hand(10, "aligned")
     averages = np.mean([softmax(view) for view in logits], axis=0)
     assert np.abs(averages - softmax(logits.mean(axis=0))).max() > 1e-3
@@ -138,7 +138,7 @@ def test_features_are_the_towers_maps_or_units_side_by_side(layer, expected, sha
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if PRESETS[name].towers == 2])
-def test_a_tower_a_device_computes_what_both_on_one_do(preset: str) -> None:
+def test_two_devices_compute_the_same_as_one(preset: str) -> None:
     architecture = miniature.shrunk(PRESETS[preset])
     fields = recipe()
     fields.model = ConfigDict(dataclasses.asdict(architecture))

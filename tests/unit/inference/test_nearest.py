@@ -19,7 +19,7 @@ def by_numpy(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 1000])
-def test_neighbors_are_those_of_numpy_whatever_the_chunks(rows, monkeypatch):
+def test_neighbors_equal_numpys_for_any_chunk_size(rows, monkeypatch):
     index = RANDOM.normal(size=(300, 12)).astype(np.float32)
     queries = np.concatenate([index[[17, 299]], RANDOM.normal(size=(5, 12)).astype(np.float32)])
     monkeypatch.setattr(nearest, "CHUNK_BYTES", rows * 4 * 12)
@@ -30,21 +30,21 @@ def test_neighbors_are_those_of_numpy_whatever_the_chunks(rows, monkeypatch):
     assert distances[:2, 0].tolist() == [0, 0]
 
 
-def test_distances_of_images_are_exact_however_bright_they_are():
+def test_distances_of_bright_images_are_exact():
     index = RANDOM.integers(240, 256, (50, 8, 8, 3), dtype=np.uint8)
     queries = index[:3].copy()
     queries[:, 0, 0, 0] ^= 1  # nearly a copy: one apart
-    found = NearestNeighbors(queries, 4)
+    neighbors = NearestNeighbors(queries, 4)
     for start in range(0, 50, 20):
-        found.add(index[start : start + 20])
+        neighbors.add(index[start : start + 20])
     flat = [x.reshape(len(x), -1) for x in (queries, index)]
     distances, indices = by_numpy(*flat, 4)
-    np.testing.assert_array_equal(found.indices, indices)
-    np.testing.assert_allclose(found.distances, distances, rtol=1e-6)
-    assert found.distances[:, 0].tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(neighbors.indices, indices)
+    np.testing.assert_allclose(neighbors.distances, distances, rtol=1e-6)
+    assert neighbors.distances[:, 0].tolist() == [1, 1, 1]
 
 
-def test_neighbors_are_exact_however_far_away_they_are():
+def test_neighbors_far_from_the_origin_are_exact():
     index = (10 + 0.01 * RANDOM.normal(size=(2000, 512))).astype(np.float32)
     queries = (10 + 0.01 * RANDOM.normal(size=(5, 512))).astype(np.float32)
     distances, indices = find_nearest(queries, index, 6)
@@ -53,8 +53,8 @@ def test_neighbors_are_exact_however_far_away_they_are():
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-4)
 
 
-def test_more_neighbors_than_vectors_are_none():
-    found = NearestNeighbors(np.zeros((1, 2)), 3)
-    found.add(np.array([[3.0, 4.0]]))
-    assert found.indices.tolist() == [[0, -1, -1]]
-    assert found.distances.tolist() == [[5, math.inf, math.inf]]
+def test_missing_neighbors_have_no_index_and_infinite_distance():
+    neighbors = NearestNeighbors(np.zeros((1, 2)), 3)
+    neighbors.add(np.array([[3.0, 4.0]]))
+    assert neighbors.indices.tolist() == [[0, -1, -1]]
+    assert neighbors.distances.tolist() == [[5, math.inf, math.inf]]

@@ -52,7 +52,7 @@ def test_number_of_parameters(preset, parameters):
     assert count(abstract(preset)) == parameters
 
 
-def test_the_default_is_the_papers_network():
+def test_default_architecture_is_the_papers():
     model = nnx.eval_shape(lambda: AlexNet(num_classes=1000, rngs=nnx.Rngs(0)))
     assert model.architecture == PAPER
     assert count(model) == 60_965_224
@@ -83,10 +83,10 @@ def abstract_images(architecture: Architecture) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
 
 
-def test_what_the_papers_layers_hand_on():
+def test_output_shapes_of_the_papers_layers():
     model = abstract("paper")
-    handed_on = nnx.eval_shape(lambda m, x: m.activations(x), model, abstract_images(PAPER))
-    assert {name: [x.shape[1:] for x in towers] for name, towers in handed_on.items()} == {
+    outputs = nnx.eval_shape(lambda m, x: m.activations(x), model, abstract_images(PAPER))
+    assert {name: [x.shape[1:] for x in towers] for name, towers in outputs.items()} == {
         "conv1": [(27, 27, 48)] * 2,
         "conv2": [(13, 13, 128)] * 2,
         "conv3": [(13, 13, 192)] * 2,
@@ -130,7 +130,7 @@ FIRST, SECOND, BOTH, NEITHER = (True, False), (False, True), (True, True), (Fals
         ("fc8", 0, [*[NEITHER] * 7, FIRST]),
     ],
 )
-def test_which_towers_see_a_change_in_one_tower(layer, tower, changed):
+def test_change_in_one_tower_spreads_only_where_layers_exchange(layer, tower, changed):
     model = miniature.network(miniature.shrunk(PAPER), num_classes=8)
     images = miniature.images_for(model.architecture)
     before = activations(model, images)
@@ -149,25 +149,25 @@ ONE_COLUMN = miniature.shrunk(
 
 
 @pytest.mark.parametrize("towers", [2, 4])
-def test_a_single_column_is_the_same_network_however_many_towers_share_it(towers):
+def test_single_column_computes_the_same_on_any_number_of_towers(towers):
     column = miniature.network(replace(ONE_COLUMN, towers=1), num_classes=8)
     split = miniature.network(replace(ONE_COLUMN, towers=towers), num_classes=8)
     for name in SEQUENCE:
-        whole, parts = getattr(column, name), getattr(split, name)
-        kernel = np.asarray(whole.kernel[0])
+        single, parts = getattr(column, name), getattr(split, name)
+        kernel = np.asarray(single.kernel[0])
         if name == "fc6":
-            places = ONE_COLUMN.spatial_sizes()["conv5"][1] ** 2
-            by_tower = kernel.reshape(places, towers, -1, kernel.shape[-1])
+            positions = ONE_COLUMN.spatial_sizes()["conv5"][1] ** 2
+            by_tower = kernel.reshape(positions, towers, -1, kernel.shape[-1])
             kernel = by_tower.swapaxes(0, 1).reshape(kernel.shape)
         parts.kernel[...] = np.stack(np.split(kernel, towers, axis=-1))
-        parts.bias[...] = np.asarray(whole.bias[...]).reshape(parts.bias.shape)
+        parts.bias[...] = np.asarray(single.bias[...]).reshape(parts.bias.shape)
     images = miniature.images_for(ONE_COLUMN)
     np.testing.assert_allclose(
         nnx.jit(split)(images), nnx.jit(column)(images), rtol=1e-4, atol=1e-4
     )
 
 
-def test_towers_that_exchange_nothing_before_the_last_layer_are_networks_of_their_own():
+def test_towers_that_exchange_only_before_the_last_layer_are_independent_networks():
     towers = miniature.network(miniature.shrunk(PAPER, exchange_before=("fc8",)), num_classes=8)
     images = miniature.images_for(towers.architecture)
     together = activations(towers, images)["fc7"]
@@ -208,14 +208,14 @@ def test_initial_weights_and_biases_of_the_paper(preset, sigmas):
 
 
 @pytest.mark.parametrize("preset", [PAPER, TORCHVISION])
-def test_he_initialization_takes_what_a_tower_sees_into_account(preset):
+def test_he_initialization_uses_the_fan_in_of_a_tower(preset):
     model = initial(100, miniature.shrunk(replace(preset, init="he")))
     for name in SEQUENCE:
         kernel = getattr(model, name).kernel[...]
         assert np.std(kernel) == pytest.approx(math.sqrt(2 / kernel[0, ..., 0].size), rel=0.1), name
 
 
-def test_torchvisions_network_starts_as_pytorch_starts_it():
+def test_initialization_of_torchvisions_network_matches_pytorchs():
     torch = pytest.importorskip("torch")
     model = initial(100, miniature.shrunk(TORCHVISION))
     for name in SEQUENCE:
@@ -242,8 +242,8 @@ def test_bfloat16_activations_with_float32_parameters_and_scores():
     model = miniature.network(architecture, dtype=jnp.bfloat16)
     images = miniature.images_for(architecture)
     assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {jnp.dtype("float32")}
-    handed_on = activations(model, images)
-    assert {x.dtype for towers in handed_on.values() for x in towers} == {jnp.dtype("bfloat16")}
+    outputs = activations(model, images)
+    assert {x.dtype for towers in outputs.values() for x in towers} == {jnp.dtype("bfloat16")}
     scores = nnx.jit(model)(images)
     assert scores.dtype == jnp.float32
     exact = nnx.jit(miniature.network(architecture))(images)
@@ -251,7 +251,7 @@ def test_bfloat16_activations_with_float32_parameters_and_scores():
 
 
 @pytest.mark.parametrize("num_classes", [1, 3, 5])
-def test_classes_that_the_towers_do_not_divide(num_classes):
+def test_classes_that_towers_cannot_share_evenly(num_classes):
     model = miniature.network(miniature.shrunk(PAPER), num_classes=num_classes)
     images = miniature.images_for(model.architecture)
     outputs = num_classes + 1
@@ -285,7 +285,7 @@ def test_input_scale_multiplies_the_images():
     np.testing.assert_allclose(nnx.jit(scaled)(64 * images), nnx.jit(model)(images), rtol=1e-5)
 
 
-def test_tanh_takes_the_place_of_relu_in_every_layer():
+def test_tanh_replaces_relu_in_every_layer():
     model = miniature.network(
         miniature.shrunk(
             PAPER, activation="tanh", input_scale=1 / 64, norms={"lrn": NormSpec(enabled=False)}
@@ -301,7 +301,7 @@ def test_tanh_takes_the_place_of_relu_in_every_layer():
     np.testing.assert_allclose(h["fc7"][1], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_is_in_the_hidden_fully_connected_layers_and_drops_other_units_in_each():
+def test_dropout_zeroes_different_units_in_each_hidden_dense_layer():
     # A tanh is zero only where it was dropped.
     architecture = miniature.shrunk(
         PAPER,
@@ -334,12 +334,12 @@ def test_dropout_scales_units_in_training_or_at_test(
     plain = miniature.shrunk(PAPER, dropout=0.0)
     network = miniature.network(replace(plain, dropout=0.25, dropout_scaling=scaling))
     images, keys = miniature.images_for(plain), jax.random.split(jax.random.key(0), 2)
-    (outputs, *_), (at_test, *_), (dropped, *_) = (
+    (outputs, *_), (without_dropout, *_), (dropped, *_) = (
         activations(miniature.network(plain), images, None)["fc6"],
         activations(network, images, None)["fc6"],
         activations(network, images, keys)["fc6"],
     )
-    np.testing.assert_array_equal(at_test, np.float32(test) * outputs)
+    np.testing.assert_array_equal(without_dropout, np.float32(test) * outputs)
     kept = dropped != 0
     assert kept.any()
     np.testing.assert_allclose(dropped[kept], training * outputs[kept], rtol=1e-6)

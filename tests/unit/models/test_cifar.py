@@ -24,7 +24,7 @@ def network(name: str) -> AlexNet:
         ("conv-local-11pct", 2_112_970),
     ],
 )
-def test_parameters(name: str, parameters: int) -> None:
+def test_number_of_parameters(name: str, parameters: int) -> None:
     shapes = jax.tree.leaves(nnx.state(nnx.eval_shape(lambda: network(name))))
     assert sum(int(np.prod(leaf.shape)) for leaf in shapes) == parameters
     assert not any(leaf.weak_type for leaf in shapes)  # else a step that changed it compiles anew
@@ -40,7 +40,7 @@ def test_parameters(name: str, parameters: int) -> None:
         ("conv-local-11pct", [12, 6, 6, 6], [64, 64, 64, 32]),
     ],
 )
-def test_shapes_of_what_the_layers_hand_on(name: str, sides: list[int], maps: list[int]) -> None:
+def test_output_shapes_of_the_layers(name: str, sides: list[int], maps: list[int]) -> None:
     size = cifar.PRESETS[name].image_size
     activations = jax.eval_shape(
         lambda: list(network(name).activations(jnp.zeros((2, size, size, 3))).values())
@@ -50,7 +50,7 @@ def test_shapes_of_what_the_layers_hand_on(name: str, sides: list[int], maps: li
     assert shapes[-1] == (2, 10)
 
 
-def test_the_18pct_network_is_the_19pct_one_normalized_over_places() -> None:
+def test_18pct_network_is_the_19pct_network_with_spatial_normalization() -> None:
     """Its first normalization, with cuda-convnet's 1 + scale / size² · Σ, against a loop."""
     images = np.random.default_rng(0).uniform(-128, 128, (1, 32, 32, 3)).astype(np.float32)
     plain, normalized = network("19pct"), network("18pct")
@@ -59,9 +59,9 @@ def test_the_18pct_network_is_the_19pct_one_normalized_over_places() -> None:
     (before,) = plain.activations(images)["conv1"]
     (after,) = normalized.activations(images)["conv1"]
     x = np.pad(before, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    for place, part in naive_windows(x, 3, 1):
-        expected = before[place] / (1 + 5e-5 / 9 * (part.astype(np.float64) ** 2).sum()) ** 0.75
-        np.testing.assert_allclose(after[place], expected, rtol=1e-4)
+    for position, part in naive_windows(x, 3, 1):
+        expected = before[position] / (1 + 5e-5 / 9 * (part.astype(np.float64) ** 2).sum()) ** 0.75
+        np.testing.assert_allclose(after[position], expected, rtol=1e-4)
     assert not np.allclose(before, after, rtol=1e-2)
 
 
@@ -82,7 +82,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_recipes_are_those_of_the_files(name: str) -> None:
+def test_recipes_equal_the_published_files(name: str) -> None:
     layers, norm = FILES[name]
     config = get_config(name)
     specs = {**config.model.convs, **config.model.dense}
@@ -95,9 +95,9 @@ def test_recipes_are_those_of_the_files(name: str) -> None:
     assert config.schedule.learning_rate * optimizer.bias_lr_multiplier == 0.002
     assert optimizer.momentum == 0.9
     assert config.batch_size == 128
-    found = [(norm.n, norm.k, norm.alpha, norm.beta) for norm in config.model.norms.values()]
+    norms = [(norm.n, norm.k, norm.alpha, norm.beta) for norm in config.model.norms.values()]
     if norm is None:
-        assert found == []
+        assert norms == []
     else:
-        size, scale, places = norm
-        assert found == [(size, 1, pytest.approx(scale / places), 0.75)]
+        size, scale, positions = norm
+        assert norms == [(size, 1, pytest.approx(scale / positions), 0.75)]

@@ -13,7 +13,7 @@ CLASSES = 8
 def on_mesh(shape: tuple[int, int], logits: np.ndarray, labels: np.ndarray):
     """Log-probabilities (N, classes), labels' log-probabilities (N,) and ranks (N,)."""
 
-    def of_shard(logits: jax.Array, labels: jax.Array):
+    def compute_on_shard(logits: jax.Array, labels: jax.Array):
         local = logits.shape[1]
         classes = jax.lax.axis_index(TOWER_AXIS) * local + jax.numpy.arange(local)
         log_p = log_softmax(logits)
@@ -23,7 +23,7 @@ def on_mesh(shape: tuple[int, int], logits: np.ndarray, labels: np.ndarray):
 
     by_class = jax.P(DATA_AXIS, TOWER_AXIS)
     function = jax.shard_map(
-        of_shard,
+        compute_on_shard,
         mesh=miniature.mesh(*shape),
         in_specs=(by_class, BATCH),
         out_specs=(by_class, BATCH, BATCH),
@@ -46,7 +46,7 @@ MESHES = [(1, 1), (1, 2), (1, 4), (2, 2)]
 
 
 @pytest.mark.parametrize("shape", MESHES)
-def test_scores_and_ranks_equal_numpys_wherever_the_classes_are(shape):
+def test_log_probabilities_and_ranks_equal_numpys_on_any_mesh(shape):
     random = np.random.default_rng(0)
     logits = (20 * random.normal(size=(64, CLASSES))).astype(np.float32)
     labels = random.integers(0, CLASSES, 64)
@@ -66,7 +66,7 @@ def test_ties_are_broken_as_in_a_stable_sort(shape):
 
 
 @pytest.mark.parametrize("shape", MESHES)
-def test_a_network_that_tells_nothing_apart_is_right_for_the_first_class_alone(shape):
+def test_equal_scores_are_right_only_for_the_first_class(shape):
     labels = np.arange(CLASSES)
     _, own, rank = on_mesh(shape, np.zeros((CLASSES, CLASSES), np.float32), labels)
     np.testing.assert_allclose(own, -np.log(CLASSES), rtol=1e-6)
@@ -74,7 +74,7 @@ def test_a_network_that_tells_nothing_apart_is_right_for_the_first_class_alone(s
 
 
 @pytest.mark.parametrize("shape", MESHES)
-def test_large_scores_and_outputs_without_a_class_do_no_harm(shape):
+def test_large_scores_and_outputs_without_a_class_give_exact_results(shape):
     logits = np.full((4, CLASSES), -np.inf, np.float32)
     logits[:, :3] = [1e4, -1e4, 1e4 - 1]
     labels = np.array([0, 1, 2, 0])
@@ -86,7 +86,7 @@ def test_large_scores_and_outputs_without_a_class_do_no_harm(shape):
 
 
 @pytest.mark.parametrize("shape", MESHES)
-def test_scores_that_are_no_numbers_are_wrong(shape):
+def test_nan_scores_count_as_wrong(shape):
     logits = np.zeros((4, CLASSES), np.float32)
     logits[:, 5] = np.nan
     _, own, rank = on_mesh(shape, logits, np.array([0, 3, 5, 7]))

@@ -32,7 +32,7 @@ def lrn(x: jax.typing.ArrayLike, norm: NormSpec) -> jax.Array:
 
 
 @pytest.mark.parametrize(
-    ("norm", "value", "place", "expected"),
+    ("norm", "value", "map_index", "expected"),
     [
         (PAPER.norms["lrn"], 1, 24, 0.594492),
         (CHM145.norms["lrn"], 1, 24, 0.594581),
@@ -43,19 +43,19 @@ def lrn(x: jax.typing.ArrayLike, norm: NormSpec) -> jax.Array:
         (PAPER.norms["lrn"], 100, 47, 29.9070),
     ],
 )
-def test_response_norm_of_48_equal_maps_has_the_published_value(norm, value, place, expected):
+def test_response_norm_of_48_equal_maps_has_the_published_value(norm, value, map_index, expected):
     normalized = lrn(np.full((1, 1, 1, 48), value, np.float32), norm)
-    np.testing.assert_allclose(normalized[0, 0, 0, place], expected, rtol=2e-6)
+    np.testing.assert_allclose(normalized[0, 0, 0, map_index], expected, rtol=2e-6)
 
 
 def naive_norm(x: np.ndarray, window, k, alpha, beta) -> np.ndarray:
     x = x.astype(np.float64)
     out = np.empty_like(x)
     for index in np.ndindex(x.shape):
-        around = tuple(
+        neighborhood = tuple(
             slice(max(0, i - n // 2), i + n // 2 + 1) for i, n in zip(index, window, strict=True)
         )
-        out[index] = x[index] / (k + alpha * (x[around] ** 2).sum()) ** beta
+        out[index] = x[index] / (k + alpha * (x[neighborhood] ** 2).sum()) ** beta
     return out
 
 
@@ -85,7 +85,7 @@ def differentiable_norm(x: jax.Array, window, k, alpha, beta) -> jax.Array:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_gradient_of_response_norm_is_that_of_its_formula(norm):
+def test_gradient_of_response_norm_equals_that_of_its_formula(norm):
     x, g = 3 * normal(2, 5, 4, 7), normal(2, 5, 4, 7)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -97,7 +97,7 @@ def test_gradient_of_response_norm_is_that_of_its_formula(norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_gradient_of_response_norm_is_the_numerical_one(norm):
+def test_gradient_of_response_norm_equals_the_numerical_gradient(norm):
     x = normal(1, 3, 3, 6)
     check_grads(lambda x: response_norm(x, *norm), (x,), order=1, modes="rev", rtol=0.01)
 
@@ -111,7 +111,7 @@ def test_response_norm_of_bfloat16_is_computed_in_float32():
 
 
 def naive_windows(x: np.ndarray, window: int, stride: int) -> Iterator[tuple]:
-    """Each output's place and the part of x (cut off at the borders) that it is made of."""
+    """Each output's position and its window of x, cut off at the borders."""
     images, height, width, maps = x.shape
     for i in range(math.ceil((height - window) / stride) + 1):
         for j in range(math.ceil((width - window) / stride) + 1):
@@ -121,11 +121,11 @@ def naive_windows(x: np.ndarray, window: int, stride: int) -> Iterator[tuple]:
 
 
 def naive_pool(x: np.ndarray, window: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """The maxima, and how often each place of x is one."""
-    places = dict(naive_windows(x, window, stride))
-    out = np.empty(np.max(list(places), axis=0) + 1, x.dtype)
+    """The maxima, and how often each position of x is one."""
+    windows = dict(naive_windows(x, window, stride))
+    out = np.empty(np.max(list(windows), axis=0) + 1, x.dtype)
     chosen = np.zeros_like(x)
-    for (n, i, j, c), part in places.items():
+    for (n, i, j, c), part in windows.items():
         di, dj = np.unravel_index(part.argmax(), part.shape)
         out[n, i, j, c] = part[di, dj]
         chosen[n, i * stride + di, j * stride + dj, c] += 1
@@ -149,10 +149,10 @@ SHAPES_AND_POOLS = pytest.mark.parametrize(
 def test_average_pool_equals_a_loop(window, stride, shape):
     x = normal(*shape)
     pooled = average_pool(x, window, stride)
-    places = dict(naive_windows(x, window, stride))
-    assert len(places) == pooled.size
-    for place, part in places.items():
-        np.testing.assert_allclose(pooled[place], part.mean(), atol=1e-6)
+    windows = dict(naive_windows(x, window, stride))
+    assert len(windows) == pooled.size
+    for position, part in windows.items():
+        np.testing.assert_allclose(pooled[position], part.mean(), atol=1e-6)
 
 
 @SHAPES_AND_POOLS
@@ -181,12 +181,12 @@ def test_the_papers_pools_overlap(side, pooled):
 
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, (1, 1)), (2, 2, (0, 1))])
 def test_local_convolution_equals_a_loop(size, stride, padding):
-    side, seen, made = 5, 3, 4
+    side, in_features, out_features = 5, 3, 4
     out = (side + sum(padding) - size) // stride + 1
-    kernels = normal(2, out, out, size, size, seen, made)
-    biases = normal(2, out, out, made)
+    kernels = normal(2, out, out, size, size, in_features, out_features)
+    biases = normal(2, out, out, out_features)
     layer = layers.LocalConv(
-        (2, out, out, size * size * seen, made),
+        (2, out, out, size * size * in_features, out_features),
         stride=stride,
         padding=padding,
         init=nnx.initializers.zeros,
@@ -195,10 +195,10 @@ def test_local_convolution_equals_a_loop(size, stride, padding):
     )
     layer.kernel[...] = kernels.reshape(layer.kernel.shape)
     layer.bias[...] = biases
-    xs = [normal(2, side, side, seen) for _ in range(2)]
+    xs = [normal(2, side, side, in_features) for _ in range(2)]
     for x, y, kernel, bias in zip(xs, layer(xs), kernels, biases, strict=True):
         padded = np.pad(x, [(0, 0), padding, padding, (0, 0)])
-        assert y.shape == (2, out, out, made)
+        assert y.shape == (2, out, out, out_features)
         for i, j in np.ndindex(out, out):
             top, left = i * stride, j * stride
             part = padded[:, top : top + size, left : left + size]
@@ -235,7 +235,7 @@ def test_rows_and_columns_that_conv1_reads(row, first, last):
     np.testing.assert_array_equal(read, expected)
 
 
-def test_three_of_the_rows_that_conv1s_last_row_reads_are_zeros_outside_the_image():
+def test_last_output_row_of_conv1_reads_three_rows_of_padding():
     graph, state = nnx.split(conv1_of_one_map())
     x = normal(1, 224, 224, 3)
 
@@ -325,9 +325,9 @@ def test_normalization_over_all_towers_does_not_depend_on_the_mesh(shape):
     x = 30 * normal(towers, 2, 3, 3, 4)
 
     def normalized(x: jax.Array) -> jax.Array:
-        of_all, *_ = layers.exchange(list(x), towers)
-        of_all = layers.response_norm(of_all, (1, 1, 1, 5), 1.0, 1e-3, 0.75)
-        return jnp.stack(layers.own_maps(of_all, len(x), towers))
+        all_maps, *_ = layers.exchange(list(x), towers)
+        all_maps = layers.response_norm(all_maps, (1, 1, 1, 5), 1.0, 1e-3, 0.75)
+        return jnp.stack(layers.own_maps(all_maps, len(x), towers))
 
     by_tower = jax.P(layers.TOWER_AXIS)
     on_mesh = jax.shard_map(

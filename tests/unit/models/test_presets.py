@@ -15,14 +15,14 @@ NETWORKS = PRESETS | cifar.PRESETS
 
 
 @pytest.mark.parametrize("preset", NETWORKS.values(), ids=NETWORKS)
-def test_an_architecture_survives_being_written_as_fields(preset):
+def test_architecture_is_restored_from_its_fields(preset):
     fields = ConfigDict(dataclasses.asdict(preset)).to_dict()
     again = Architecture.from_config(fields)
     assert again == preset
     assert [*again.convs, *again.dense] == [*preset.convs, *preset.dense]
 
 
-def test_layers_come_in_the_order_of_their_numbers():
+def test_layers_are_ordered_by_their_numbers():
     convs = {f"conv{i}": ConvSpec(2, 1) for i in range(1, 12)}
     dense = {"fc12": DenseSpec()}
     deep = replace(PAPER, convs=convs, dense=dense, exchange_before=(), image_size=8)
@@ -35,7 +35,7 @@ def test_layers_come_in_the_order_of_their_numbers():
 @pytest.mark.parametrize(
     ("image_size", "side"), [(224, 6), (227, 6), (219, 6), (64, 1), (68, 2), (99, 2)]
 )
-def test_side_of_the_last_maps(image_size, side):
+def test_size_of_the_last_maps(image_size, side):
     assert replace(PAPER, image_size=image_size).spatial_sizes()["conv5"][1] == side
 
 
@@ -114,6 +114,6 @@ def with_norm(**changes) -> dict:
         ({"image_size": 32}, "config.model.image_size: 32 pixels are too few"),
     ],
 )
-def test_fields_that_make_no_network_are_named_with_their_value(changes, message):
+def test_invalid_field_is_refused_with_its_value(changes, message):
     with pytest.raises(UserError, match=re.escape(message)):
         replace(PAPER, **changes)
