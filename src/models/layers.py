@@ -48,16 +48,9 @@ def tower_indices(local: int, towers: int) -> list[jax.Array | int]:
 
 
 class Layer(nnx.Module):
-    """A linear map within each tower, plus biases.
+    """A linear map and biases within each tower; `shape` is the kernel's: (towers, …, in, out)."""
 
-    Args:
-      shape: of the kernel, (towers, …, in, out). The biases have its `bias_axes`.
-      init: draws the kernel.
-      bias: initial value of the biases.
-      rngs: its stream `params` draws the kernel.
-    """
-
-    bias_axes: ClassVar[tuple[int, ...]] = (0, -1)
+    bias_axes: ClassVar[tuple[int, ...]] = (0, -1)  # which axes of the kernel the bias has
 
     def __init__(
         self, shape: tuple[int, ...], *, init: nnx.Initializer, bias: float, rngs: nnx.Rngs
