@@ -163,9 +163,7 @@ class Classifier:
     def _run_images(self, forward: Forward, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] != 3 or not len(images):
-            raise UserError(
-                f"images: {images.dtype} {images.shape}, where uint8 (N, H, W, 3) is needed"
-            )
+            raise UserError(f"images: {images.dtype} {images.shape} is not uint8 (N ≥ 1, H, W, 3)")
         rows = self._rows(len(images))
         outputs = []
         for start in range(0, len(images), rows):

@@ -38,7 +38,7 @@ def evaluate_ensemble(
       workdirs: of runs on the same data; or of a single one.
       views: of each image; None for the first recipe's.
       checkpoint: "newest" or "best".
-      before_batch: called before each batch, by those who want to know that it goes on.
+      before_batch: called before each batch, to report progress.
       data: fields of `config.data` that replace the recipes'.
       counts_classes: whether to return `confusion`.
 
@@ -56,7 +56,7 @@ def evaluate_ensemble(
         config.data.update(data or {})
     sources = {(c.data.dataset, c.data.train_split, c.data.eval_split) for c in configs}
     if len(sources) > 1:
-        raise UserError(f"workdir: trained on different data: {sorted(sources)}; name such of one")
+        raise UserError(f"workdir: the runs have different data: {sorted(sources)}; choose one")
     mesh = make_mesh(None, towers=math.gcd(*(c.model.towers for c in configs)))
     shards = mesh.shape[DATA_AXIS]
     global_batch = -(-configs[0].batch_size // shards) * shards
