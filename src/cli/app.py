@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,9 +30,13 @@ def run(main: Main, flags: CommandFlags, doc: str | None) -> NoReturn:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    # When a part of a checkpoint cannot be read, Orbax abandons the others, which complain later.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.unraisablehook = _hide_abandoned_reads
+    sys.unraisablehook = lambda error: (
+        None if _is_consequence(error.exc_value) else sys.__unraisablehook__(error)
+    )
+    threading.excepthook = lambda error: (
+        None if _is_consequence(error.exc_value) else threading.__excepthook__(error)
+    )
     try:
         status = run_command(main, flags, doc, sys.argv[1:])
     except SystemExit as signaled:
@@ -55,7 +60,7 @@ def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence
     Returns:
       The exit status: that of `main` or of a `CommandError`; 1 after any other error.
     """
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs the errors that it raises
     with _log_to_stderr():
         try:
             flags.parse(argv)
@@ -99,9 +104,12 @@ def _log_to_stderr() -> Iterator[None]:
         package.propagate = propagate
 
 
-def _hide_abandoned_reads(unraisable: "sys.UnraisableHookArgs") -> None:
-    if str(unraisable.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(unraisable)
+def _is_consequence(error: BaseException | None) -> bool:
+    """Whether a thread's error follows from one that the command reports.
+
+    When a part of a checkpoint cannot be read, Orbax abandons the reading of the others.
+    """
+    return str(error) == "Event loop is closed" or describe_system_error(error) is not None
 
 
 class _TqdmHandler(logging.Handler):

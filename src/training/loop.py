@@ -32,7 +32,7 @@ from .progress import ProgressBar
 from .schedule import Schedule, make_schedule
 from .state import Progress, TrainState, abstract_state, from_checkpoint, to_checkpoint
 from .step import Batch, make_train_step
-from .writers import Writer, make_writers
+from .writers import SaveCheck, Writer, make_writers
 
 STOPPED = (
     "stopped after step {step} of {total}; everything is saved, run the same command again to "
@@ -108,7 +108,7 @@ def _train(
         batches = _train_batches(config, dataset, mesh, range(first, periods.total))
         bar = bar or stack.enter_context(ProgressBar(periods.total, shown=is_main))
         bar.advance_to(bar.n + first)
-        writers = _resume_writers(workdir, first, progress) if is_main else []
+        writers = _resume_writers(workdir, first, progress, checkpointer, is_main)
         pending = progress.pending_metrics
         log = MetricLogger(writers, bar, periods, config.batch_size, classes, pending)
         stack.enter_context(log)
@@ -171,10 +171,15 @@ def _restore_or_init(
     return state, Progress(schedule=schedule.state())
 
 
-def _resume_writers(workdir: Path, step: int, progress: Progress) -> list[Writer]:
+def _resume_writers(
+    workdir: Path, step: int, progress: Progress, checkpointer: Checkpointer, is_main: bool
+) -> list[Writer]:
     """The writers, without the lines that a killed run wrote after its last checkpoint."""
+    check = SaveCheck(checkpointer.check_for_errors)
+    if not is_main:
+        return [check]
     keep_metrics(
         workdir,
         lambda line: line["step"] <= (step if line["split"] == "train" else progress.evaluated),
     )
-    return make_writers(workdir, step)
+    return [check, *make_writers(workdir, step)]

@@ -1,9 +1,11 @@
 """Where the metrics of a run go: metrics.jsonl, TensorBoard."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from ..errors import CommandError
 from ..runs.metrics_file import NAME
 
 
@@ -17,16 +19,35 @@ class Writer(Protocol):
         """Ends the writing."""
 
 
+class SaveCheck:
+    """Writes nothing; raises the error of a checkpoint that could not be written meanwhile."""
+
+    def __init__(self, check_for_errors: Callable[[], None]):
+        self._check_for_errors = check_for_errors
+
+    def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:  # noqa: ARG002
+        self._check_for_errors()
+
+    def close(self) -> None:
+        pass
+
+
 class JsonLines:
     """metrics.jsonl, a JSON object a line."""
 
     def __init__(self, workdir: Path):
-        self._file = (workdir / NAME).open("a")
+        self._path = workdir.absolute() / NAME
+        self._file = self._path.open("a", buffering=1)
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, "epoch": epoch, "split": split, **metrics}))
-        self._file.write("\n")
-        self._file.flush()
+        if not self._path.exists():  # else the checkpoints would go to a new directory
+            raise CommandError(f"{self._path}: removed or moved during training; start it again")
+        line = json.dumps({"step": step, "epoch": epoch, "split": split, **metrics})
+        try:
+            self._file.write(f"{line}\n")
+        except OSError as error:
+            error.filename = str(self._path)
+            raise
 
     def close(self) -> None:
         self._file.close()
@@ -38,7 +59,11 @@ class TensorBoard:
     def __init__(self, workdir: Path, start: int):
         from tensorboardX import SummaryWriter  # imports PyTorch where that is installed
 
-        self._events = SummaryWriter(str(workdir), purge_step=start + 1)
+        self._events = SummaryWriter(
+            str(workdir),
+            purge_step=start + 1,
+            max_queue=0,  # without limit, else a full disk would block the training
+        )
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:  # noqa: ARG002
         for name, value in metrics.items():

@@ -1,18 +1,23 @@
 """Checkpoints that are damaged, unreadable or deleted while they are read."""
 
+import contextlib
 import errno
 import os
+import resource
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from src.errors import CommandError, UserError
 from src.inference.classifier import load
-from src.runs.checkpoint import Checkpointer
+from src.runs.checkpoint import Checkpoint, Checkpointer
+from src.runs.system_errors import describe_system_error
 from src.training.state import abstract_state
 from tests.support import format1, miniature
 
@@ -124,3 +129,28 @@ def test_checkpoints_that_keep_changing_end_reading_with_status_1(
     with pytest.raises(CommandError, match="changes while it is read; try again") as e:
         load(workdir, mesh=miniature.mesh(1, 1))
     assert e.value.exit_status == 1
+
+
+def test_failed_save_in_the_background_is_noticed_by_the_next_check(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    trees = {"params": {"kernel": np.random.default_rng(0).random((64, 64), np.float32)}}
+    with contextlib.suppress(OSError, ValueError), Checkpointer(tmp_path) as checkpointer:
+        checkpointer.check_for_errors()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as little as a full disk
+        try:
+            checkpointer.save(Checkpoint(1, trees, {}))
+            with pytest.raises((OSError, ValueError), match="File too large") as e:
+                check_until_raised(checkpointer)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    reason = describe_system_error(e.value)
+    assert reason is not None
+    assert reason.startswith(f"{tmp_path}/checkpoints/1")
+    assert reason.endswith(": File too large; free some space")
+
+
+def check_until_raised(checkpointer: Checkpointer) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        checkpointer.check_for_errors()
+        time.sleep(0.01)

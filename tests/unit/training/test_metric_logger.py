@@ -1,7 +1,9 @@
 """The log of a run."""
 
+import contextlib
 import json
 import math
+import shutil
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -11,12 +13,12 @@ import jax.numpy as jnp
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.errors import DivergedError
+from src.errors import CommandError, DivergedError
 from src.runs.metrics_file import keep_metrics, read_metrics
 from src.training.metric_logger import MetricLogger
 from src.training.periods import Periods
 from src.training.progress import ProgressBar
-from src.training.writers import make_writers
+from src.training.writers import JsonLines, make_writers
 from tests.support import tiny
 
 
@@ -165,3 +167,22 @@ def test_metrics_that_are_being_written_are_read_up_to_there(tmp_path: Path) -> 
     assert read_metrics(tmp_path) == []
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
     assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
+
+
+def test_full_disk_is_named_with_the_file_of_metrics(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    writer = JsonLines(tmp_path)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/metrics\.jsonl'"):
+        writer.write(1, 0.1, "train", {"loss": 1.0})
+    with contextlib.suppress(OSError):
+        writer.close()
+
+
+def test_run_directory_that_is_removed_ends_the_training(tmp_path: Path) -> None:
+    with log_of(tmp_path, every=1) as log:
+        log.log_step(1, 0.01, metrics(loss=1))
+        log.flush()
+        shutil.rmtree(tmp_path)
+        log.log_step(2, 0.01, metrics(loss=1))
+        with pytest.raises(CommandError, match=r"metrics\.jsonl: removed or moved during training"):
+            log.flush()
