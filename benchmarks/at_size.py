@@ -68,8 +68,9 @@ def recipe(root: Path, records: int) -> ConfigDict:
     config.data.size = SIZE
     config.data.root = str(root)
     config.data.tfds_dir = str(root / "originals")
-    config.data.train_split = repeated(records)
-    config.data.eval_split = repeated(-(-records * IMAGENET["validation"] // IMAGENET["train"]))
+    config.data.train_split = repeated("train", records)
+    eval_records = -(-records * IMAGENET["validation"] // IMAGENET["train"])
+    config.data.eval_split = repeated("validation", eval_records)
     config.log_every = 1
     config.model.image_size = CROP
     config.model.convs.conv1.update(size=3, stride=1)
@@ -79,10 +80,10 @@ def recipe(root: Path, records: int) -> ConfigDict:
     return config
 
 
-def repeated(records: int) -> str:
-    """The split expression that repeats the originals until there are `records` images."""
+def repeated(split: str, records: int) -> str:
+    """The expression that repeats the originals of a split until there are `records` images."""
     times, rest = divmod(records, ORIGINALS)
-    return "+".join(["train"] * times + [f"train[:{rest}]"] * (rest > 0))
+    return "+".join([split] * times + [f"{split}[:{rest}]"] * (rest > 0))
 
 
 def make_data(config: ConfigDict, records: int) -> dict[str, Any]:  # noqa: ARG001
@@ -118,13 +119,13 @@ def write_originals(directory: Path) -> None:
         builder=identity, features=features, supervised_keys=("image", "label")
     )
     writer = tfds.core.SequentialWriter(info, ORIGINALS, file_format="array_record")
-    writer.initialize_splits(["train"])
-    colors = np.random.default_rng(0).integers(0, 256, (ORIGINALS, 1, 1, 3), np.uint8)
+    writer.initialize_splits(["train", "validation"])
+    colors = np.random.default_rng(0).integers(0, 256, (2 * ORIGINALS, 1, 1, 3), np.uint8)
     squares = (np.tile(color, (SIZE, SIZE, 1)) for color in colors)
     examples = [
         {"image": images.encode(square), "label": i % CLASSES} for i, square in enumerate(squares)
     ]
-    writer.add_examples({"train": examples})
+    writer.add_examples({"train": examples[:ORIGINALS], "validation": examples[ORIGINALS:]})
     writer.close_all()
 
 

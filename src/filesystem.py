@@ -103,13 +103,13 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def file_status(path: Path) -> tuple[int, int] | None:
+def file_status(path: str) -> tuple[int, int] | None:
     """The size and the time of the last change, in nanoseconds, of a file; None if it dangles."""
     with _system_errors(path):
         try:
-            status = path.stat()
+            status = os.stat(path)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
+            if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path):
                 return None
             raise
         return status.st_size, status.st_mtime_ns

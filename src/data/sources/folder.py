@@ -37,7 +37,7 @@ def folder_source(section: ConfigDict) -> Source:
     _check_classes(field, listings)
     class_names = list(listings[train_name])
     files = {
-        file: file_status(path / file)
+        file: file_status(os.path.join(path, file))
         for listing in listings.values()
         for names in listing.values()
         for file in names
@@ -70,10 +70,12 @@ def _list_classes(path: Path, field: str, splits: Sequence[str]) -> dict[str, Li
             name: by_directory.setdefault((split, directories[name]), [])
             for name in sorted(directories)
         }
-    for file in files:
-        relative = file.relative_to(path)
-        if (found := by_directory.get(relative.parts[:2])) is not None:
-            found.append(str(relative))
+    start = len(str(path / "-")) - 1
+    for file in files:  # as text, since pathlib takes longer than the system
+        relative = str(file)[start:]
+        split_and_class = tuple(relative.split(os.sep, 2)[:2])
+        if split_and_class in by_directory:
+            by_directory[split_and_class].append(relative)
     return listings
 
 
