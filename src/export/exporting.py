@@ -45,7 +45,7 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".incomplete-") as directory:
             incomplete = Path(directory) / out.name
             FORMATS[form](network, classifier.config.data.size, incomplete)
-            metadata["sha256"] = _checksum(incomplete)
+            metadata["sha256"] = sha256(incomplete)
             text = json.dumps(metadata, indent=1, ensure_ascii=False) + "\n"
             incomplete.with_name(f"{out.name}.json").write_text(text)
             incomplete.with_name(MODEL_CARD).write_text(render_model_card(out.name, metadata))
@@ -84,7 +84,11 @@ def _metadata(workdir: Path, classifier: Classifier, form: str, views: int) -> d
     }
 
 
-def _checksum(path: Path) -> str:
+def sha256(path: Path) -> str:
     """The SHA-256 of a file, or of all files in a directory in the order of their names."""
-    files = [file for file in sorted([path, *path.rglob("*")]) if file.is_file()]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    digest = hashlib.sha256()
+    for part in sorted([path, *path.rglob("*")]):
+        if part.is_file():
+            with part.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)  # continues with the digest
+    return digest.hexdigest()

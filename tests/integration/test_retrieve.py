@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.cli.app import run_command
 from src.data.preparation import prepare_dataset
 from src.data.sources import find_source
 from src.errors import UserError
 from src.inference.classifier import Classifier, load
+from src.retrieve import __main__ as command
 from src.retrieve.index import open_index
 from tests.support import miniature, tiny
-from tests.support.commands import run
 from tests.support.runs import untrained
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("retrieve")
+def workdir(cache: Path) -> Path:
     config = tiny.get_config()
-    config.data.root = str(root / "prepared")
-    return untrained(config, root / "run")
+    config.data.root = str(cache / "prepared")
+    return untrained(config, cache / "retrieve")
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +51,17 @@ def expected_distances(classifier: Classifier, photos: Path) -> tuple[list[Path]
 
 
 def test_nearest_images_in_a_directory_match_numpy(
-    workdir: Path, classifier: Classifier, photos: Path
+    workdir: Path, classifier: Classifier, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files, distances = expected_distances(classifier, photos)
     queries = files[3:5]
-    command = ("src.retrieve", f"--workdir={workdir}", f"--index={photos}", "--json", "--nearest=4")
-    done = run(*command, *queries, cache=workdir.parent)
-    assert done.returncode == 0, done.stderr
-    assert "left out 1 of 21 files" in done.stderr
-    for line, query in zip(done.stdout.splitlines(), (3, 4), strict=True):
+    argv = [f"--workdir={workdir}", f"--index={photos}", "--json", "--nearest=4"]
+    argv += map(str, queries)
+    status = run_command(command.main, command.FLAGS, command.__doc__, argv)
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    assert "left out 1 of 21 files" in captured.err
+    for line, query in zip(captured.out.splitlines(), (3, 4), strict=True):
         printed = json.loads(line)
         assert printed["query"] == str(files[query])
         nearest = np.argsort(distances[query], kind="stable")[:4]
@@ -106,7 +108,7 @@ def test_invalid_arguments_are_rejected(
 ) -> None:
     with pytest.raises(UserError, match=r"--index=tset: give a directory or a split .*train"):
         open_index(workdir, classifier, "tset", "fc7")
-    with pytest.raises(UserError, match="layer: 'fc9' is none of"):
+    with pytest.raises(UserError, match="layer: 'fc9' is unknown; choose one of"):
         open_index(workdir, classifier, "test", "fc9")
     with pytest.raises(UserError, match="no image is in"):
         open_index(workdir, classifier, str(tmp_path), "fc7")
