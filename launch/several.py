@@ -36,17 +36,20 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+def free_ports() -> tuple[int, int]:
+    any_port = ("127.0.0.1", 0)
+    with socket.create_server(any_port) as one, socket.create_server(any_port) as other:
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 def main() -> int:
     """Returns the first exit status that is a cause and not a consequence; 0 if all succeed."""
     count, command = int(sys.argv[1]), sys.argv[2:]
     if "NUM_PROCESSES" not in os.environ:
+        port, jax_port = free_ports()
         os.environ |= {
-            "COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+            "COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
+            "JAX_PORT": str(jax_port),
             "NUM_PROCESSES": "1",
             "PROCESS_ID": "0",
         }

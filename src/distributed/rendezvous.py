@@ -19,17 +19,23 @@ def accept_peers(
 ) -> tuple[dict[int, Connection], dict[str, Any]]:
     """Waits in process 0 for all others; then sends them the welcome: JAX's port and the token.
 
+    Ignores callers that are none of the others.
+
     Raises:
-      JoinError: the port is in use, or not all others connect within that many seconds.
+      JoinError: a port is in use, or not all others connect within that many seconds.
     """
     deadline = time.monotonic() + within
     notice_at = time.monotonic() + 2
     peers: dict[int, Connection] = {}
-    with _listen(process) as server:
+    with (
+        _listen(process, process.address[1], "COORDINATOR_ADDRESS") as server,
+        _listen(process, process.jax_port, "JAX_PORT") as jax_server,  # JAX will take its place
+    ):
+        welcome = {"jax_port": jax_server.getsockname()[1], "token": token}
         while absent := sorted(set(range(1, process.count)) - peers.keys()):
             server.settimeout(max(0.001, min(deadline, notice_at) - time.monotonic()))
             try:
-                caller, _ = server.accept()
+                caller, address = server.accept()
             except TimeoutError:
                 shown = ", ".join(map(str, absent[:8])) + " …" * (len(absent) > 8)
                 here, names = process.coordinator, f"process{'es' * (len(absent) > 1)} {shown}"
@@ -40,9 +46,10 @@ def accept_peers(
                 notice_at = deadline
                 continue
             caller.settimeout(max(0.001, min(5, deadline - time.monotonic())))
-            peers |= _identify(caller, process)  # a restarted process replaces itself
-        with socket.create_server(("", 0)) as free:
-            welcome = {"jax_port": free.getsockname()[1], "token": token}
+            if identified := _identify(caller, process):
+                peers |= identified  # a restarted process replaces itself
+            else:
+                logger.warning("%s ignores a caller from %s: no process of it", process, address[0])
     for index, connection in peers.items():
         try:
             connection.send_bytes(json.dumps(welcome).encode())
@@ -68,8 +75,8 @@ def join_leader(process: ProcessInfo, within: float) -> tuple[Connection, dict[s
         return connection, json.loads(connection.recv_bytes(1 << 16))
     except (EOFError, OSError, ValueError):
         raise JoinError(
-            f"{process} reached process 0 at {process.coordinator}, which ended before all "
-            f"{process.count} had come; see its own message"
+            f"{process} reached process 0 at {process.coordinator}, which expects other processes "
+            f"or ended before all {process.count} had come; see its own message"
         ) from None
 
 
@@ -95,27 +102,26 @@ def connect(process: ProcessInfo, within: float) -> socket.socket:
         time.sleep(0.2)
 
 
-def _listen(process: ProcessInfo) -> socket.socket:
-    port, has_ipv6 = process.address[1], socket.has_dualstack_ipv6()
+def _listen(process: ProcessInfo, port: int, variable: str) -> socket.socket:
+    has_ipv6 = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if has_ipv6 else socket.AF_INET
     try:
         return socket.create_server(("", port), family=family, dualstack_ipv6=has_ipv6)
     except OSError as error:
         raise JoinError(
             f"{process} cannot listen on port {port}: {error.strerror}; choose another one in "
-            "COORDINATOR_ADDRESS"
+            f"{variable}"
         ) from None
 
 
 def _identify(caller: socket.socket, process: ProcessInfo) -> dict[int, Connection]:
-    """Returns the index and connection of a process; {} for a caller without a valid greeting."""
-    with caller, contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    """Returns the index and connection of a process; {} for a caller that is none of the others."""
+    with caller, contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         with caller.makefile("rb") as file:
             greeting = json.loads(file.readline(1 << 10))
         index, count = greeting["index"], greeting["count"]
-        if count != process.count:
-            raise JoinError(f"process {index} expects {count} processes, not {process.count}")
-        return {index: _to_connection(caller)}
+        if count == process.count and index in range(1, count):
+            return {index: _to_connection(caller)}
     return {}
 
 

@@ -45,9 +45,10 @@ def test_the_pods_find_one_another(manifests: dict[str, dict[str, Any]]) -> None
     assert service["spec"]["publishNotReadyAddresses"] is True
     assert service["spec"]["selector"] == {"job-name": name}
     assert pod["subdomain"] == service["metadata"]["name"]
-    [port] = service["spec"]["ports"]
-    address = (f"{name}-0.{service['metadata']['name']}", port["port"])
-    assert process_info({**told, "PROCESS_ID": "0"}).address == address
+    ports = [port["port"] for port in service["spec"]["ports"]]
+    process = process_info({**told, "PROCESS_ID": "0"})
+    assert process.address == (f"{name}-0.{service['metadata']['name']}", ports[0])
+    assert process.jax_port == ports[1]
 
 
 def test_pods_are_started_again_when_they_ask_for_it(manifests: dict[str, dict[str, Any]]) -> None:

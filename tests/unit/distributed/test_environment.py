@@ -12,8 +12,20 @@ def test_without_the_contract_the_run_has_one_process(environment: dict[str, str
 
 
 def test_contract_gives_coordinator_count_and_index() -> None:
-    assert process_info(CONTRACT) == ProcessInfo("host:29400", count=4, index=3)
+    expected = ProcessInfo("host:29400", count=4, index=3, jax_port=39400)
+    assert process_info(CONTRACT) == expected
     assert process_info(CONTRACT | {"COORDINATOR_ADDRESS": "[::1]:80"}).address == ("::1", 80)
+
+
+@pytest.mark.parametrize(
+    ("port", "variables", "jax_port"),
+    [(29400, {}, 39400), (60000, {}, 50000), (29400, {"JAX_PORT": "8888"}, 8888)],
+)
+def test_port_of_jax_is_known_beforehand(
+    port: int, variables: dict[str, str], jax_port: int
+) -> None:
+    environment = {**CONTRACT, "COORDINATOR_ADDRESS": f"host:{port}", **variables}
+    assert process_info(environment).jax_port == jax_port
 
 
 @pytest.mark.parametrize(
@@ -26,6 +38,7 @@ def test_contract_gives_coordinator_count_and_index() -> None:
         (CONTRACT | {"NUM_PROCESSES": "0"}, "NUM_PROCESSES=0: not a positive number"),
         (CONTRACT | {"COORDINATOR_ADDRESS": "host"}, "not of the form HOST:PORT"),
         (CONTRACT | {"COORDINATOR_ADDRESS": "host:99999"}, "not of the form HOST:PORT"),
+        (CONTRACT | {"JAX_PORT": "70000"}, "JAX_PORT=70000: not a port"),
         ({"LOCAL_PROCESSES": "2"}, "one of several .* start it with launch/run.sh"),
         ({"SLURM_STEP_NUM_TASKS": "2"}, "one of several .* start it with launch/run.sh"),
         (

@@ -2,10 +2,10 @@
 
 import contextlib
 import json
-import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import pytest
@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from src.distributed.environment import ProcessInfo
 from src.distributed.process_group import ProcessGroup
-from src.distributed.rendezvous import accept_peers
+from src.distributed.rendezvous import accept_peers, join_leader
 from src.errors import JoinError
 from tests.support.commands import free_port
 
@@ -71,21 +71,31 @@ def greet(port: int, index: int, count: int) -> Connection:
     return Connection(connected.detach())
 
 
-def accept_while(port: int, *greetings: tuple[int, int], within: float = 60) -> list[Connection]:
+STRANGERS = (b"GET / HTTP/1.1\r\n\r\n", b"5\n", b"[]\n", b"\xff\n", b"[" * 1023 + b"\n")
+
+
+def accept_while(
+    port: int,
+    *greetings: tuple[int, int],
+    within: float = 60,
+    before: Callable[[], None] = lambda: None,
+) -> list[Connection]:
     """Lets process 0 of 3 accept peers while others call; returns its final connections."""
     callers: list[Connection] = []
 
     def call() -> None:
-        for message in (b"GET / HTTP/1.1\r\n\r\n", b"5\n", b"[]\n", b"\xff\n"):
+        for message in STRANGERS:
             with connect(port) as stranger:
                 stranger.sendall(message)
+        before()
         callers.extend(greet(port, *greeting) for greeting in greetings)
 
     thread = threading.Thread(target=call)
     thread.start()
     try:
-        peers = accept_peers(ProcessInfo(f"127.0.0.1:{port}", 3, 0), within=within, token="")
-        return [peers[0][1], peers[0][2]]
+        peers, _ = accept_peers(ProcessInfo(f"127.0.0.1:{port}", 3, 0), within=within, token="")
+        assert peers.keys() == {1, 2}
+        return [peers[1], peers[2]]
     finally:
         thread.join()
         for caller in callers:
@@ -114,10 +124,37 @@ def test_incomplete_greeting_does_not_block_process_0() -> None:
         thread.join()
 
 
-def test_processes_with_different_process_counts_are_rejected() -> None:
-    message = re.escape("process 1 expects 2 processes, not 3")
-    with pytest.raises(JoinError, match=message):
-        accept_while(free_port(), (1, 2))
+def test_processes_of_other_runs_are_ignored() -> None:
+    others = [(1, 2), (0, 3), (3, 3), (99, 3), (-1, 3)]
+    for connection in accept_while(free_port(), *others, (1, 3), (2, 3)):
+        connection.close()
+
+
+def test_process_that_process_0_does_not_expect_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port()
+    errors: list[str] = []
+
+    def join_with_another_count() -> None:
+        try:
+            join_leader(ProcessInfo(f"127.0.0.1:{port}", 2, 1), within=60)
+        except JoinError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=join_with_another_count)
+    thread.start()
+    for connection in accept_while(port, (1, 3), (2, 3), before=thread.join):
+        connection.close()
+    assert "process 1 of 2 reached process 0" in errors[0]
+    assert "which expects other processes" in errors[0]
+    assert "process 0 of 3 ignores a caller from" in caplog.text
+
+
+def test_port_in_use_where_jax_will_listen_is_reported() -> None:
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        process = ProcessInfo(f"127.0.0.1:{free_port()}", 2, 0, jax_port=port)
+        with pytest.raises(JoinError, match=rf"cannot listen on port {port}: .* in JAX_PORT"):
+            accept_peers(process, within=1, token="")
 
 
 def test_restarted_process_replaces_its_old_connection() -> None:
