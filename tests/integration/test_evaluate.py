@@ -75,7 +75,7 @@ def workdir(cache: Path, tmp_path: Path) -> Path:
     return untrained(config, tmp_path / "run")
 
 
-def test_what_the_command_finds_is_kept_beside_the_run(workdir: Path, cache: Path) -> None:
+def test_result_of_the_command_is_kept_in_the_run_directory(workdir: Path, cache: Path) -> None:
     done = run("src.evaluate", f"--workdir={workdir}", "--views=10", cache=cache)
     assert done.returncode == 0, done.stderr
     kept = result_at(workdir, 0, 10)
@@ -84,21 +84,23 @@ def test_what_the_command_finds_is_kept_beside_the_run(workdir: Path, cache: Pat
     assert done.stdout == f"test: {describe_result(kept)}\n"
 
 
-def test_it_is_told_before_each_batch_that_an_average_goes_on(workdir: Path) -> None:
-    told: list[None] = []
-    evaluate_ensemble([workdir], before_batch=lambda: told.append(None))
-    assert len(told) == -(-360 // read_config(workdir).batch_size)
+def test_before_batch_is_called_for_each_batch(workdir: Path) -> None:
+    calls: list[None] = []
+    evaluate_ensemble([workdir], before_batch=lambda: calls.append(None))
+    assert len(calls) == -(-360 // read_config(workdir).batch_size)
 
 
-def test_a_run_can_be_evaluated_where_nothing_can_be_kept(workdir: Path, cache: Path) -> None:
+def test_run_directory_that_cannot_be_written_is_evaluated(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (workdir / EVALUATIONS).touch()
-    done = run("src.evaluate", f"--workdir={workdir}", cache=cache)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("test: top-1 error")
-    assert "the result is not kept there: File exists" in done.stderr
+    assert evaluate_run(workdir) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("test: top-1 error")
+    assert "the result is not kept there: File exists" in printed.err
 
 
-def test_a_run_does_not_keep_what_was_found_of_one_before(workdir: Path, cache: Path) -> None:
+def test_new_run_does_not_keep_results_of_an_earlier_run(workdir: Path, cache: Path) -> None:
     write_evaluation(workdir, {"step": 0, "views": 1})
     shutil.rmtree(workdir / "checkpoints")
     config = read_config(workdir)
