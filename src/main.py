@@ -18,6 +18,7 @@ from .distributed.environment import process_info
 from .distributed.preemption import exit_on_signal
 from .distributed.process_group import ProcessGroup
 from .errors import EXIT_PREEMPTED, UserError
+from .runs.workdir import adjust_run
 from .training.loop import Status, train
 from .training.validation import validate_config
 
@@ -33,6 +34,7 @@ def main() -> int:
     validate_config(CONFIG.value)
     workdir = Path(WORKDIR.value or default_workdir())
     with ProcessGroup(process_info(os.environ), CONFIG.value.processes) as group:
+        group.first_then_others(lambda: adjust_run(workdir, CONFIG.value))
         trained = train(CONFIG.value, workdir, group)
         if group.is_main_process:
             print(trained.message)

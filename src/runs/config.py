@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,36 @@ from ..filesystem import write_json
 from ..models.architecture import TRAINING_FIELDS, Architecture
 from .defaults import default_config
 
+EARLIER = "earlier_values"  # in config.json: what `adjust_run` has changed
 FORMAT = 1
 """Of run directories, checkpoints and results; raise it when older ones can no longer be read."""
 
 # Sections and fields that may change when a run resumes: the result does not depend on them.
 CHANGEABLE = ("mesh.", "processes.", "log_every", "checkpoint_every", "data.root", "data.tfds_dir")
 
+# Fields that `adjust_run` may change: they matter only to the steps to come, except with a cosine.
+ADJUSTABLE = (
+    "duration",
+    "schedule.learning_rate",
+    "schedule.factor",
+    "schedule.patience",
+    "schedule.max_drops",
+    "schedule.boundaries",
+)
+
 Difference = tuple[str, Any, Any]
 """A field's full name, such as "data.size", and its two values; "absent" where there is none."""
 
 
-def write_config(workdir: Path, config: ConfigDict) -> None:
-    """Saves the configuration of a run in its directory."""
-    write_json(workdir / "config.json", {"format": FORMAT, **config.to_dict()})
+def write_config(workdir: Path, config: ConfigDict, earlier: Sequence[dict[str, Any]] = ()) -> None:
+    """Saves the configuration of a run in its directory, and what `read_earlier_values` returns."""
+    fields = {"format": FORMAT, **config.to_dict()}
+    write_json(workdir / "config.json", {**fields, EARLIER: earlier} if earlier else fields)
+
+
+def read_earlier_values(workdir: Path) -> list[dict[str, Any]]:
+    """For each change of a run's configuration: `values`, and the `step` until which they held."""
+    return read_json(workdir / "config.json").get(EARLIER, [])
 
 
 def read_config(workdir: Path) -> ConfigDict:
@@ -42,6 +60,7 @@ def read_config(workdir: Path) -> ConfigDict:
     try:
         fields = _with_tuples(json.loads(path.read_text()))
         check_format(path, fields.pop("format", None))
+        fields.pop(EARLIER, None)
         # What networks did before they had this field.
         model = {"dropout_scaling": "training", **fields.pop("model")}
         model = dataclasses.asdict(Architecture.from_config(model))

@@ -1,6 +1,7 @@
 """The directory of a run: checks that a run may use it, and holds it while the run trains."""
 
 import contextlib
+import logging
 import os
 import shutil
 import socket
@@ -13,11 +14,20 @@ from ml_collections import ConfigDict
 from ..data.dataset import PreparedDataset
 from ..distributed.process_group import ProcessGroup
 from ..errors import UserError
-from .config import differences, forbidden_changes, read_config, write_config
+from .config import (
+    ADJUSTABLE,
+    differences,
+    forbidden_changes,
+    read_config,
+    read_earlier_values,
+    write_config,
+)
 from .lock import is_locked_by, lock
 from .preprocessing import Preprocessing, read_preprocessing, write_preprocessing
 from .provenance import read_provenance, write_origin
-from .results import EVALUATIONS
+from .results import EVALUATIONS, read_result, write_evaluation
+
+logger = logging.getLogger(__name__)
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
@@ -45,10 +55,39 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
         fields = "; ".join(
             f"config.{name} was {old!r} and is {new!r}" for name, old, new in changes
         )
-        raise UserError(
-            f"workdir {workdir}: its run has other settings: {fields}; restore them, or give "
-            "another --workdir"
-        )
+        hint = "restore them, or give another --workdir"
+        if config.schedule.name == "cosine" and {name for name, *_ in changes} <= set(ADJUSTABLE):
+            hint = (
+                "the rates of a cosine depend on the duration from the first step; to train on, "
+                f"give --config.init_from={workdir} and another --workdir"
+            )
+        raise UserError(f"workdir {workdir}: its run has other settings: {fields}; {hint}")
+
+
+def adjust_run(workdir: Path, config: ConfigDict) -> None:
+    """Changes the duration or the learning rates to come of a run, finished or not.
+
+    The configuration keeps the earlier values; the result of a finished run moves to its
+    evaluations. Other changes, and those with a cosine schedule, are left to `check_workdir`.
+
+    Raises:
+      UserError: a process is training in the directory.
+    """
+    steps = _checkpoint_steps(workdir)
+    if not steps or not _has_begun(workdir) or read_provenance(workdir):
+        return
+    changes = {name: before for name, before, _ in forbidden_changes(workdir, config)}
+    result = read_result(workdir)
+    is_possible = changes.keys() <= set(ADJUSTABLE) and config.schedule.name != "cosine"
+    if not changes or not is_possible or (result and "duration" not in changes):
+        return
+    with lock(workdir, "adjusting"):
+        if result:
+            write_evaluation(workdir, result)
+            (workdir / "result.json").unlink()
+        earlier = [*read_earlier_values(workdir), {"step": max(steps), "values": changes}]
+        write_config(workdir, config, earlier)
+    logger.info("%s: from step %d on with another %s", workdir, max(steps), ", ".join(changes))
 
 
 @contextlib.contextmanager
@@ -100,14 +139,16 @@ def check_data(workdir: Path, dataset: PreparedDataset) -> None:
 
 
 def _begin(workdir: Path, config: ConfigDict, dataset: PreparedDataset) -> None:
+    earlier = []
     if _has_begun(workdir):
         check_data(workdir, dataset)
+        earlier = read_earlier_values(workdir)
     else:
         write_origin(workdir, config.init_from)
         shutil.rmtree(workdir / EVALUATIONS, ignore_errors=True)  # of an earlier run
     name = dataset.directory.name
     write_preprocessing(workdir, Preprocessing(name, dataset.class_names, dataset.statistics))
-    write_config(workdir, config)
+    write_config(workdir, config, earlier)
 
 
 def _check_shared(workdir: Path, config: ConfigDict, token: str) -> None:
@@ -126,6 +167,10 @@ def _check_shared(workdir: Path, config: ConfigDict, token: str) -> None:
 
 def _has_begun(workdir: Path) -> bool:
     """Whether the run has a result or checkpoint; a failed start leaves only the configuration."""
-    checkpoints = workdir / "checkpoints"
-    saved = checkpoints.is_dir() and any(path.name.isdigit() for path in checkpoints.iterdir())
-    return (workdir / "config.json").exists() and ((workdir / "result.json").exists() or saved)
+    is_saved = bool(_checkpoint_steps(workdir))
+    return (workdir / "config.json").exists() and ((workdir / "result.json").exists() or is_saved)
+
+
+def _checkpoint_steps(workdir: Path) -> list[int]:
+    """The steps of a run's checkpoints, in no order."""
+    return [int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()]

@@ -19,6 +19,7 @@ from ..data.preparation import prepare_dataset
 from ..distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from ..distributed.preemption import Preemption
 from ..distributed.process_group import ProcessGroup
+from ..errors import UserError
 from ..inference.evaluation import Evaluator, describe_result
 from ..runs.checkpoint import Checkpointer
 from ..runs.metrics_file import keep_metrics
@@ -141,6 +142,9 @@ def _train_batches(
     config: ConfigDict, dataset: PreparedDataset, mesh: Mesh, steps: range
 ) -> Iterator[Batch]:
     """The global batches of some steps, on the devices."""
+    if steps.start > steps.stop:
+        end = f"{config.duration!r} ends at step {steps.stop}, before the run's step {steps.start}"
+        raise UserError(f"config.duration: {end}; give a longer one")
     crop, size = config.model.image_size, config.batch_size
     loader = TrainLoader(dataset, config.augment, crop=crop, global_batch=size, seed=config.seed)
     for batch in loader.batches(local_rows(mesh, size), steps):

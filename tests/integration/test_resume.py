@@ -272,6 +272,16 @@ def test_newest_and_best_checkpoints_are_kept(uninterrupted: Path) -> None:
     assert {TOTAL, TOTAL - 4, best["step"]} == steps
 
 
+def test_finished_run_trains_on_with_a_longer_duration(
+    tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    workdir = shutil.copytree(uninterrupted, tmp_path / "run")
+    done = train(workdir, cache, "--config.duration=26 steps", "--config.schedule.factor=2")
+    assert done.returncode == 0, done.stderr
+    assert f"from step {TOTAL} on with another duration, schedule.factor" in done.stderr
+    assert json.loads((workdir / "result.json").read_text())["step"] == 26
+
+
 def test_other_settings_are_refused_by_name(cache: Path, uninterrupted: Path) -> None:
     done = train(uninterrupted, cache, "--config.seed=7", "--config.optimizer.momentum=0.5")
     assert done.returncode == 2
