@@ -33,6 +33,15 @@ def _signals() -> list[signal.Signals]:
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
+def _discard_output_to_closed_terminal() -> None:
+    """Otherwise a line of output would end this process with an error instead of its status."""
+    for file in (1, 2):
+        try:
+            os.write(file, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), file)
+
+
 class Preemption:
     """Records signals while it is entered; call it to ask whether to stop.
 
@@ -78,6 +87,7 @@ class Preemption:
     def _record(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self._requested_at is None:
             self._requested_at = time.monotonic()
+            _discard_output_to_closed_terminal()
         elif time.monotonic() - self._requested_at > SAME_REQUEST:
             os._exit(128 + number)  # the main thread may be blocked in the devices
 

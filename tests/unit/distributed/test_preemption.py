@@ -1,12 +1,16 @@
 """Signals that stop a run, sent to this process."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from src.distributed.preemption import SIGNALS, Preemption
+from tests.support.commands import ROOT
 
 
 @pytest.fixture
@@ -31,3 +35,25 @@ def test_hangup_that_nohup_ignores_does_not_ask_to_stop() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         assert not preempted()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="there is no setsid")
+def test_closed_terminal_asks_to_stop_and_keeps_the_exit_status() -> None:
+    code = """
+import sys, time
+from src.distributed.preemption import Preemption
+with Preemption() as preempted:
+    print("ready", flush=True)
+    while not preempted():
+        time.sleep(0.01)
+print("saved", flush=True)
+sys.exit(75)
+"""
+    master, terminal = os.openpty()
+    command = ["setsid", "--ctty", sys.executable, "-c", code]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    with open(master) as output:
+        while "ready" not in output.readline():
+            assert process.poll() is None
+    assert process.wait(60) == 75
