@@ -7,7 +7,7 @@ import re
 ADVICE = {
     "free some space": (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     "check the permissions": (errno.EACCES, errno.EPERM, errno.EROFS),
-    "try again": (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN),
+    "try again": (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN),
     "raise the limit, see ulimit -n": (errno.EMFILE, errno.ENFILE),
     "free some memory": (errno.ENOMEM,),
 }
