@@ -1,5 +1,6 @@
 """Collects the metrics of each step, and hands means to the progress bar and to the writers."""
 
+import collections
 import logging
 import math
 import time
@@ -31,7 +32,7 @@ class MetricLogger:
       periods: when a train line is due.
       batch_size: images per step, over all devices.
       num_classes: ln(num_classes) is the loss of a network that has learned nothing.
-      pending_metrics: those of the steps before the first that no train line contains yet.
+      pending_metrics: those of the last steps before the first; see the method of this name.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class MetricLogger:
         self._chance = math.log(num_classes)
         self._stuck_after: float = min(500, max(50, periods.total // 4))
         self._running: tuple[int, float, Metrics] | None = None  # the step that started last
-        self._pending = list(pending_metrics)
+        self._recent = collections.deque(pending_metrics, maxlen=periods.log_every)
         self._clock = _Clock()
         self._shown: dict[str, str] = {}
 
@@ -84,8 +85,8 @@ class MetricLogger:
             self._clock.pause()
 
     def pending_metrics(self) -> list[dict[str, float]]:
-        """The metrics of the steps since the last train line, which a resumed run's next needs."""
-        return list(self._pending)
+        """The metrics of the last `log_every` steps, for the next train line of a resumed run."""
+        return list(self._recent)
 
     def log_evaluation(self, step: int, split: str, metrics: dict[str, float]) -> None:
         """Writes a line of the evaluation split.
@@ -105,7 +106,7 @@ class MetricLogger:
                 f"step {step}: the loss is {values['loss']}, the norm of its gradient "
                 f"{values['grad_norm']}, with the learning rate {learning_rate:g}; {ADVICE}"
             )
-        self._pending.append(values)
+        self._recent.append(values)
         self._clock.steps += 1
         self._bar.update()
         if self._periods.logs_at(step):
@@ -113,9 +114,9 @@ class MetricLogger:
 
     def _log_train_line(self, step: int, learning_rate: float) -> None:
         speed = self._clock.steps_per_second() * self._batch_size
-        names = self._pending[0]
-        mean = {name: float(np.mean([values[name] for values in self._pending])) for name in names}
-        self._pending = []
+        # Of `log_every` steps also at the end of the run: a mean of fewer would be a kink in plots.
+        names = self._recent[0]
+        mean = {name: float(np.mean([values[name] for values in self._recent])) for name in names}
         line = {**mean, "learning_rate": learning_rate, "images_per_second": speed}
         self._write(step, "train", line)
         self._show(

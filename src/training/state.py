@@ -38,7 +38,7 @@ class Progress:
     best_step: int = 0  # and its step
     seconds: float = 0.0  # of training so far
     pending_metrics: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    """The metrics of the steps since the last train line."""
+    """The metrics of the last steps, for the next train line."""
 
     def record(self, step: int, error: float, schedule: Schedule) -> None:
         """Takes an evaluation into account, also in the schedule."""

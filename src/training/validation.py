@@ -17,9 +17,9 @@ TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "batch_size": (1, 2**20),
-    "log_every": (1, HUGE),
+    "log_every": (1, 2**31),
     "data.size": (1, 65500),  # JPEG's largest
-    "augment.images_per_crop": (1, HUGE),
+    "augment.images_per_crop": (1, 2**31),
     "optimizer.momentum": (0, np.nextafter(1, 0)),
     "optimizer.weight_decay": (0, HUGE),
     "optimizer.bias_lr_multiplier": (TINY, HUGE),

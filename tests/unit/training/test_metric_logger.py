@@ -56,6 +56,14 @@ def test_a_train_line_is_the_mean_of_its_steps(tmp_path: Path) -> None:
     assert {"top1_error", "top5_error", "grad_norm", "images_per_second"} <= second.keys()
 
 
+def test_last_train_line_has_as_many_steps_as_the_others(tmp_path: Path) -> None:
+    with log_of(tmp_path, total=12) as log:
+        for step in range(1, 13):
+            log.log_step(step, 0.01, metrics(loss=step))
+        log.flush()
+    assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(5, 3), (10, 8), (12, 10)]
+
+
 def test_a_train_line_is_the_mean_of_its_steps_before_and_after_an_interruption(
     tmp_path: Path,
 ) -> None:
@@ -64,7 +72,7 @@ def test_a_train_line_is_the_mean_of_its_steps_before_and_after_an_interruption(
             log.log_step(step, 0.01, metrics(loss=step))
         log.flush()
         pending = log.pending_metrics()
-    assert [of_step["loss"] for of_step in pending] == [6, 7, 8]
+    assert [of_step["loss"] for of_step in pending] == [4, 5, 6, 7, 8]
     with log_of(tmp_path, start=8, pending_metrics=pending) as log:
         time.sleep(0.5)
         for step in range(9, 16):
