@@ -30,6 +30,7 @@ from src.runs.checkpoint import Checkpointer
 from src.runs.config import read_config, write_config
 from src.runs.preprocessing import Preprocessing, write_preprocessing
 from src.runs.workdir import check_data, check_workdir
+from src.training.initialization import initial_state
 from src.training.state import Progress, create_state, to_checkpoint
 from tests.support import miniature
 from tests.support.commands import ROOT, run
@@ -43,6 +44,11 @@ def on_one_device(workdir: Path) -> Classifier:
     return load(workdir, mesh=miniature.mesh(1, 1))
 
 
+def convert(*argv: str) -> int:
+    """Runs the command in this process; returns its exit status."""
+    return run_command(command.main, command.FLAGS, command.__doc__, argv)
+
+
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that the command imported, with the classes of the digits."""
@@ -54,8 +60,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "net.caffemodel").write_bytes(caffemodel(layers, config))
     maps = [f"--config.model.convs.{name}.maps={n}" for name, n in miniature.MAPS.items()]
     units = [f"--config.model.dense.{name}.units={n}" for name, n in miniature.UNITS.items() if n]
-    done = run(
-        "src.convert",
+    status = convert(
         "--config=configs/bvlc_alexnet.py:digits",
         *maps,
         *units,
@@ -65,9 +70,8 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--config.views=1",
         f"--weights={root / 'net.caffemodel'}",
         f"--workdir={root / 'run'}",
-        cache=root,
     )
-    assert done.returncode == 0, done.stderr
+    assert status == 0
     return root
 
 
@@ -79,8 +83,7 @@ def test_imported_run_is_evaluated_on_data_of_its_classes(imported: Path) -> Non
 
 def test_exported_weights_equal_the_imported_weights(imported: Path) -> None:
     target = imported / "again.safetensors"
-    done = run("src.convert", f"--workdir={imported / 'run'}", f"--to={target}", cache=imported)
-    assert done.returncode == 0, done.stderr
+    assert convert(f"--workdir={imported / 'run'}", f"--to={target}") == 0
     written = load_file(target)
     layers = read_weights(imported / "net.caffemodel").layers
     assert written.keys() == {f"{n}.{k}" for n in layers for k in ("weight", "bias")} | {"mean"}
@@ -110,8 +113,7 @@ def test_exported_weights_equal_the_imported_weights(imported: Path) -> None:
 def test_invalid_options_are_reported_in_one_line(
     more: list[str], message: str, imported: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    argv = [f"--workdir={imported / 'run'}", *more]
-    assert run_command(command.main, command.FLAGS, command.__doc__, argv) == 2
+    assert convert(f"--workdir={imported / 'run'}", *more) == 2
     assert re.fullmatch(f"error: .*{message}.*\n", capfd.readouterr().err)
 
 
@@ -158,7 +160,7 @@ FEATURES = ROOT.parent / "shared/data/alexnet_features/features.safetensors"
 
 
 @pytest.mark.skipif(not FEATURES.exists(), reason=f"{FEATURES} is absent")
-def test_published_features_are_fine_tuned(
+def test_published_features_are_weights_to_train_from(
     cache: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fields = [
@@ -169,21 +171,19 @@ def test_published_features_are_fine_tuned(
         "--config.data.size=72",
         f"--config.data.root={cache / 'prepared'}",
     ]
-    argv = [*fields, f"--weights={FEATURES}", f"--workdir={tmp_path / 'features'}"]
-    assert run_command(command.main, command.FLAGS, command.__doc__, argv) == 0
+    assert convert(*fields, f"--weights={FEATURES}", f"--workdir={tmp_path / 'features'}") == 0
     assert "fc6, fc7, fc8 are random: train from" in capfd.readouterr().err
 
-    config = read_config(tmp_path / "features")
-    config.init_from = str(tmp_path / "features")
-    config.optimizer.frozen_layers = "conv*"
-    config.batch_size = 8
-    config.duration = config.evaluate_every = "2 steps"
-    config.schedule.boundaries = ()
-    config.views = 1
-    export_weights(trained(config, tmp_path / "run"), tmp_path / "out.safetensors", "newest")
+    export_weights(tmp_path / "features", tmp_path / "out.safetensors", "newest")
     theirs, ours = load_file(FEATURES), load_file(tmp_path / "out.safetensors")
     np.testing.assert_array_equal(ours["conv2.weight"], theirs["features.3.weight"])
     np.testing.assert_array_equal(ours["conv5.bias"], theirs["features.10.bias"])
+    config = read_config(tmp_path / "features")
+    config.init_from = str(tmp_path / "features")
+    before = on_one_device(tmp_path / "features").params
+    state = initial_state(config, ["one", "two", "three"], miniature.mesh(1, 1))
+    for name in ("conv1", "conv5", "fc6", "fc7"):
+        np.testing.assert_array_equal(state.params[name]["kernel"], before[name]["kernel"])
 
 
 def test_data_with_other_classes_is_rejected(imported: Path, tmp_path: Path) -> None:
