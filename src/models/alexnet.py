@@ -15,7 +15,7 @@ from .layers import Towers
 from .presets import PAPER
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
-# From a layer's sigma and its fan-in: how many numbers each of its outputs is computed from.
+# Maps (sigma, fan-in) to an initializer. Fan-in is the number of inputs of one output.
 INITS: dict[str, Callable[[float, int], nnx.Initializer]] = {
     "gaussian": lambda sigma, _: nnx.initializers.normal(sigma),
     "he": lambda _, fan_in: nnx.initializers.normal(math.sqrt(2 / fan_in)),
@@ -27,16 +27,16 @@ POOLS = {"max": layers.max_pool, "average": layers.average_pool}
 
 
 class AlexNet(nnx.Module):
-    """The network; its parameters are in the attributes conv1 … conv5, fc6 … fc8.
+    """The network; its parameters are in attributes named after its layers, such as conv1 and fc6.
 
     Each layer has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`,
-    (towers, out); `layers.LocalConv` has its own shapes. The leading axis may be laid over the mesh
-    axis `model`: inside `jax.shard_map` the same code computes the towers that a device holds.
-    fc6 reads tower by tower, each in (height, width, map) order.
+    (towers, out); `layers.LocalConv` has its own shapes. The leading axis can be sharded over the
+    mesh axis `model`. Inside `jax.shard_map`, the same code computes only the device's own towers.
+    The inputs of fc6 are ordered by tower, then height, width and map.
 
     Args:
-      num_classes: where the towers cannot share the classes evenly, the last outputs of the last
-        tower stand for no class.
+      num_classes: number of classes. If the towers cannot share them evenly, the last outputs of
+        the last tower are padding.
       architecture: a published network or a variation of it.
       dtype: of the activations; parameters are float32.
       rngs: its stream `params` draws the initial weights.
@@ -74,11 +74,11 @@ class AlexNet(nnx.Module):
         return self.logits(images)[:, : self.num_classes]
 
     def logits(self, images: jax.Array, dropout_keys: jax.Array | None = None) -> jax.Array:
-        """The scores of the local towers' classes; −inf for outputs that stand for no class.
+        """The scores of the local towers' classes; −inf for outputs that are padding.
 
         Args:
           images: (N, H, W, 3), the mean image subtracted, in units of 0 to 255.
-          dropout_keys: (N,), a typed key for each image; None is a network without dropout.
+          dropout_keys: (N,), a typed key for each image; None: no dropout.
 
         Returns:
           float32 (N, local classes), the classes that `local_classes` names.
@@ -102,11 +102,11 @@ class AlexNet(nnx.Module):
 
         Args:
           images: (N, H, W, 3), the mean image subtracted, in units of 0 to 255.
-          dropout_keys: (N,), a typed key for each image; None is a network without dropout.
+          dropout_keys: (N,), a typed key for each image; None: no dropout.
 
         Returns:
-          For each layer by name, (N, H, W, maps) or (N, units) a tower, after what follows the
-          layer (activation, normalization, pooling, dropout).
+          For each layer by name and each local tower, (N, H, W, maps) or (N, units), after the
+          layer's activation, normalization, pooling and dropout.
         """
         net = self.architecture
         *_, last_conv = net.convs
@@ -115,7 +115,7 @@ class AlexNet(nnx.Module):
         h = [images.astype(self.dtype) * net.input_scale] * local_towers
         outputs: dict[str, Towers] = {}
         for name, spec in net.layers.items():
-            with jax.named_scope(name):  # profiles and plans tell the layers apart by it
+            with jax.named_scope(name):  # names the layer in profiles and plans
                 if name in net.exchange_before:
                     h = layers.exchange(h, net.towers)
                 h = getattr(self, name)(h)

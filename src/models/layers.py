@@ -201,6 +201,8 @@ def _inverse_power(d: jax.Array, beta: float) -> jax.Array:
 def dropout(xs: Towers, rate: float, keys: jax.Array, layer: int, towers: int) -> Towers:
     """Zeroes units with probability `rate` (section 4.2), and leaves the others as they are.
 
+    The caller scales them: `AlexNet` does, in training or at test.
+
     Args:
       xs: (N, units) a tower.
       rate: the probability.

@@ -32,8 +32,8 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
     """Compiles one step of training on the mesh.
 
     Returns:
-      (state, batch, statistics, learning rate) → (next state, metrics), which takes over the memory
-      of the state. The metrics are scalars over the global batch: `loss`, the mean cross-entropy in
+      A function (state, batch, statistics, learning rate) → (next state, metrics). It reuses the
+      memory of the given state. The metrics are scalars over the global batch: `loss`, the mean cross-entropy in
       nats; `top1_error` and `top5_error`, fractions; `grad_norm`, of the loss without weight decay.
     """
     forward = jax.shard_map(
@@ -69,7 +69,7 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
 
 
 def _make_forward(config: ConfigDict, num_classes: int) -> Callable[..., Metrics]:
-    """The metrics of the global batch, computed by each device from its examples and towers."""
+    """Makes the function of one device: from its examples and towers to the batch's metrics."""
     graph = graphdef(Architecture.from_config(config.model), num_classes, config.dtype)
 
     def forward(
@@ -87,8 +87,8 @@ def _make_forward(config: ConfigDict, num_classes: int) -> Callable[..., Metrics
             images, color_keys, statistics.deviations, statistics.directions, config.augment.color
         )
         if config.reduce_dtype == "float32":
-            # The devices' gradients are added where parameters become varying: here in float32, as
-            # the parameters are; left to JAX, after the cast to the type of the activations.
+            # JAX adds up gradients where parameters become varying: here in float32. Left to
+            # itself, it would do so after the cast to the type of the activations.
             params = lax.pcast(params, DATA_AXIS, to="varying")
         model = nnx.merge(graph, params)
         log_p = log_softmax(model.logits(images, dropout_keys))
@@ -101,7 +101,10 @@ def _make_forward(config: ConfigDict, num_classes: int) -> Callable[..., Metrics
 
 
 def _freeze(params: Params, patterns: str) -> dict[str, Any]:
-    """The same parameters, with no gradient for the layers that match the patterns."""
+    """Stops the gradients of layers that match, which are then not computed.
+
+    The optimizer checks the patterns too, because weight decay needs no gradient.
+    """
     return {
         layer: lax.stop_gradient(leaves) if is_frozen(layer, patterns) else leaves
         for layer, leaves in params.items()
