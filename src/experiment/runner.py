@@ -22,7 +22,7 @@ from ..runs.results import read_result
 from ..runs.workdir import check_workdir
 from ..training.loop import Status, train
 from ..training.periods import Periods
-from ..training.progress import ProgressBar
+from ..training.progress_bar import ProgressBar
 from .analysis import describe_results
 from .figure import draw_figure
 from .results import DIVERGED, collect_results, epoch_means, to_json

@@ -29,7 +29,7 @@ from ..runs.workdir import check_workdir, open_workdir
 from .initialization import initial_state
 from .metric_logger import MetricLogger
 from .periods import Periods
-from .progress import ProgressBar
+from .progress_bar import ProgressBar
 from .schedule import Schedule, make_schedule
 from .state import Progress, TrainState, abstract_state, from_checkpoint, to_checkpoint
 from .step import Batch, make_train_step

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DivergedError
 from .periods import Periods
-from .progress import ProgressBar
+from .progress_bar import ProgressBar
 from .step import Metrics
 from .writers import Writer
 

@@ -33,8 +33,9 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
 
     Returns:
       A function (state, batch, statistics, learning rate) → (next state, metrics). It reuses the
-      memory of the given state. The metrics are scalars over the global batch: `loss`, the mean cross-entropy in
-      nats; `top1_error` and `top5_error`, fractions; `grad_norm`, of the loss without weight decay.
+      memory of the given state. The metrics are scalars over the global batch: `loss`, the mean
+      cross-entropy in nats; `top1_error` and `top5_error`, fractions; `grad_norm`, of the loss
+      without weight decay.
     """
     forward = jax.shard_map(
         _make_forward(config, num_classes),

@@ -17,7 +17,7 @@ from src.errors import CommandError, DivergedError
 from src.runs.metrics_file import keep_metrics, read_metrics
 from src.training.metric_logger import MetricLogger
 from src.training.periods import Periods
-from src.training.progress import ProgressBar
+from src.training.progress_bar import ProgressBar
 from src.training.writers import JsonLines, make_writers
 from tests.support import tiny
 

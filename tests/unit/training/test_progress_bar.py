@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from src.training.progress import ProgressBar
+from src.training.progress_bar import ProgressBar
 
 
 def test_steps_that_were_done_before_say_nothing_about_the_speed() -> None:
