@@ -32,8 +32,8 @@ bench: $(VENV)/bench-$(VERSION)
 	$(BIN)/python -m benchmarks.run
 
 $(VENV)/base-$(VERSION): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "error: PYTHON=$(PYTHON) is $(VERSION); give Python 3.11 or newer" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "error: PYTHON=$(PYTHON) is $(VERSION); give Python 3.11 to 3.13" >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
