@@ -18,7 +18,7 @@ from .distributed.environment import process_info
 from .distributed.preemption import exit_on_signal
 from .distributed.process_group import ProcessGroup
 from .errors import EXIT_PREEMPTED, UserError
-from .runs.workdir import adjust_run
+from .training.adjustment import adjust_run
 from .training.loop import Status, train
 from .training.validation import validate_config
 

@@ -1,7 +1,6 @@
-"""The directory of a run: checks that a run may use it, and holds it while the run trains."""
+"""Checks a run directory, and locks it during training."""
 
 import contextlib
-import logging
 import os
 import shutil
 import socket
@@ -25,30 +24,28 @@ from .config import (
 from .lock import is_locked_by, lock
 from .preprocessing import Preprocessing, read_preprocessing, write_preprocessing
 from .provenance import read_provenance, write_origin
-from .results import EVALUATIONS, read_result, write_evaluation
-
-logger = logging.getLogger(__name__)
+from .results import EVALUATIONS
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Checks that a run can use a directory, which need not exist, before hours of preparing data.
+    """Checks early that a run can use the directory, which need not exist.
 
     Raises:
-      UserError: it has a run with other settings or imported weights, or cannot be written to, or
-        there is no run in `config.init_from`.
+      UserError: the directory has a run with other settings, has imported weights, or cannot be
+        written to; or there is no run in `config.init_from`.
     """
     existing = next(filter(os.path.lexists, (workdir, *workdir.absolute().parents)))
     try:
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise UserError(f"workdir {workdir}: {error.strerror}; give another --workdir") from None
-    if not _has_begun(workdir):
+    if not has_begun(workdir):
         if config.init_from:
             read_config(Path(config.init_from).expanduser())
         return
     if read_provenance(workdir):
         raise UserError(
-            f"workdir {workdir}: it has imported weights; to train from them, give "
+            f"workdir {workdir}: it has imported weights; to fine-tune them, give "
             f"--config.init_from={workdir} and another --workdir"
         )
     if changes := forbidden_changes(workdir, config):
@@ -62,32 +59,6 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
                 f"give --config.init_from={workdir} and another --workdir"
             )
         raise UserError(f"workdir {workdir}: its run has other settings: {fields}; {hint}")
-
-
-def adjust_run(workdir: Path, config: ConfigDict) -> None:
-    """Changes the duration or the learning rates to come of a run, finished or not.
-
-    The configuration keeps the earlier values; the result of a finished run moves to its
-    evaluations. Other changes, and those with a cosine schedule, are left to `check_workdir`.
-
-    Raises:
-      UserError: a process is training in the directory.
-    """
-    steps = _checkpoint_steps(workdir)
-    if not steps or not _has_begun(workdir) or read_provenance(workdir):
-        return
-    changes = {name: before for name, before, _ in forbidden_changes(workdir, config)}
-    result = read_result(workdir)
-    is_possible = changes.keys() <= set(ADJUSTABLE) and config.schedule.name != "cosine"
-    if not changes or not is_possible or (result and "duration" not in changes):
-        return
-    with lock(workdir, "adjusting"):
-        if result:
-            write_evaluation(workdir, result)
-            (workdir / "result.json").unlink()
-        earlier = [*read_earlier_values(workdir), {"step": max(steps), "values": changes}]
-        write_config(workdir, config, earlier)
-    logger.info("%s: from step %d on with another %s", workdir, max(steps), ", ".join(changes))
 
 
 @contextlib.contextmanager
@@ -125,8 +96,8 @@ def check_data(workdir: Path, dataset: PreparedDataset) -> None:
     now = dataset.directory.name
     if before and before != now:
         raise UserError(
-            f"workdir {workdir}: its images were {before} and are {now}: the dataset or its "
-            "source has changed; give another --workdir"
+            f"workdir {workdir}: the run was trained on {before}, but the data set is now {now}; "
+            "give another --workdir"
         )
     if not before and class_names != dataset.class_names:
         old, new = (
@@ -140,7 +111,7 @@ def check_data(workdir: Path, dataset: PreparedDataset) -> None:
 
 def _begin(workdir: Path, config: ConfigDict, dataset: PreparedDataset) -> None:
     earlier = []
-    if _has_begun(workdir):
+    if has_begun(workdir):
         check_data(workdir, dataset)
         earlier = read_earlier_values(workdir)
     else:
@@ -165,12 +136,12 @@ def _check_shared(workdir: Path, config: ConfigDict, token: str) -> None:
         )
 
 
-def _has_begun(workdir: Path) -> bool:
+def has_begun(workdir: Path) -> bool:
     """Whether the run has a result or checkpoint; a failed start leaves only the configuration."""
-    is_saved = bool(_checkpoint_steps(workdir))
+    is_saved = bool(checkpoint_steps(workdir))
     return (workdir / "config.json").exists() and ((workdir / "result.json").exists() or is_saved)
 
 
-def _checkpoint_steps(workdir: Path) -> list[int]:
+def checkpoint_steps(workdir: Path) -> list[int]:
     """The steps of a run's checkpoints, in no order."""
     return [int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()]

@@ -1,4 +1,4 @@
-"""Training, from the first step to the last, or on from the newest checkpoint."""
+"""Trains a run, from the start or from its newest checkpoint."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,6 @@ from ..data.preparation import prepare_dataset
 from ..distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from ..distributed.preemption import Preemption
 from ..distributed.process_group import ProcessGroup
-from ..errors import UserError
 from ..inference.evaluation import Evaluator, describe_result
 from ..runs.checkpoint import Checkpointer
 from ..runs.metrics_file import keep_metrics
@@ -50,11 +49,11 @@ class Status(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """How training ended, and with what."""
+    """The outcome of `train`."""
 
     status: Status
-    message: str  # the same in a line
-    result: dict[str, Any] | None = None  # what result.json has, unless preempted
+    message: str  # one line for the user
+    result: dict[str, Any] | None = None  # content of result.json; None if preempted
 
 
 def train(
@@ -64,17 +63,19 @@ def train(
 
     Args:
       config: a recipe that `validate_config` accepts.
-      workdir: the run directory, which all processes see.
-      group: the processes, each of which calls this.
+      workdir: the run directory, on a file system that all processes share.
+      group: all processes of the run; each must call `train`.
       bar: counts the steps of several runs; by default this run gets its own.
 
     Raises:
       UserError: the configuration cannot be trained, or `workdir` belongs to another run.
-      DivergedError: the loss is no longer finite. The newest checkpoint is from before, though its
-        weights may already be spoiled; those that were evaluated are not.
+      DivergedError: the loss is no longer finite. The newest checkpoint precedes this, but its
+        weights may already be bad. Evaluated checkpoints are good.
     """
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
-    group.first_then_others(lambda: check_workdir(workdir, config))  # before hours of preparing
+    group.first_then_others(
+        lambda: check_workdir(workdir, config)
+    )  # early: preparation can take hours
     dataset = group.first_then_others(lambda: prepare_dataset(config.data))
     with open_workdir(workdir, config, dataset, group):
         if result := read_result(workdir):
@@ -142,9 +143,6 @@ def _train_batches(
     config: ConfigDict, dataset: PreparedDataset, mesh: Mesh, steps: range
 ) -> Iterator[Batch]:
     """The global batches of some steps, on the devices."""
-    if steps.start > steps.stop:
-        end = f"{config.duration!r} ends at step {steps.stop}, before the run's step {steps.start}"
-        raise UserError(f"config.duration: {end}; give a longer one")
     crop, size = config.model.image_size, config.batch_size
     loader = TrainLoader(dataset, config.augment, crop=crop, global_batch=size, seed=config.seed)
     for batch in loader.batches(local_rows(mesh, size), steps):
@@ -178,7 +176,7 @@ def _restore_or_init(
 def _resume_writers(
     workdir: Path, step: int, progress: Progress, checkpointer: Checkpointer, is_main: bool
 ) -> list[Writer]:
-    """The writers, without the lines that a killed run wrote after its last checkpoint."""
+    """Removes lines of metrics written after the last checkpoint, then opens the writers."""
     check = SaveCheck(checkpointer.check_for_errors)
     if not is_main:
         return [check]

@@ -13,7 +13,8 @@ from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.config import read_config, read_earlier_values
 from src.runs.results import read_result, result_at
-from src.runs.workdir import adjust_run, check_workdir
+from src.runs.workdir import check_workdir
+from src.training.adjustment import adjust_run
 from tests.support import format1, miniature
 from tests.support.runs import trained
 
@@ -94,6 +95,8 @@ def test_longer_run_ends_bitwise_where_a_run_of_that_duration_ends(
     jax.tree.map(np.testing.assert_array_equal, params["extended"], params["longer"])
     assert [change["step"] for change in read_earlier_values(tmp_path / "extended")] == [4]
     config.duration = "5 steps"
-    adjust_run(tmp_path / "longer", config)
+    files = [tmp_path / "longer" / name for name in ("config.json", "result.json")]
+    before = [file.read_text() for file in files]
     with pytest.raises(UserError, match="'5 steps' ends at step 5, before the run's step 6"):
-        trained(config, tmp_path / "longer")
+        adjust_run(tmp_path / "longer", config)
+    assert [file.read_text() for file in files] == before

@@ -1,0 +1,56 @@
+"""Changes the duration or future learning rates of a run, before it resumes."""
+
+import logging
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from ..data.preparation import prepare_dataset
+from ..errors import UserError
+from ..runs.config import ADJUSTABLE, forbidden_changes, read_earlier_values, write_config
+from ..runs.lock import lock
+from ..runs.provenance import read_provenance
+from ..runs.results import read_result, write_evaluation
+from ..runs.workdir import checkpoint_steps, has_begun
+from .periods import Periods
+
+logger = logging.getLogger(__name__)
+
+
+def adjust_run(workdir: Path, config: ConfigDict) -> None:
+    """Changes the duration or future learning rates of a run, even a finished one.
+
+    The configuration keeps the earlier values; the result of a finished run moves to its
+    evaluations. It ignores all other changes, and all with a cosine schedule; `check_workdir`
+    rejects them.
+
+    Raises:
+      UserError: the new duration ends before the newest checkpoint, or a process is training in the
+        directory.
+    """
+    steps = checkpoint_steps(workdir)
+    if not steps or not has_begun(workdir) or read_provenance(workdir):
+        return
+    changes = {name: before for name, before, _ in forbidden_changes(workdir, config)}
+    result = read_result(workdir)
+    is_possible = changes.keys() <= set(ADJUSTABLE) and config.schedule.name != "cosine"
+    if not changes or not is_possible or (result and "duration" not in changes):
+        return
+    _check_duration(config, max(steps))
+    with lock(workdir, "adjusting"):
+        if result:
+            write_evaluation(workdir, result)
+            (workdir / "result.json").unlink()
+        earlier = [*read_earlier_values(workdir), {"step": max(steps), "values": changes}]
+        write_config(workdir, config, earlier)
+    logger.info("%s: changed from step %d on: %s", workdir, max(steps), ", ".join(changes))
+
+
+def _check_duration(config: ConfigDict, step: int) -> None:
+    dataset = prepare_dataset(config.data)
+    total = Periods.from_config(config, dataset.num_examples[dataset.train_split]).total
+    if total < step:
+        raise UserError(
+            f"config.duration: {config.duration!r} ends at step {total}, before the run's step "
+            f"{step}; give a longer one"
+        )
