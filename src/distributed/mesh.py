@@ -12,8 +12,8 @@ from ..errors import UserError
 from ..models.layers import TOWER_AXIS
 
 DATA_AXIS = "data"
-BATCH = jax.P(DATA_AXIS)  # arrays whose leading axis is the example's
-PARAMETERS = jax.P(TOWER_AXIS)  # arrays whose leading axis is the tower's
+BATCH = jax.P(DATA_AXIS)  # arrays with one entry per example on the leading axis
+PARAMETERS = jax.P(TOWER_AXIS)  # arrays with one entry per tower on the leading axis
 
 
 def make_mesh(
@@ -26,15 +26,16 @@ def make_mesh(
     """Arranges all devices as (data, model).
 
     Args:
-      section: `config.mesh`; None stands for "auto" in both fields. `model` devices share the
-        towers; "auto" is 2 if the device count and the tower count are even, else 1. `data` devices
-        share the batch; "auto" is the device count divided by `model`.
+      section: `config.mesh`; None stands for "auto" in both fields.
+        `model`: number of devices that share the towers; "auto" is 2 if the numbers of devices and
+        towers are even, else 1.
+        `data`: number of devices that share the batch; "auto" is all devices divided by `model`.
       towers: tower count of the network.
       batch_size: images per step; None skips the check.
       devices: the devices to arrange; None stands for all devices.
 
     Raises:
-      UserError: a field is invalid, or devices, towers or batch cannot be divided so.
+      UserError: a field is invalid, or the mesh does not divide the devices, towers or batch.
     """
     count = len(devices or jax.devices())
     model_size = _axis_size(section, "model", default=2 if count % 2 == towers % 2 == 0 else 1)
