@@ -237,7 +237,7 @@ def _log_report(directory: Path) -> None:
             message = f"%s: left out %d of %d images ({listed}): %s"
             logger.warning(message, split, count, total, directory, _name_some(left_out))
         if repeated := part.get("in_train"):
-            count, names = len(repeated), "; ".join(repeated[:3])
+            count, names = len(repeated), "; ".join(map(printable, repeated[:3]))
             message = "%s: %d of %d images are also in train (%s/report.json lists them): %s"
             logger.warning(message, split, count, part["examples"], directory, names)
 

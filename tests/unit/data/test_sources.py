@@ -174,11 +174,14 @@ def rename_class(folder: Path, name: bytes) -> None:
         (b"\x1b[1mbee", r"\x1b[1mbee"),
     ],
 )
-def test_class_names_become_normalized_lines_of_text(folder, tmp_path_factory, directory, name):
+def test_class_names_become_normalized_lines_of_text(
+    folder, tmp_path_factory, directory, name, caplog
+):
     rename_class(folder, directory)
     prepared = datasets.prepared(f"folder:{folder}", 8, tmp_path_factory.mktemp("prepared"))
     assert prepared.class_names == sorted(["ant", name])
     assert prepared.num_examples == {"train": 4, "val": 4}
+    assert all(record.message.encode() for record in caplog.records)  # no surrogates
 
 
 def test_splits_may_write_a_class_name_differently(folder):
