@@ -45,6 +45,10 @@ def make_mesh(
             f"config.mesh.model: {model_size} devices cannot share {towers} towers evenly; "
             f"choose one of {divisors}"
         )
+    if model_size > count:
+        raise UserError(
+            f"config.mesh.model: {model_size} devices, but there are {count}; choose fewer"
+        )
     data_size = _axis_size(section, "data", default=count // model_size)
     if (product := data_size * model_size) != count:
         raise UserError(

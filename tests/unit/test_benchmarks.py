@@ -26,6 +26,7 @@ def test_table():
     ]
 
 
+@pytest.mark.slow
 def test_run_prints_and_keeps_the_table(tmp_path):
     numbers = tmp_path / "numbers.json"
     command = [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ml_collections import ConfigDict
 
 from src.data import images
@@ -200,6 +201,12 @@ def test_closing_batches_stops_loading_soon(prepared):
     assert time.monotonic() - start < 5
 
 
+def test_loading_leaves_the_gpus_to_jax(prepared):
+    next(batches(prepared))
+    assert tf.config.get_visible_devices("GPU") == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("end", "status"), [("pass", 0), ("raise SystemExit(3)", 3), ("1 / 0", 1)])
 def test_process_can_exit_while_batches_are_loading(prepared, end, status):
     code = f"""

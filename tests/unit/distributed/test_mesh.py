@@ -62,6 +62,7 @@ def test_without_a_section_both_sizes_are_automatic():
         (2, 64, {"data": "2"}, "config.mesh: data 2 × model 2 = 4, but there are 8 devices"),
         (2, 64, {"data": "16"}, "config.mesh: data 16 × model 2 = 32, but there are 8 devices"),
         (2, 64, {"data": "two"}, "config.mesh.data: 'two' is neither 'auto' nor a positive number"),
+        (16, 64, {"model": "16"}, "config.mesh.model: 16 devices, but there are 8"),
         (2, 64, {"model": "0"}, "config.mesh.model: '0' is neither 'auto' nor a positive number"),
         (2, 64, {"model": "-1"}, "config.mesh.model: '-1' is neither 'auto' nor a positive number"),
         (

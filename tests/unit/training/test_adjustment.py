@@ -81,6 +81,7 @@ def test_longer_cosine_is_rejected_with_the_way_to_train_on(workdir: Path) -> No
         check_workdir(workdir, config)
 
 
+@pytest.mark.slow
 def test_longer_run_ends_bitwise_where_a_run_of_that_duration_ends(
     tmp_path: Path, cache: Path
 ) -> None:

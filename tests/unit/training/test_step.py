@@ -200,7 +200,7 @@ def test_dropout_masks_differ_between_the_examples_of_the_global_batch():
     for shape in (ONE_DEVICE, (4, 2)):
         (state,) = train(shape, start=start, label=labels).states
         tower_of_class_0 = (state.params["fc8"]["kernel"] / -RATE)[0]
-        kept = tower_of_class_0[:, 0] / ((1 / NUM_CLASSES - 1) * 2 / miniature.BATCH_SIZE)
+        kept = tower_of_class_0[:, 0] / ((1 / NUM_CLASSES - 1) / miniature.BATCH_SIZE)
         np.testing.assert_allclose(kept, kept.round(), atol=1e-3)
         counts.append(kept.round())
     np.testing.assert_array_equal(*counts)
