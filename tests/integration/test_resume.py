@@ -313,5 +313,6 @@ def test_a_run_whose_last_step_is_one_too_far_has_diverged(tmp_path: Path, cache
     )
     assert done.returncode == 1
     assert re.search(r"error: step 1: the loss on test is (nan|inf)", done.stderr)
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "result.json").exists()
     assert "test" not in (tmp_path / "metrics.jsonl").read_text()
