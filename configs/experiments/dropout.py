@@ -35,13 +35,13 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
             "schedule.boundaries": ("32 epochs", "36 epochs"),
             "optimizer.weight_decay": 0.0,
             "optimizer.weight_decays.fc4": 0.0,
+            # The form that the learning rates of these networks are for.
+            "model.dropout_scaling": "training",
         },
     )
-    # The learning rates of these networks are for dropout that scales in training.
-    dropout = {"model.dropout": 0.5, "model.dropout_scaling": "training"}
     return comparison(
         "Without dropout the network overfits substantially (section 4.2)",
-        {"without": without, "dropout": changed(without, dropout)},
+        {"without": without, "dropout": changed(without, {"model.dropout": 0.5})},
         reference={"dropout": "without"},
         seeds=(0, 1, 2),
     )

@@ -31,9 +31,7 @@ def run(main: Main, flags: CommandFlags, doc: str | None) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.unraisablehook = lambda error: (
-        None if _is_consequence(error.exc_value) else sys.__unraisablehook__(error)
-    )
+    sys.unraisablehook = _report_unraisable
     threading.excepthook = lambda error: (
         None if _is_consequence(error.exc_value) else threading.__excepthook__(error)
     )
@@ -110,6 +108,13 @@ def _is_consequence(error: BaseException | None) -> bool:
     When a part of a checkpoint cannot be read, Orbax abandons the reading of the others.
     """
     return str(error) == "Event loop is closed" or describe_system_error(error) is not None
+
+
+def _report_unraisable(error: "sys.UnraisableHookArgs") -> None:
+    coroutine = getattr(error.object, "cr_code", None)
+    is_abandoned = coroutine is not None and "orbax" in coroutine.co_filename
+    if not is_abandoned and not _is_consequence(error.exc_value):
+        sys.__unraisablehook__(error)
 
 
 class _TqdmHandler(logging.Handler):

@@ -29,8 +29,9 @@ def exit_on_signal() -> None:
 
 
 def _signals() -> list[signal.Signals]:
-    """The signals to handle: not those that this process ignores, as SIGHUP under nohup."""
-    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    """The signals to handle; not SIGHUP where this process ignores it, as under nohup."""
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in SIGNALS if number != signal.SIGHUP or not is_ignored]
 
 
 def _discard_output_to_closed_terminal() -> None:

@@ -138,7 +138,7 @@ def test_class_names_file_from_windows_is_read(tmp_path: Path) -> None:
 def test_training_in_an_imported_run_is_rejected(imported: Path) -> None:
     config = recipe(bvlc_alexnet)
     config.data.root = str(imported / "prepared")
-    with pytest.raises(UserError, match=r"to train from them, give --config\.init_from"):
+    with pytest.raises(UserError, match=r"to fine-tune them, give --config\.init_from"):
         trained(config, imported / "run")
 
 

@@ -278,7 +278,7 @@ def test_finished_run_trains_on_with_a_longer_duration(
     workdir = shutil.copytree(uninterrupted, tmp_path / "run")
     done = train(workdir, cache, "--config.duration=26 steps", "--config.schedule.factor=2")
     assert done.returncode == 0, done.stderr
-    assert f"from step {TOTAL} on with another duration, schedule.factor" in done.stderr
+    assert f"changed from step {TOTAL} on: duration, schedule.factor" in done.stderr
     assert json.loads((workdir / "result.json").read_text())["step"] == 26
 
 

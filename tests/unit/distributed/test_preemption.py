@@ -21,6 +21,15 @@ def hangup_is_ignored() -> Iterator[None]:
     signal.signal(signal.SIGHUP, handler)
 
 
+@pytest.fixture
+def hangup_is_not_ignored() -> Iterator[None]:
+    """Whatever started the tests, such as nohup."""
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.mark.usefixtures("hangup_is_not_ignored")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_each_signal_asks_to_stop(number: signal.Signals) -> None:
     with Preemption() as preempted:
@@ -37,6 +46,7 @@ def test_hangup_that_nohup_ignores_does_not_ask_to_stop() -> None:
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
+@pytest.mark.usefixtures("hangup_is_not_ignored")
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="there is no setsid")
 def test_closed_terminal_asks_to_stop_and_keeps_the_exit_status() -> None:
     code = """
