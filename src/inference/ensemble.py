@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
 from ..data.images import RawImage
@@ -48,15 +49,10 @@ def evaluate_ensemble(
       run's own; `class_names`; `confusion`, the images by true (row) and most probable class.
 
     Raises:
-      UserError: there is no run in a folder, they are on different data, or its classes are not
-        theirs.
+      UserError: a directory has no run, the runs have different data, or the images have other
+        classes.
     """
-    configs = [read_config(workdir) for workdir in workdirs]
-    for config in configs:
-        config.data.update(data or {})
-    sources = {(c.data.dataset, c.data.train_split, c.data.eval_split) for c in configs}
-    if len(sources) > 1:
-        raise UserError(f"workdir: the runs have different data: {sorted(sources)}; choose one")
+    configs = _read_configs(workdirs, data)
     mesh = make_mesh(None, towers=math.gcd(*(c.model.towers for c in configs)))
     shards = mesh.shape[DATA_AXIS]
     global_batch = -(-configs[0].batch_size // shards) * shards
@@ -64,7 +60,7 @@ def evaluate_ensemble(
     classifiers = [load(workdir, checkpoint=checkpoint, mesh=mesh) for workdir in workdirs]
     datasets, members = [], []
     for workdir, classifier, config in zip(workdirs, classifiers, configs, strict=True):
-        if data:  # before hours of preparing
+        if data:  # early: preparation can take hours
             _check_classes(workdir, classifier, find_source(config.data).class_names())
         dataset = prepare_dataset(config.data)
         _check_classes(workdir, classifier, dataset.class_names)
@@ -94,6 +90,17 @@ def evaluate_ensemble(
         "class_names": class_names,
         "confusion": confusion,
     }
+
+
+def _read_configs(workdirs: Sequence[Path], data: Mapping[str, str] | None) -> list[ConfigDict]:
+    """The runs' configurations, with other fields of `config.data`."""
+    configs = [read_config(workdir) for workdir in workdirs]
+    for config in configs:
+        config.data.update(data or {})
+    sources = {(c.data.dataset, c.data.train_split, c.data.eval_split) for c in configs}
+    if len(sources) > 1:
+        raise UserError(f"workdir: the runs have different data: {sorted(sources)}; choose one")
+    return configs
 
 
 def _check_classes(workdir: Path, classifier: Classifier, class_names: list[str]) -> None:
