@@ -140,10 +140,10 @@ def _results(metadata: dict[str, Any]) -> str:
     result = metadata["result"]
     if result is None:
         return "The network was not evaluated."
-    held_out = "" if metadata["weights_from"] else " that it was not trained on"
+    split = "" if metadata["weights_from"] else " of the evaluation split"
     return (
         f"Top-1 error {result['top1_error']:.2%}, top-5 error {result['top5_error']:.2%}, on "
-        f"{result['examples']:,} images{held_out}, {_views(result['views'])}."
+        f"{result['examples']:,} images{split}, {_views(result['views'])}."
     )
 
 

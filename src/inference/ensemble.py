@@ -58,27 +58,18 @@ def evaluate_ensemble(
     global_batch = -(-configs[0].batch_size // shards) * shards
     views = views or configs[0].views
     classifiers = [load(workdir, checkpoint=checkpoint, mesh=mesh) for workdir in workdirs]
-    datasets, members = [], []
+    rows, datasets, members = local_rows(mesh, global_batch), [], []
     for workdir, classifier, config in zip(workdirs, classifiers, configs, strict=True):
-        if data:  # early: preparation can take hours
-            _check_classes(workdir, classifier, find_source(config.data).class_names())
-        dataset = prepare_dataset(config.data)
-        _check_classes(workdir, classifier, dataset.class_names)
-        datasets.append(dataset)
-        parts = (classifier.classify(views), classifier.params, classifier.statistics)
-        rows = local_rows(mesh, global_batch)
+        dataset = _prepare(workdir, classifier, config, is_other=bool(data))
         batches = functools.partial(
             eval_batches, dataset, dataset.eval_split, rows, global_batch=global_batch
         )
-        members.append(Member(*parts, batches))
-
-    def never_stop() -> bool:
-        before_batch()
-        return False
-
+        classify = classifier.classify(views)
+        members.append(Member(classify, classifier.params, classifier.statistics, batches))
+        datasets.append(dataset)
     class_names = datasets[0].class_names
     confusion = np.zeros((len(class_names),) * 2, int) if counts_classes else None
-    result = evaluate(members, mesh, global_batch, never_stop, confusion)
+    result = evaluate(members, mesh, global_batch, before_batch, confusion)
     assert result is not None  # nothing asks it to stop
     return {
         **result,
@@ -101,6 +92,17 @@ def _read_configs(workdirs: Sequence[Path], data: Mapping[str, str] | None) -> l
     if len(sources) > 1:
         raise UserError(f"workdir: the runs have different data: {sorted(sources)}; choose one")
     return configs
+
+
+def _prepare(
+    workdir: Path, classifier: Classifier, config: ConfigDict, is_other: bool
+) -> PreparedDataset:
+    """Prepares a run's images, or other images of the same classes."""
+    if is_other:  # early: preparation can take hours
+        _check_classes(workdir, classifier, find_source(config.data).class_names())
+    dataset = prepare_dataset(config.data)
+    _check_classes(workdir, classifier, dataset.class_names)
+    return dataset
 
 
 def _check_classes(workdir: Path, classifier: Classifier, class_names: list[str]) -> None:

@@ -36,7 +36,7 @@ def evaluate(
     members: Sequence[Member],
     mesh: Mesh,
     global_batch: int,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool | None] = lambda: False,
     confusion: np.ndarray | None = None,
 ) -> dict[str, float] | None:
     """Averages the members' probabilities of every image; each image counts once on any mesh.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
@@ -116,6 +117,12 @@ def _split_info(builder: Any, field: str, part: str) -> Any:
 def _make_split(builder: Any, name: str, field: str, part: str) -> Split:
     num_examples = _split_info(builder, field, part).num_examples
     image = _find_feature(builder, tfds.features.Image)
+    dtype = np.dtype(builder.info.features[image].np_dtype)
+    if np.issubdtype(dtype, np.floating):  # stored as PNG with four channels
+        raise UserError(
+            f"config.data.dataset={builder.info.full_name!r}: its images are {dtype}, "
+            "whose black and white are unknown; give a set of 8 or 16 bits"
+        )
     label = _find_feature(builder, tfds.features.ClassLabel)
     texts = _list_features(builder, tfds.features.Text)
     file = next((name for name in texts if "file" in name or name == "id"), None)

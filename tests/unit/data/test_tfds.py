@@ -1,6 +1,7 @@
 """Data sets of TFDS as sources of original images."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ def png(gray: int) -> bytes:
     return file.getvalue()
 
 
+PNG = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
+
+
 def write_tfds(
     root: Path,
     splits: dict[str, int],
@@ -34,6 +38,8 @@ def write_tfds(
     file_format: str = "tfrecord",
     supervised: tuple[str, str] | None = None,
     unlabeled: tuple[str, ...] = (),
+    image: Callable[[int], object] = lambda i: io.BytesIO(png(i)),
+    image_feature: tfds.features.Image = PNG,
     **extra_features: tfds.features.FeatureConnector,
 ) -> str:
     """Writes a data set where TFDS looks for it; image i of a split has the gray value i.
@@ -43,7 +49,7 @@ def write_tfds(
     directory = root / "grays" / "1.0.0"
     directory.mkdir(parents=True)
     features = {
-        "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+        "image": image_feature,
         "label": tfds.features.ClassLabel(names=["even", "odd"]),
         "file_name": tfds.features.Text(),
         **extra_features,
@@ -64,7 +70,7 @@ def write_tfds(
     for split, count in splits.items():
         examples = [
             {
-                "image": io.BytesIO(png(i)),
+                "image": image(i),
                 "label": -1 if f"{split}{i}.png" in unlabeled else i % 2,
                 "file_name": f"{split}{i}.png",
             }
@@ -199,3 +205,16 @@ def test_wrong_label_in_images_prepared_by_an_older_version_is_an_error(tmp_path
     prepared = datasets.prepared("grays", 8, tmp_path / "prepared", tfds_dir=root)
     with pytest.raises(UserError, match=r"label -1 is not one of 0…1; remove"):
         prepared.records("test").read(range(2))
+
+
+def test_float_images_are_an_error(tmp_path):
+    """TFDS stores them as PNG with four channels, which would look like RGBA."""
+    feature = tfds.features.Image(shape=(4, 4, 1), dtype=np.float32)
+    root = write_tfds(
+        tmp_path,
+        {"train": 4, "test": 4},
+        image=lambda i: np.full((4, 4, 1), i / 4, np.float32),
+        image_feature=feature,
+    )
+    with pytest.raises(UserError, match=r"grays/1\.0\.0.*its images are float32"):
+        datasets.source("grays", tfds_dir=root).load()

@@ -58,6 +58,13 @@ def test_model_card_of_imported_weights_has_their_result() -> None:
     assert "50.00%, top-5 error 25.00%, on 360 images, averaged over 10 views." in text
 
 
+def test_model_card_claims_no_more_of_the_evaluation_than_is_known() -> None:
+    result = {"top1_error": 0.5, "top5_error": 0.25, "examples": 360, "views": 1}
+    text = render(result=result)
+    assert "on 360 images of the evaluation split, of the center." in text
+    assert "not trained on" not in text
+
+
 @pytest.mark.parametrize(
     ("dataset", "part"),
     [
