@@ -8,7 +8,7 @@ import pytest
 
 from src.errors import EXIT_PREEMPTED
 from tests.support.commands import environment
-from tests.support.launched import SOON, command, started, wait_for_steps
+from tests.support.launched import LONG, SOON, command, started, wait_for_steps
 from tests.support.runs import assert_same_run
 
 pytestmark = [
@@ -22,7 +22,7 @@ def test_run_under_mpirun_saves_on_sigusr1_and_resumes_to_the_reference(
 ) -> None:
     workdir, log = tmp_path / "run", tmp_path / "log"
     mpirun = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--oversubscribe", "-np", "2"]
-    run = [*mpirun, *command(workdir, cache, 2)]
+    run = [*mpirun, *command(workdir, cache, 2, *LONG)]
     with started(run, log, **environment(cache)) as process:
         wait_for_steps(workdir, 6)
         process.send_signal(signal.SIGUSR1)

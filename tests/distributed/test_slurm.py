@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.commands import ROOT, environment
 from tests.support.launched import (
+    LONG,
     command,
     pause,
     processes,
@@ -142,7 +143,7 @@ def test_job_saves_before_its_time_limit_and_resumes_after_requeue(
     cluster: Cluster, tmp_path: Path, cache: Path, reference_on_two_devices: Path
 ) -> None:
     workdir = tmp_path / "run"
-    job, log = cluster.submit(command(workdir, cache, 1))
+    job, log = cluster.submit(command(workdir, cache, 1, *LONG))
     began = time.monotonic()
     second = trainer(workdir, 1)
     wait_for_steps(workdir, 6)
@@ -168,7 +169,7 @@ def test_job_that_loses_a_process_is_requeued(
     cluster: Cluster, tmp_path: Path, cache: Path, reference_on_two_devices: Path
 ) -> None:
     workdir = tmp_path / "run"
-    job, log = cluster.submit(command(workdir, cache, 1))
+    job, log = cluster.submit(command(workdir, cache, 1, *LONG))
     second = trainer(workdir, 1)
     wait_for_steps(workdir, 6)
     os.kill(second, signal.SIGKILL)

@@ -32,8 +32,5 @@ sys.meta_path.insert(0, finder)
 
 def get_config() -> ConfigDict:
     config = tiny.get_config()
-    # On another mesh, sums are rounded differently, and a ReLU may flip. The effect on the weights
-    # is proportional to the learning rate.
-    config.schedule.learning_rate = 0.001
     config.checkpoint_every = "8 steps"
     return config
