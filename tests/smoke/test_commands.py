@@ -4,11 +4,13 @@ import importlib
 import json
 from pathlib import Path
 
+import jax.export
 import numpy as np
 import pytest
 from PIL import Image
 
 from src.cli.app import run_command
+from src.inference.classifier import load
 from tests.support.runs import arguments
 
 
@@ -57,6 +59,11 @@ def test_export_and_convert(digits_run: Path, tmp_path: Path) -> None:
     exported = tmp_path / "exported" / "net.jax"
     assert run("export.__main__", f"--workdir={digits_run}", f"--out={exported}") == 0
     assert exported.with_name("README.md").exists()
+    classifier = load(digits_run)
+    size = classifier.config.data.size
+    images = np.random.default_rng(1).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    probabilities = jax.export.deserialize(bytearray(exported.read_bytes())).call(images)
+    np.testing.assert_allclose(probabilities, classifier(images), rtol=1e-4, atol=1e-6)
     weights = tmp_path / "net.safetensors"
     assert run("convert.__main__", f"--workdir={digits_run}", f"--to={weights}") == 0
     assert weights.exists()
