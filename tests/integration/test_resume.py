@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,14 +21,11 @@ from src.runs.checkpoint import Checkpointer
 from src.training.schedule import Steps
 from src.training.state import Progress, abstract_state
 from tests.support import miniature, tiny
-from tests.support.commands import ROOT, run, start
+from tests.support.commands import ROOT, start
+from tests.support.interrupted import copy_of, flip_a_bit, interrupt, train
 from tests.support.runs import arguments, assert_same_run, steps_done, trained
 
 TOTAL = 24
-
-
-def train(workdir: Path, cache: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return run("src.main", *arguments(workdir, cache, *more), cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +36,8 @@ def uninterrupted(cache: Path) -> Path:
     return workdir
 
 
-def interrupt(
-    workdir: Path, cache: Path, number: signal.Signals, when: Callable[[], bool], *more: str
-) -> tuple[int, str]:
-    """Starts training, sends it a signal as soon as `when` holds, and waits for its end."""
-    with start("src.main", *arguments(workdir, cache, *more), cache=cache) as process:
-        while process.poll() is None and not when():
-            time.sleep(0.002)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=120)
-    return process.returncode, out + err
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_stopped_run_saves_its_step_and_goes_on_bitwise(
+def test_stopped_run_saves_its_step_and_resumes_bitwise(
     number: signal.Signals, tmp_path: Path, cache: Path, uninterrupted: Path
 ) -> None:
     status, output = interrupt(tmp_path, cache, number, lambda: steps_done(tmp_path) >= 6)
@@ -65,7 +49,7 @@ def test_a_stopped_run_saves_its_step_and_goes_on_bitwise(
     assert_same_run(tmp_path, uninterrupted)
 
 
-def test_a_run_killed_at_random_moments_goes_on_bitwise(
+def test_run_killed_at_random_moments_resumes_bitwise(
     tmp_path: Path, cache: Path, uninterrupted: Path
 ) -> None:
     moments = random.Random(0)
@@ -87,7 +71,7 @@ def test_a_run_killed_at_random_moments_goes_on_bitwise(
     assert_same_run(tmp_path, uninterrupted)
 
 
-def test_a_run_killed_during_a_save_goes_on_bitwise(
+def test_run_killed_during_a_save_resumes_bitwise(
     tmp_path: Path, cache: Path, uninterrupted: Path
 ) -> None:
     def is_saving() -> bool:
@@ -103,7 +87,7 @@ def test_a_run_killed_during_a_save_goes_on_bitwise(
     assert all(name.isdigit() for name in left), left
 
 
-def test_an_interruption_between_train_lines_changes_none(tmp_path: Path, cache: Path) -> None:
+def test_interruption_between_train_lines_changes_no_line(tmp_path: Path, cache: Path) -> None:
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     assert train(whole, cache, "--config.log_every=7").returncode == 0
     copy_of(whole, resumed)
@@ -112,7 +96,7 @@ def test_an_interruption_between_train_lines_changes_none(tmp_path: Path, cache:
     assert_same_run(resumed, whole)
 
 
-def test_a_checkpoint_of_a_version_that_kept_no_unlogged_metrics_is_restored(
+def test_checkpoint_without_pending_metrics_is_restored(
     tmp_path: Path, uninterrupted: Path
 ) -> None:
     workdir = copy_of(uninterrupted, tmp_path / "run")
@@ -127,7 +111,7 @@ def test_a_checkpoint_of_a_version_that_kept_no_unlogged_metrics_is_restored(
     assert Progress(**checkpoint.progress).pending_metrics == []
 
 
-def test_a_run_goes_on_upon_another_mesh(tmp_path: Path, cache: Path, uninterrupted: Path) -> None:
+def test_run_resumes_on_another_mesh(tmp_path: Path, cache: Path, uninterrupted: Path) -> None:
     status, _ = interrupt(
         tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) >= 6, "--cpu_devices=4"
     )
@@ -136,7 +120,7 @@ def test_a_run_goes_on_upon_another_mesh(tmp_path: Path, cache: Path, uninterrup
     assert_same_run(tmp_path, uninterrupted, tolerance=1e-5)
 
 
-def test_a_finished_run_says_so(cache: Path, uninterrupted: Path) -> None:
+def test_finished_run_is_reported(cache: Path, uninterrupted: Path) -> None:
     again = train(uninterrupted, cache)
     assert again.returncode == 0
     assert "is finished" in again.stdout
@@ -146,7 +130,7 @@ def test_a_finished_run_says_so(cache: Path, uninterrupted: Path) -> None:
     assert {"top1_error", "top5_error", "views", "epochs", "seconds"} <= result.keys()
 
 
-def test_a_folder_that_another_run_is_training_in_is_refused(tmp_path: Path, cache: Path) -> None:
+def test_directory_in_which_another_run_trains_is_rejected(tmp_path: Path, cache: Path) -> None:
     long = "--config.duration=100000 steps"
     with start("src.main", *arguments(tmp_path, cache, long), cache=cache) as process:
         while process.poll() is None and not steps_done(tmp_path):
@@ -166,7 +150,7 @@ def test_a_folder_that_another_run_is_training_in_is_refused(tmp_path: Path, cac
     assert status == EXIT_PREEMPTED, output
 
 
-def test_a_second_signal_some_seconds_later_ends_the_run_unsaved(
+def test_second_signal_seconds_later_ends_the_run_without_saving(
     tmp_path: Path, cache: Path
 ) -> None:
     stop = """
@@ -183,7 +167,7 @@ with Preemption() as preempted:
     assert ended.returncode == 128 + signal.SIGTERM
 
 
-def test_a_failure_that_is_no_damage_sets_no_checkpoint_aside(
+def test_failure_without_damage_sets_no_checkpoint_aside(
     tmp_path: Path, cache: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workdir = copy_of(uninterrupted, tmp_path / "run")
@@ -204,7 +188,7 @@ def test_a_failure_that_is_no_damage_sets_no_checkpoint_aside(
         ("preprocessing.npz", "preprocessing.npz is missing or damaged"),
     ],
 )
-def test_an_empty_file_of_the_folder_is_named(
+def test_empty_file_of_the_run_is_named(
     file: str, complaint: str, tmp_path: Path, uninterrupted: Path
 ) -> None:
     workdir = copy_of(uninterrupted, tmp_path / "run")
@@ -213,20 +197,7 @@ def test_an_empty_file_of_the_folder_is_named(
         load(workdir)
 
 
-def copy_of(workdir: Path, to: Path) -> Path:
-    """The run as it was before its result was written."""
-    subprocess.run(["cp", "-r", workdir, to], check=True)
-    (to / "result.json").unlink()
-    return to
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def test_without_any_good_checkpoint_nothing_is_thrown_away(
+def test_nothing_is_removed_if_all_checkpoints_are_damaged(
     tmp_path: Path, cache: Path, uninterrupted: Path
 ) -> None:
     workdir = copy_of(uninterrupted, tmp_path / "run")
@@ -240,7 +211,7 @@ def test_without_any_good_checkpoint_nothing_is_thrown_away(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
-def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
+def test_damaged_checkpoint_is_set_aside_and_the_previous_is_used(
     damage: str, tmp_path: Path, cache: Path, uninterrupted: Path
 ) -> None:
     workdir = copy_of(uninterrupted, tmp_path / "run")
@@ -282,7 +253,7 @@ def test_finished_run_trains_on_with_a_longer_duration(
     assert json.loads((workdir / "result.json").read_text())["step"] == 26
 
 
-def test_other_settings_are_refused_by_name(cache: Path, uninterrupted: Path) -> None:
+def test_other_settings_are_rejected_by_name(cache: Path, uninterrupted: Path) -> None:
     done = train(uninterrupted, cache, "--config.seed=7", "--config.optimizer.momentum=0.5")
     assert done.returncode == 2
     assert "config.seed was 0 and is 7" in done.stderr
@@ -307,7 +278,7 @@ def test_diverging_run_keeps_its_last_good_checkpoint(
         assert np.isfinite(leaf).all()
 
 
-def test_a_run_whose_last_step_is_one_too_far_has_diverged(tmp_path: Path, cache: Path) -> None:
+def test_divergence_at_the_last_step_is_reported(tmp_path: Path, cache: Path) -> None:
     done = train(
         tmp_path, cache, "--config.duration=1 step", "--config.schedule.learning_rate=1e30"
     )

@@ -10,7 +10,6 @@ from flax import nnx
 
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture, NormSpec
-from src.models.factory import rescale
 from src.models.presets import CHM145, ONE_GPU, PAPER, PRESETS, TORCHVISION
 from tests.support import miniature
 
@@ -299,66 +298,3 @@ def test_tanh_replaces_relu_in_every_layer():
     fc6 = np.concatenate(h["fc6"], axis=-1)
     expected = 0.5 * np.tanh(fc6 @ np.asarray(model.fc7.kernel[1]) + model.fc7.bias[1])
     np.testing.assert_allclose(h["fc7"][1], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_dropout_zeroes_different_units_in_each_hidden_dense_layer():
-    # A tanh is zero only where it was dropped.
-    architecture = miniature.shrunk(
-        PAPER,
-        activation="tanh",
-        dense={
-            name: replace(spec, units=0 if name == "fc8" else 512)
-            for name, spec in PAPER.dense.items()
-        },
-    )
-    model = miniature.network(architecture)
-    images, keys = miniature.images_for(architecture), jax.random.split(jax.random.key(0), 2)
-    dropped, plain = activations(model, images, keys), activations(model, images, None)
-    for name in CONVS:
-        np.testing.assert_array_equal(dropped[name], plain[name])
-    fc6, fc7 = (np.concatenate(dropped[name], axis=-1) == 0 for name in ("fc6", "fc7"))
-    assert fc6.mean() == pytest.approx(0.5, abs=0.1)
-    assert fc7.mean() == pytest.approx(0.5, abs=0.1)
-    assert (fc6 == fc7).mean() == pytest.approx(0.5, abs=0.1)
-    assert np.all(dropped["fc8"])
-    assert not np.allclose(dropped["fc8"], plain["fc8"])
-
-
-@pytest.mark.parametrize(
-    ("scaling", "training", "test"), [("test", 1, 0.75), ("training", 4 / 3, 1)]
-)
-def test_dropout_scales_units_in_training_or_at_test(
-    scaling: str, training: float, test: float
-) -> None:
-    """Section 4.2 multiplies by 1 − dropout at test; the later form divides by it in training."""
-    plain = miniature.shrunk(PAPER, dropout=0.0)
-    network = miniature.network(replace(plain, dropout=0.25, dropout_scaling=scaling))
-    images, keys = miniature.images_for(plain), jax.random.split(jax.random.key(0), 2)
-    (outputs, *_), (without_dropout, *_), (dropped, *_) = (
-        activations(miniature.network(plain), images, None)["fc6"],
-        activations(network, images, None)["fc6"],
-        activations(network, images, keys)["fc6"],
-    )
-    np.testing.assert_array_equal(without_dropout, np.float32(test) * outputs)
-    kept = dropped != 0
-    assert kept.any()
-    np.testing.assert_allclose(dropped[kept], training * outputs[kept], rtol=1e-6)
-
-
-@pytest.mark.parametrize(("dropout", "scaling"), [(0.5, "training"), (0.25, "test"), (0.5, "test")])
-def test_rescaled_parameters_compute_the_same_with_another_dropout(
-    dropout: float, scaling: str
-) -> None:
-    source = miniature.shrunk(PAPER)
-    target = replace(source, dropout=dropout, dropout_scaling=scaling)
-    model, other = miniature.network(source), miniature.network(target)
-    params = rescale(nnx.to_pure_dict(nnx.state(model)), source, target)
-    nnx.update(other, params)
-    images = miniature.images_for(source)
-    np.testing.assert_allclose(model(images), other(images), rtol=1e-5)
-
-
-def test_dropout_of_zero_changes_nothing():
-    model = miniature.network(miniature.shrunk(PAPER, dropout=0.0))
-    images, keys = miniature.images_for(model.architecture), jax.random.split(jax.random.key(0), 2)
-    np.testing.assert_array_equal(logits(model, images, keys), logits(model, images, None))

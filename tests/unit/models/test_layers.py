@@ -9,7 +9,6 @@ import pytest
 from flax import nnx
 from jax.test_util import check_grads
 
-from src.distributed.mesh import BATCH, DATA_AXIS
 from src.models import layers
 from src.models.architecture import NormSpec
 from src.models.presets import CHM145, PAPER
@@ -248,57 +247,6 @@ def test_last_output_row_of_conv1_reads_three_rows_of_padding():
     gradient = gradients(state)["kernel"][...][0, ..., 0]
     np.testing.assert_array_equal(gradient[:8], x[0, 216:224, 40:51])
     np.testing.assert_array_equal(gradient[8:], 0)
-
-
-def keys(count: int, seed: int = 0) -> jax.Array:
-    return jax.random.split(jax.random.key(seed), count)
-
-
-@pytest.mark.parametrize("rate", [0.5, 0.2])
-def test_dropout_zeroes_units_at_its_rate_and_keeps_the_others(rate):
-    (x,) = layers.dropout([jnp.full((64, 1000), 3.0)], rate, keys(64), layer=0, towers=1)
-    zeros = np.asarray(x) == 0
-    assert zeros.mean() == pytest.approx(rate, abs=0.01)
-    np.testing.assert_array_equal(x[~zeros], 3)
-
-
-@functools.partial(jax.jit, static_argnames=("count", "towers", "layer"))
-def masks(*, count: int = 4, towers: int = 2, layer: int = 0, seed: int = 0) -> jax.Array:
-    ones = [jnp.ones((count, 256))] * towers
-    return jnp.stack(layers.dropout(ones, 0.5, keys(count, seed), layer, towers)) != 0
-
-
-def assert_unrelated(a: jax.Array, b: jax.Array) -> None:
-    assert (a == b).mean() == pytest.approx(0.5, abs=0.1)
-
-
-def test_dropout_masks_differ_between_examples_towers_layers_and_keys():
-    mask = masks()
-    assert_unrelated(mask[:, 0], mask[:, 1])
-    assert_unrelated(mask[0], mask[1])
-    assert_unrelated(mask, masks(layer=1))
-    assert_unrelated(mask, masks(seed=1))
-    assert_unrelated(masks(layer=1)[0], masks(layer=0)[1])
-    np.testing.assert_array_equal(mask, masks())
-
-
-@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (2, 4)])
-def test_dropout_masks_are_the_same_on_any_mesh(shape):
-    towers, count = 4, 4
-
-    def dropped(x: jax.Array, keys: jax.Array) -> jax.Array:
-        return jnp.stack(layers.dropout(list(x), 0.5, keys, 0, towers))
-
-    by_tower_and_example = jax.P(layers.TOWER_AXIS, DATA_AXIS)
-    on_mesh = jax.shard_map(
-        dropped,
-        mesh=miniature.mesh(*shape),
-        in_specs=(by_tower_and_example, BATCH),
-        out_specs=by_tower_and_example,
-    )
-    x = jnp.ones((towers, count, 256))
-    expected = masks(count=count, towers=towers)
-    np.testing.assert_array_equal(jax.jit(on_mesh)(x, keys(count)) != 0, expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 4)])
