@@ -114,14 +114,14 @@ def test_two_towers_return_the_gradients_of_the_same_maps():
     assert sum(scatter.bytes for scatter in scatters) == 4 * 30_336 * BATCH_SIZE
 
 
-def test_two_towers_say_nothing_else_of_any_size():
+def test_two_towers_exchange_nothing_else_of_any_size():
     found = of_the_papers_step(1, 2)
     large = [collective.kind for collective in found if collective.bytes > LARGE]
     assert sorted(large) == ["all-gather"] * 4 + ["reduce-scatter"] * 4
     assert {collective.devices for collective in found} == {2}
 
 
-def test_two_data_shards_add_up_their_gradients_and_say_nothing_else_of_any_size():
+def test_two_data_shards_reduce_gradients_and_nothing_else_of_any_size():
     found = of_the_papers_step(2, 1)
     assert {collective.kind for collective in found} == {"all-reduce"}
     gradients = [collective for collective in found if collective.bytes > LARGE]

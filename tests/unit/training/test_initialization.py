@@ -73,9 +73,7 @@ def test_frozen_layers_stay_as_they_were_and_the_others_learn(root: Path, before
         assert all(is_same.values()) == (layer not in ("fc7", "fc8")), layer
 
 
-def test_other_classes_get_a_last_layer_of_their_own(
-    root: Path, before: dict, three_classes: str
-) -> None:
+def test_other_classes_get_a_new_last_layer(root: Path, before: dict, three_classes: str) -> None:
     config = recipe(root, init_from=str(root / "before"))
     config.data.dataset = three_classes
     config.optimizer.frozen_layers = "conv*,fc6,fc7"
@@ -88,9 +86,7 @@ def test_other_classes_get_a_last_layer_of_their_own(
     assert read_origin(root / "classes") == origin
 
 
-def test_a_run_goes_on_with_its_own_weights_when_the_first_ones_are_gone(
-    root: Path, before: dict
-) -> None:
+def test_run_resumes_without_the_run_it_started_from(root: Path, before: dict) -> None:
     (root / "gone").symlink_to(root / "before")
     config = recipe(root, init_from=str(root / "gone"))
     workdir = root / "resumed"
@@ -107,9 +103,7 @@ def test_a_run_goes_on_with_its_own_weights_when_the_first_ones_are_gone(
     assert read_origin(workdir) is not None
 
 
-def test_a_run_knows_where_its_weights_come_from_in_the_end(
-    root: Path, three_classes: str, tmp_path: Path
-) -> None:
+def test_origin_names_all_earlier_runs(root: Path, three_classes: str, tmp_path: Path) -> None:
     provenance = {"kind": "torchvision's AlexNet", "file": "net.pth", "sha256": "7be5"}
     first = untrained(recipe(root), tmp_path / "first")
     (first / "provenance.json").write_text(json.dumps(provenance))
@@ -125,7 +119,7 @@ def test_a_run_knows_where_its_weights_come_from_in_the_end(
     }
 
 
-def test_a_start_that_failed_leaves_no_origin(root: Path, before: dict, tmp_path: Path) -> None:
+def test_failed_start_leaves_no_origin(root: Path, before: dict, tmp_path: Path) -> None:
     workdir = untrained(recipe(root, init_from=str(root / "before")), tmp_path / "run")
     shutil.rmtree(workdir / "checkpoints")
     assert read_origin(untrained(recipe(root), workdir)) is None
@@ -160,7 +154,7 @@ def test_another_network_is_refused(root: Path, before: dict) -> None:
 @pytest.mark.parametrize(
     ("dropout", "scaling"), [(0.25, "training"), (0.25, "test"), (0.0, "test")]
 )
-def test_a_network_computes_the_same_after_a_start_with_another_dropout(
+def test_network_computes_the_same_after_a_start_with_another_dropout(
     root: Path, before: dict, dropout: float, scaling: str
 ) -> None:
     config = recipe(root, init_from=str(root / "before"))

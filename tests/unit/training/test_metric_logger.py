@@ -43,7 +43,7 @@ def lines(workdir: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_train_line_is_the_mean_of_its_steps(tmp_path: Path) -> None:
+def test_train_line_averages_its_steps(tmp_path: Path) -> None:
     with log_of(tmp_path) as log:
         for step in range(1, 12):
             log.log_step(step, 0.01, metrics(loss=step))
@@ -64,7 +64,7 @@ def test_last_train_line_has_as_many_steps_as_the_others(tmp_path: Path) -> None
     assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(5, 3), (10, 8), (12, 10)]
 
 
-def test_a_train_line_is_the_mean_of_its_steps_before_and_after_an_interruption(
+def test_train_line_averages_steps_before_and_after_an_interruption(
     tmp_path: Path,
 ) -> None:
     with log_of(tmp_path) as log:
@@ -118,7 +118,7 @@ def test_lines_after_the_checkpoint_are_dropped_on_resuming(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("loss", "grad_norm"), [(math.nan, 1), (math.inf, 1), (2, math.nan)])
-def test_what_is_not_finite_is_told_with_its_step(
+def test_error_of_a_value_that_is_not_finite_names_the_step(
     loss: float, grad_norm: float, tmp_path: Path
 ) -> None:
     with log_of(tmp_path) as log:
@@ -128,7 +128,7 @@ def test_what_is_not_finite_is_told_with_its_step(
 
 
 @pytest.mark.parametrize("every", [1, 20, 60])
-def test_a_loss_that_stays_at_chance_is_pointed_out_once(
+def test_loss_that_stays_at_chance_gets_one_warning(
     every: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with log_of(tmp_path, every=every, total=120) as log:
@@ -138,9 +138,7 @@ def test_a_loss_that_stays_at_chance_is_pointed_out_once(
     assert caplog.text.count("ln(classes) = 2.303") == 1
 
 
-def test_of_several_processes_one_writes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_the_main_process_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with log_of(tmp_path, bar=ProgressBar(100, shown=False), writes=False) as log:
         for step in range(1, 101):
             log.log_step(step, 0.01, metrics(1.0))
@@ -149,7 +147,7 @@ def test_of_several_processes_one_writes(
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_a_bar_counts_the_steps_before_an_interruption_on_top_of_those_of_other_runs(
+def test_bar_adds_earlier_steps_to_those_of_other_runs(
     tmp_path: Path,
 ) -> None:
     with ProgressBar(200, shown=True) as bar:
@@ -161,9 +159,7 @@ def test_a_bar_counts_the_steps_before_an_interruption_on_top_of_those_of_other_
         assert bar.n == 111
 
 
-def test_a_loss_that_falls_is_not_pointed_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_falling_loss_gets_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with log_of(tmp_path) as log:
         for step in range(1, 101):
             log.log_step(step, 0.01, metrics(2.2))

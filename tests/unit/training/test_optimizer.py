@@ -76,7 +76,7 @@ def test_steps_equal_the_papers_rule(decay_biases, decayed):
         assert largest_difference(step, expected) < 1e-6
 
 
-def test_layers_may_have_a_weight_decay_and_biases_a_rate_of_their_own():
+def test_layers_and_biases_can_have_their_own_decay_and_rate():
     own = {"weight_decays": {"fc8": 3.0}, "bias_lr_multiplier": 2.0}
     steps = in_optax(paper_momentum(decay_biases=False, **own), RATES)
     for step, expected in zip(steps, in_numpy(RATES, ("kernel",), **own), strict=True):

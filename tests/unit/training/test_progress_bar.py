@@ -6,7 +6,7 @@ import pytest
 from src.training.progress_bar import ProgressBar
 
 
-def test_steps_that_were_done_before_say_nothing_about_the_speed() -> None:
+def test_earlier_steps_do_not_count_for_the_speed() -> None:
     with ProgressBar(100, shown=True) as bar:
         bar.mininterval = 0  # as on a terminal
         bar.advance_to(90)
@@ -28,7 +28,7 @@ def test_pauses_are_part_of_the_time_that_is_left() -> None:
     assert float(speed) < 30 / 0.5
 
 
-def test_nothing_of_a_run_is_shown_under_the_name_of_the_next() -> None:
+def test_next_run_does_not_show_values_of_the_previous_run() -> None:
     with ProgressBar(20, shown=True) as bar:
         bar.start_run("1/2 relu", 0)
         bar.update()
@@ -40,14 +40,14 @@ def test_nothing_of_a_run_is_shown_under_the_name_of_the_next() -> None:
     assert "1.234" not in shown
 
 
-def test_a_bar_that_is_not_shown_takes_the_same_calls() -> None:
+def test_hidden_bar_takes_the_same_calls() -> None:
     with ProgressBar(100, shown=False) as bar:
         bar.start_run("1/2 relu", 90)
         bar.update()
         bar.advance_to(bar.total)
 
 
-def test_the_beginning_of_a_run_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_start_of_a_run_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar(20, shown=True) as bar:
         bar.start_run("2/2 tanh", 10)
         bar.advance_to(10)

@@ -31,7 +31,7 @@ def test_durations_are_exact(duration, steps):
 @pytest.mark.parametrize(
     "duration", ["90", "epochs", "-1 epochs", "0 steps", "0.0 epochs", "1 hour", "1e3 steps", ""]
 )
-def test_what_is_no_duration_is_named_with_its_value(duration):
+def test_invalid_duration_is_rejected_with_its_value(duration):
     message = f"config.duration: {duration!r} is not a duration; write it like '90 epochs'"
     with pytest.raises(UserError, match=re.escape(message)):
         parse_duration("config.duration", duration, EPOCH)
@@ -44,7 +44,7 @@ def test_each_multiple_is_due_once_at_the_first_step_that_reaches_it(every):
     assert due == [math.ceil(every * k) for k in multiples]
 
 
-def test_what_is_due_more_often_than_each_step_is_due_at_each_step():
+def test_period_shorter_than_a_step_is_due_at_each_step():
     assert [step for step in range(5) if is_due(step, Fraction(1, 3))] == [1, 2, 3, 4]
 
 
@@ -105,7 +105,7 @@ def rates_after(schedule: Plateau, errors: list[float]) -> list[float]:
     return rates
 
 
-def test_plateau_drops_after_as_many_validations_without_a_new_best_as_its_patience():
+def test_plateau_drops_after_patience_evaluations_without_a_new_best():
     schedule = make_schedule(fields(name="plateau"), periods(1000))
     assert schedule(0) == 0.01
     # Equalling the best is no improvement; a new best, however small, starts the count again.
@@ -123,7 +123,7 @@ def test_plateau_drops_exactly_three_times_whatever_follows(later):
 
 
 @pytest.mark.parametrize("taken_after", range(9))
-def test_plateau_restored_from_its_state_goes_on_as_if_never_interrupted(taken_after):
+def test_restored_plateau_continues_as_if_uninterrupted(taken_after):
     errors = [0.9, 0.8, 0.85, 0.82, 0.81, 0.7, 0.75, 0.74, 0.9]
     whole = make_schedule(fields(name="plateau"), periods(1000))
     expected = rates_after(whole, errors)
@@ -148,6 +148,6 @@ def test_plateau_restored_from_its_state_goes_on_as_if_never_interrupted(taken_a
         ),
     ],
 )
-def test_a_schedule_that_there_is_not_is_named(changes, message):
+def test_unknown_schedule_is_rejected_by_name(changes, message):
     with pytest.raises(UserError, match=re.escape(message)):
         make_schedule(fields(**changes), periods(1000))

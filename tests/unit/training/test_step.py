@@ -150,20 +150,20 @@ def test_the_next_step_is_not_compiled_anew():
         step(state, batch, statistics, RATE)
 
 
-def test_training_on_one_batch_learns_it():
+def test_training_on_one_batch_fits_it():
     run = train((2, 2), "plain", stop=60, rate=0.01, **miniature.batch(recipe()))
     assert run.metrics[-1]["loss"] < 0.2 * run.metrics[0]["loss"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2)])
-def test_the_same_mesh_repeats_a_run_bitwise(shape):
+def test_same_mesh_repeats_a_run_bitwise(shape):
     again = train(shape, stop=4)
     assert_identical(again.states[-1], ten_steps(shape).states[3])
     assert_identical(again.metrics, ten_steps(shape).metrics[:4])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 2)])
-def test_a_resumed_run_draws_what_an_uninterrupted_one_draws(shape):
+def test_resumed_run_draws_the_same_random_numbers(shape):
     whole = ten_steps(shape)
     resumed = train(shape, start=whole.states[3], stop=6)
     assert_identical(resumed.states[-1], whole.states[5])
@@ -178,7 +178,7 @@ def first_loss(variant: str = "random", step: int = 0) -> float:
     return float(train(shape, variant, start=start, stop=step + 1, **batch).metrics[0]["loss"])
 
 
-def test_what_is_random_changes_with_the_step_and_the_seed():
+def test_random_numbers_change_with_the_step_and_the_seed():
     losses = [first_loss(), first_loss(step=1), first_loss("reseeded")]
     assert np.diff(sorted(losses)).min() > 1e-3
     assert first_loss(step=1) == losses[1]

@@ -114,7 +114,7 @@ def test_every_field_of_the_network_matters(path: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_presets_survive_the_way_through_a_configuration(preset: Architecture) -> None:
+def test_presets_are_unchanged_by_a_configuration(preset: Architecture) -> None:
     assert Architecture.from_config(dataclasses.asdict(preset)) == preset
 
 
