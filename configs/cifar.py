@@ -64,7 +64,7 @@ RECIPES = {
 def get_config(network: str = "19pct", dataset: str = "cifar10") -> ConfigDict:
     """The recipe for a network."""
     if network not in RECIPES:
-        raise UserError(f"--config: {network!r} is none of {', '.join(RECIPES)}")
+        raise UserError(f"--config: {network!r} is not allowed; choose one of {', '.join(RECIPES)}")
     recipe = RECIPES[network]
     config = paper(dataset)
     config.views = recipe.views

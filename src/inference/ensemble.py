@@ -67,20 +67,14 @@ def evaluate_ensemble(
         classify = classifier.classify(views)
         members.append(Member(classify, classifier.params, classifier.statistics, batches))
         datasets.append(dataset)
-    class_names = datasets[0].class_names
-    confusion = np.zeros((len(class_names),) * 2, int) if counts_classes else None
-    result = evaluate(members, mesh, global_batch, before_batch, confusion)
+    first = datasets[0]
+    confusion = np.zeros((len(first.class_names),) * 2, int) if counts_classes else None
+    result: dict[str, Any] | None = evaluate(members, mesh, global_batch, before_batch, confusion)
     assert result is not None  # nothing asks it to stop
-    return {
-        **result,
-        "views": views,
-        "dataset": configs[0].data.dataset,
-        "split": datasets[0].eval_split,
-        "steps": [classifier.step for classifier in classifiers],
-        "images": _other_images(workdirs[0], datasets[0], is_default=not data),
-        "class_names": class_names,
-        "confusion": confusion,
-    }
+    result |= {"views": views, "dataset": configs[0].data.dataset, "split": first.eval_split}
+    result["steps"] = [classifier.step for classifier in classifiers]
+    result["images"] = _other_images(workdirs[0], first, is_default=not data)
+    return {**result, "class_names": first.class_names, "confusion": confusion}
 
 
 def _read_configs(workdirs: Sequence[Path], data: Mapping[str, str] | None) -> list[ConfigDict]:

@@ -103,5 +103,7 @@ def make_schedule(section: ConfigDict, periods: Periods) -> Schedule:
         "plateau": Plateau(base, factor, section.patience, section.max_drops),
     }
     if section.name not in schedules:
-        raise UserError(f"config.schedule.name: {section.name!r} is none of {', '.join(schedules)}")
+        choices = ", ".join(schedules)
+        message = f"{section.name!r} is not allowed; choose one of {choices}"
+        raise UserError(f"config.schedule.name: {message}")
     return schedules[section.name]

@@ -58,7 +58,8 @@ def _check_choices(config: ConfigDict) -> None:
         ("augment.mean", config.augment.mean, MEAN_FORMS),
     ]:
         if value not in choices:
-            raise UserError(f"config.{field}: {value!r} is none of {', '.join(map(str, choices))}")
+            listed = ", ".join(map(str, choices))
+            raise UserError(f"config.{field}: {value!r} is not allowed; choose one of {listed}")
 
 
 def _check_numbers(config: ConfigDict) -> None:
@@ -78,7 +79,9 @@ def _check_layers(config: ConfigDict, layers: list[str]) -> None:
     names, frozen_layers = ", ".join(layers), config.optimizer.frozen_layers
     for layer in config.optimizer.weight_decays:
         if layer not in layers:
-            raise UserError(f"config.optimizer.weight_decays: {layer!r} is none of {names}")
+            raise UserError(
+                f"config.optimizer.weight_decays: {layer!r} is not allowed; choose one of {names}"
+            )
     for pattern in filter(None, frozen_layers.split(",")):
         if not any(is_frozen(layer, pattern) for layer in layers):
             raise UserError(

@@ -32,7 +32,7 @@ MISTAKES = {
     "--config.mesh.data=two": "config.mesh.data: 'two'",
     "--config=configs/small.py:no_such_set": "config.data.dataset='no_such_set'",
     "--config=configs/small.py:folder:no/such": "config.data.dataset='folder:no/such'",
-    "--config=configs/cifar.py:20pct": "--config: '20pct' is none of 80sec",
+    "--config=configs/cifar.py:20pct": "--config: '20pct' is not allowed; choose one of 80sec",
     "--nothing": "nothing",
     "nothing": "'nothing'",
 }

@@ -99,7 +99,7 @@ def test_changed_does_not_modify_the_recipe() -> None:
             "target_training_error=-0.1",
             "config.target_training_error: -0.1 is not at least 0 and below 1",
         ),
-        ("variants.relu.views=5", "config.views: 5 is none of 1, 9, 10"),
+        ("variants.relu.views=5", "config.views: 5 is not allowed; choose one of 1, 9, 10"),
     ],
 )
 def test_invalid_values_are_reported(

@@ -140,7 +140,8 @@ def test_restored_plateau_continues_as_if_uninterrupted(taken_after):
     [
         (
             {"name": "linear"},
-            "config.schedule.name: 'linear' is none of constant, steps, cosine, plateau",
+            "config.schedule.name: 'linear' is not allowed; choose one of constant, steps, cosine, "
+            "plateau",
         ),
         (
             {"name": "steps", "boundaries": ("30 epochs", "60")},
