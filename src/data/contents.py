@@ -5,21 +5,30 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ..filesystem import read_file, write_json
 from .parallel import compute_ahead
-from .sources.source import FileStatus
 
 AHEAD = 64  # files that are being read
 CLOCK = 2_000_000_000  # nanoseconds, between which a file system may not tell two changes apart
 
+FileStatus = tuple[int, int] | None
+"""Size in bytes and time of the last change in nanoseconds; None for a dangling link."""
+
 
 def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
+
+
+def read_digests(directory: Path, files: Sequence[str]) -> dict[str, str]:
+    """Reads files of a directory, with a progress bar; returns the digests of their contents."""
+    digests = compute_ahead(lambda file: digest_of(read_file(directory / file)), files, AHEAD)
+    bar = tqdm(digests, "digests", len(files), unit=" files", mininterval=1)
+    return dict(zip(files, bar, strict=True))
 
 
 class Contents:
@@ -46,31 +55,18 @@ class Contents:
             if status is None or known[:2] == [*map(str, status)]:
                 self._digests[file] = known[2] if status else ""
 
-    def rename(self, stem: Path) -> Path | None:
-        """Appends the digest of all contents to a name, or nothing if there are no files.
-
-        Returns:
-          None while the digest of a file is missing.
-        """
-        if not self._files:
-            return stem
+    def suffix(self) -> str | None:
+        """What the contents add to a name: "" without files, None while a digest is missing."""
         if len(self._digests) < len(self._files):
             return None
         lines = (f"{file} {self._digests[file]}\n" for file in self._files)
         digest = digest_of(b"".join(map(os.fsencode, lines)))
-        return stem.with_name(f"{stem.name}-{digest[:8]}")
+        return f"-{digest[:8]}" if self._files else ""
 
     def read_missing(self) -> None:
         """Reads the files whose digests are missing."""
         missing = [file for file in self._files if file not in self._digests]
-
-        def read(file: str) -> str:
-            return digest_of(read_file(self._directory / file))
-
-        digests = compute_ahead(read, missing, AHEAD)
-        bar = tqdm(digests, "changed files", len(missing), unit=" files", mininterval=1)
-        for file, digest in zip(missing, bar, strict=True):
-            self._digests[file] = digest
+        self._digests |= read_digests(self._directory, missing)
 
     def add(self, file: str, digest: str) -> None:
         """Adds the digest of a file; other names than those of the files have no effect."""

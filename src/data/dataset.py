@@ -1,5 +1,7 @@
 """A prepared data set on disk: random access to its encoded images and labels."""
 
+import functools
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +11,13 @@ import numpy as np
 
 from ..errors import UserError
 from .statistics import Statistics
+
+DIGESTS = "digests.json"  # of the original images, by split
+
+
+def identity_of(name: str) -> str:
+    """The part of a prepared data set's name that does not depend on the original's place."""
+    return name.partition("-")[2]
 
 
 class Records:
@@ -61,10 +70,11 @@ class PreparedDataset:
     Attributes:
       directory: its files, which `tfds.builder_from_directory` also reads.
       class_names: in the order of the labels.
-      train_split, eval_split: the names of the two splits.
+      train_split, eval_split: the names of the two splits; some data sets have only the latter.
       num_examples: of each split, by its name.
-      statistics: of the training split's pixels.
       size: height and width of the images.
+      report: what was left out of each split.
+      in_train: how many evaluation images are equal to training images; None if unknown.
     """
 
     def __init__(self, directory: Path):
@@ -78,10 +88,22 @@ class PreparedDataset:
         self.train_split = "train"
         (self.eval_split,) = info.splits.keys() - {"train"}
         self.num_examples = {name: split.num_examples for name, split in info.splits.items()}
-        with np.load(directory / "statistics.npz") as arrays:
-            self.statistics = Statistics(**arrays)
-        self.size: int = self.statistics.mean.shape[0]
+        self.size: int = info.features["image"].shape[0]
+        self.report: dict[str, Any] = json.loads((directory / "report.json").read_text())
+        repeated = self.report.get(self.eval_split, {}).get("in_train")
+        self.in_train = None if repeated is None else len(repeated)
         self._records: dict[str, Records] = {}
+
+    @functools.cached_property
+    def statistics(self) -> Statistics:
+        """Statistics of the training split's pixels."""
+        with np.load(self.directory / "statistics.npz") as arrays:
+            return Statistics(**arrays)
+
+    def digests(self, split: str) -> set[str]:
+        """The digests of a split's original images; none if an older version prepared them."""
+        path = self.directory / DIGESTS
+        return set(json.loads(path.read_text())[split]) if path.exists() else set()
 
     def records(self, split: str) -> Records:
         """The examples of a split, whose files are opened once."""

@@ -202,5 +202,8 @@ def prepare(original: RawImage, size: int) -> bytes:
 
     Prediction prepares its files in the same way, so its pixels equal evaluation's to the bit.
     """
-    with _open(original) as image, _budget.reserve(image.width * image.height):
-        return encode(resize(_to_rgb(image), size))
+    with contextlib.ExitStack() as room:
+        with _open(original) as image:
+            room.enter_context(_budget.reserve(image.width * image.height))
+            pixels = _to_rgb(image)
+        return encode(resize(pixels, size))

@@ -4,6 +4,7 @@ The authors also "down-sampled the images to a fixed resolution of 256x256" (sec
 is an ordinary TFDS data set in ArrayRecord format, which allows random access.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -11,24 +12,23 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from ..errors import CommandError, UserError
-from ..filesystem import build_once, read_file
+from ..filesystem import build_once, read_file, write_json
 from . import images
 from .contents import Contents, digest_of
-from .dataset import PreparedDataset
+from .dataset import DIGESTS, PreparedDataset
 from .image_files import printable
 from .parallel import compute_ahead
 from .sources import find_source
-from .sources.source import Example, Originals, Split
+from .sources.source import Example, MissingOriginals, Originals, Source, Split
 from .statistics import PixelSums
 
 logger = logging.getLogger(__name__)
@@ -38,50 +38,95 @@ EXAMPLES_PER_SHARD = 8192  # of 34 kB each: 280 MB
 AHEAD = 256  # images in progress, with their pixels: about 100 MB
 
 
-def prepare_dataset(section: ConfigDict) -> PreparedDataset:
+def prepare_dataset(
+    section: ConfigDict,
+    trains: bool = True,
+    check_classes: Callable[[list[str]], None] = lambda _: None,
+) -> PreparedDataset:
     """Opens the prepared data set; first prepares it if it is missing or if its source changed.
 
     If several processes ask for the same data set, the first prepares it while the others wait. A
-    killed process leaves no incomplete data set behind. Each call logs which images it lacks.
+    killed process leaves no incomplete data set behind. Where the originals are missing, it opens
+    what was last prepared from them. Each call logs which images are left out.
 
     Args:
       section: `config.data`. `size` is height and width of the prepared images, `root` the
         directory of the prepared data sets; `find_source` takes the other fields.
+      trains: whether to prepare the training split too, with its statistics.
+      check_classes: raises if the names of the classes are wrong, before anything is prepared.
 
     Raises:
       UserError: see `find_source`; also if no image of a class can be decoded, or if a label of the
         evaluation split is not the number of a class.
       CommandError: the system cannot read a file.
     """
-    source, size = find_source(section), section.size
+    last = _last_prepared(section, trains)
+    try:
+        source = find_source(section, trains)
+    except MissingOriginals:
+        directory = _read_last(last)
+        if not directory:
+            raise
+        message = "config.data.dataset=%r: its images are missing; using the prepared %s"
+        logger.warning(message, section.dataset, directory)
+    else:
+        check_classes(source.class_names())
+        directory = _find_or_fill(section, source)
+        if directory != _read_last(last):
+            with contextlib.suppress(OSError):  # whoever can read prepared data may use them
+                write_json(last, directory.name)
+    dataset = PreparedDataset(directory)
+    check_classes(dataset.class_names)
+    _log_report(dataset)
+    return dataset
+
+
+def _last_prepared(section: ConfigDict, trains: bool) -> Path:
+    """The file with the name of the data set that was last prepared from a source."""
+    root, place = Path(section.root).expanduser(), section.dataset
+    if place.startswith("folder:"):
+        path = Path(place.removeprefix("folder:")).expanduser()
+        place = path if path.is_absolute() else os.path.relpath(path, root)
+    key = f"{place} {section.train_split} {section.eval_split} {section.size} {trains}"
+    return root / f".last-{digest_of(os.fsencode(key))[:8]}.json"
+
+
+def _read_last(file: Path) -> Path | None:
+    try:
+        directory = file.with_name(json.loads(file.read_text()))
+    except (OSError, ValueError):
+        return None
+    return directory if directory.exists() else None
+
+
+def _find_or_fill(section: ConfigDict, source: Source) -> Path:
     root = Path(section.root).expanduser()
     name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
     digest = hashlib.sha256(f"{FORMAT} {source.identity}".encode()).hexdigest()[:8]
-    stem = root / f"{name}-{size}px-{digest}"
+    identity = f"{section.size}px-{digest}"
     place = digest_of(os.fsencode(source.directory.resolve()))[:8]
     contents = Contents(source.directory, source.files, root / f".{name}-{place}.files.json")
 
     def existing() -> Path | None:
-        directory = contents.rename(stem)
-        return directory if directory and directory.exists() else None
+        suffix = contents.suffix()
+        equal = [] if suffix is None else root.glob(f"*-{identity}{suffix}")  # of any name
+        return min(equal, default=None)
 
     def find() -> Path | None:
         contents.load()
         return existing()
 
     def fill(path: Path) -> Path | None:
-        if any(root.glob(f"{stem.name}-*")):  # files of these names and sizes, perhaps the same
+        if any(root.glob(f"*-{identity}-*")):  # files of these names and sizes, perhaps the same
             contents.read_missing()
             contents.save()
             if directory := existing():
                 return directory
         _fill(path, name, section, source.load(), contents)
         contents.save()
-        return contents.rename(stem)
+        return root / f"{name}-{identity}{contents.suffix()}"
 
-    directory = build_once(stem, fill, find)
-    _log_report(directory)
-    return PreparedDataset(directory)
+    return build_once(root / f"{name}-{identity}", fill, find)
 
 
 def _fill(
@@ -102,22 +147,21 @@ def _fill(
         supervised_keys=("image", "label"),
     )
     writer = tfds.core.SequentialWriter(info, EXAMPLES_PER_SHARD, file_format="array_record")
-    splits = (originals.train, originals.evaluation)
+    splits = [split for split in (originals.train, originals.evaluation) if split]
     writer.initialize_splits([split.name for split in splits])
-
-    prepared = {
-        split.name: _PreparedSplit(split, section, class_names, contents) for split in splits
-    }
-    for split in reversed(splits):  # errors of the small one show before hours of preparing
-        records = prepared[split.name].records()
+    parts = {split.name: _PreparedSplit(split, section, class_names, contents) for split in splits}
+    for split, part in reversed(parts.items()):  # errors of the small one show before hours
+        records = part.records()
         # The writer rewrites the metadata at each call.
         while batch := list(itertools.islice(records, 512)):
-            writer.add_examples({split.name: batch})
+            writer.add_examples({split: batch})
     writer.close_all()
-    train = prepared["train"]
-    np.savez(directory / "statistics.npz", **train.sums.statistics()._asdict())
-    report = {name: split.report(train) for name, split in prepared.items()}
+    if train := parts.get("train"):
+        np.savez(directory / "statistics.npz", **train.sums.statistics()._asdict())
+    report = {split: part.report(train) for split, part in parts.items()}
     (directory / "report.json").write_text(json.dumps(report, indent=2))
+    digests = {split: [digest for _, digest in part.digests] for split, part in parts.items()}
+    (directory / DIGESTS).write_text(json.dumps(digests))
 
 
 class _Prepared(NamedTuple):
@@ -167,10 +211,10 @@ class _PreparedSplit:
             yield {"image": result.encoded, "label": example.label, "file": name}
         self._check_classes()
 
-    def report(self, train: "_PreparedSplit") -> dict[str, Any]:
+    def report(self, train: "_PreparedSplit | None") -> dict[str, Any]:
         """What report.json has about the split."""
         report = {"examples": self._kept.total(), "left_out": self._left_out}
-        if self is not train:
+        if train not in (self, None):
             digests = {digest for _, digest in train.digests}
             report["in_train"] = [name for name, digest in self.digests if digest in digests]
         return report
@@ -221,25 +265,24 @@ class _PreparedSplit:
 
 def _system_error(cause: BaseException | None) -> str | None:
     """The reason if an image could not be read for lack of memory, for example."""
-    if isinstance(cause, MemoryError) or getattr(cause, "code", None) == cv2.Error.StsNoMem:
+    if isinstance(cause, MemoryError):
         return "out of memory"
     return str(cause) if isinstance(cause, OSError) and cause.errno else None
 
 
-def _log_report(directory: Path) -> None:
+def _log_report(dataset: PreparedDataset) -> None:
     """Logs which images a prepared data set lacks, and which it evaluates on after training."""
-    report = json.loads((directory / "report.json").read_text())
-    for split, part in report.items():
+    for split, part in dataset.report.items():
         left_out = part.get("left_out") or part.get("unreadable")  # of an older version
         if left_out:
             count, total = len(left_out), part["examples"] + len(left_out)
             listed = "%s/report.json lists them; remove the directory to try them again"
             message = f"%s: left out %d of %d images ({listed}): %s"
-            logger.warning(message, split, count, total, directory, _name_some(left_out))
+            logger.warning(message, split, count, total, dataset.directory, _name_some(left_out))
         if repeated := part.get("in_train"):
             count, names = len(repeated), "; ".join(map(printable, repeated[:3]))
             message = "%s: %d of %d images are also in train (%s/report.json lists them): %s"
-            logger.warning(message, split, count, part["examples"], directory, names)
+            logger.warning(message, split, count, part["examples"], dataset.directory, names)
 
 
 def _name_some(left_out: list[dict[str, Any]]) -> str:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from ..data.dataset import PreparedDataset
+from ..data.dataset import PreparedDataset, identity_of
 from ..data.images import RawImage
 from ..data.loader import eval_batches
 from ..data.preparation import prepare_dataset
-from ..data.sources import find_source
 from ..distributed.mesh import DATA_AXIS, local_rows, make_mesh
 from ..errors import UserError
 from ..runs.config import read_config
 from ..runs.preprocessing import read_preprocessing
+from ..runs.workdir import check_classes
 from .classifier import Classifier, FileResult, load
 from .evaluation import Member, evaluate
 
@@ -60,7 +60,8 @@ def evaluate_ensemble(
     classifiers = [load(workdir, checkpoint=checkpoint, mesh=mesh) for workdir in workdirs]
     rows, datasets, members = local_rows(mesh, global_batch), [], []
     for workdir, classifier, config in zip(workdirs, classifiers, configs, strict=True):
-        dataset = _prepare(workdir, classifier, config, is_other=bool(data))
+        check = functools.partial(check_classes, workdir)
+        dataset = prepare_dataset(config.data, trains=not data, check_classes=check)
         batches = functools.partial(
             eval_batches, dataset, dataset.eval_split, rows, global_batch=global_batch
         )
@@ -73,7 +74,7 @@ def evaluate_ensemble(
     assert result is not None  # nothing asks it to stop
     result |= {"views": views, "dataset": configs[0].data.dataset, "split": first.eval_split}
     result["steps"] = [classifier.step for classifier in classifiers]
-    result["images"] = _other_images(workdirs[0], first, is_default=not data)
+    result["images"] = _other_images(workdirs[0], first, configs[0].data)
     return {**result, "class_names": first.class_names, "confusion": confusion}
 
 
@@ -88,37 +89,20 @@ def _read_configs(workdirs: Sequence[Path], data: Mapping[str, str] | None) -> l
     return configs
 
 
-def _prepare(
-    workdir: Path, classifier: Classifier, config: ConfigDict, is_other: bool
-) -> PreparedDataset:
-    """Prepares a run's images, or other images of the same classes."""
-    if is_other:  # early: preparation can take hours
-        _check_classes(workdir, classifier, find_source(config.data).class_names())
-    dataset = prepare_dataset(config.data)
-    _check_classes(workdir, classifier, dataset.class_names)
-    return dataset
-
-
-def _check_classes(workdir: Path, classifier: Classifier, class_names: list[str]) -> None:
-    expected = classifier.class_names
-    if class_names == expected:
-        return
-    differing = sorted(set(expected) ^ set(class_names))
-    reason = f"only one has {', '.join(differing[:5])}" if differing else "in another order"
-    raise UserError(
-        f"workdir {workdir}: its {len(expected)} classes are not the {len(class_names)} of the "
-        f"images: {reason}; give images of the same classes, or --class_names when converting"
-    )
-
-
-def _other_images(workdir: Path, dataset: PreparedDataset, is_default: bool) -> str | None:
+def _other_images(workdir: Path, dataset: PreparedDataset, section: ConfigDict) -> str | None:
     """The name of a dataset; None if it is the run's own, which for imported weights is any."""
     before, name = read_preprocessing(workdir).dataset, dataset.directory.name
-    if name == before or (is_default and not before):
+    is_default = dataset.train_split in dataset.num_examples
+    if identity_of(name) == identity_of(before) or (is_default and not before):
         return None
     if is_default:
         message = "workdir %s: its images have changed since training: they were %s and are %s"
         logger.warning(message, workdir, before, name)
+    trained_on = Path(section.root).expanduser() / before
+    if before and trained_on.exists():
+        own = PreparedDataset(trained_on).digests("train")
+        if repeated := len(own & dataset.digests(dataset.eval_split)):
+            logger.warning("workdir %s: it was trained on %d of these images", workdir, repeated)
     return name
 
 

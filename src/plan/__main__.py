@@ -79,7 +79,8 @@ def data_size(section: ConfigDict) -> tuple[int, int | None]:
     source = find_source(section)
     classes = classes or len(source.class_names())
     if section.dataset == "digits" or section.dataset.startswith("folder:"):
-        return classes, examples or source.load().train.num_examples
+        train = source.load().train
+        return classes, examples or (train and train.num_examples)
     splits = tfds.builder(section.dataset, data_dir=section.tfds_dir or None).info.splits
     split = section.train_split or "train"
     return classes, examples or (splits[split].num_examples if splits else None)

@@ -11,9 +11,8 @@ from tqdm import tqdm
 
 from ..data import images
 from ..data.dataset import PreparedDataset
-from ..data.preparation import prepare_dataset
 from ..inference.classifier import MAX_BATCH, load
-from ..runs.workdir import check_data
+from ..runs.workdir import open_dataset
 from .images import photo
 
 SEED = 0  # of every random choice of examples
@@ -46,14 +45,8 @@ class Run:
 
     @functools.cached_property
     def data(self) -> PreparedDataset:
-        """The prepared images.
-
-        Raises:
-          UserError: the images are missing, or have changed since training.
-        """
-        data = prepare_dataset(self.config.data)
-        check_data(self.workdir, data)
-        return data
+        """The prepared images; raises UserError as `open_dataset` does."""
+        return open_dataset(self.workdir, self.config.data)
 
     def read(self, split: str, indices: np.ndarray) -> Examples:
         """Reads the examples at `indices`, (N,)."""

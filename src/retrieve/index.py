@@ -15,12 +15,11 @@ from tqdm import tqdm
 
 from ..data.image_files import find_images, printable
 from ..data.images import RawImage, decode
-from ..data.preparation import prepare_dataset
 from ..errors import UserError
 from ..filesystem import build_once
 from ..inference.classifier import Classifier
 from ..runs.checkpoint import checksum
-from ..runs.workdir import check_data
+from ..runs.workdir import open_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +80,7 @@ def _directory(path: Path) -> _Images:
 
 
 def _split(workdir: Path, classifier: Classifier, split: str) -> _Images:
-    data = prepare_dataset(classifier.config.data)
-    check_data(workdir, data)
+    data = open_dataset(workdir, classifier.config.data)
     if split not in data.num_examples:
         splits = " or ".join(data.num_examples)
         raise UserError(f"--index={split}: give a directory or a split ({splits})")

@@ -105,9 +105,17 @@ def network_differences(first: ConfigDict, second: ConfigDict) -> list[Differenc
 
 
 def forbidden_changes(workdir: Path, config: ConfigDict) -> list[Difference]:
-    """The differences between a run and a configuration that cannot resume it."""
+    """The differences between a run and a configuration that cannot resume it.
+
+    A directory of images may have another path; `open_workdir` compares the contents.
+    """
     changes = differences(read_config(workdir), config)
-    return [change for change in changes if not change[0].startswith(CHANGEABLE)]
+    return [
+        (name, old, new)
+        for name, old, new in changes
+        if not name.startswith(CHANGEABLE)
+        and not (name == "data.dataset" and {f"{v}"[:7] for v in (old, new)} == {"folder:"})
+    ]
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:

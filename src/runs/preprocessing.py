@@ -17,14 +17,18 @@ class Preprocessing(NamedTuple):
     dataset: str  # name of the prepared dataset; empty for imported weights
     class_names: list[str]  # in the order of the labels
     statistics: Statistics
+    in_train: int | None = None  # evaluation images that are also training images, if known
 
 
 def write_preprocessing(workdir: Path, preprocessing: Preprocessing) -> None:
     """Writes to a run directory, or creates it, so that prediction works without the data."""
-    dataset, class_names, statistics = preprocessing
+    dataset, class_names, statistics, in_train = preprocessing
+    arrays = {"dataset": dataset, "class_names": class_names, **statistics._asdict()}
+    if in_train is not None:
+        arrays["in_train"] = in_train
     workdir.mkdir(parents=True, exist_ok=True)
     with atomic_write(workdir / "preprocessing.npz") as incomplete, incomplete.open("wb") as file:
-        np.savez(file, dataset=dataset, class_names=class_names, **statistics._asdict())
+        np.savez(file, **arrays)
 
 
 def read_preprocessing(workdir: Path) -> Preprocessing:
@@ -37,7 +41,8 @@ def read_preprocessing(workdir: Path) -> Preprocessing:
         with np.load(workdir / "preprocessing.npz") as arrays:
             statistics = Statistics(*(arrays[name] for name in Statistics._fields))
             class_names = arrays["class_names"].tolist()
-            return Preprocessing(str(arrays["dataset"]), class_names, statistics)
+            in_train = int(arrays["in_train"]) if "in_train" in arrays else None
+            return Preprocessing(str(arrays["dataset"]), class_names, statistics, in_train)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"workdir {workdir}: preprocessing.npz is missing or damaged: {error}"

@@ -1,6 +1,7 @@
 """Checks a run directory, and locks it during training."""
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from ..data.dataset import PreparedDataset
+from ..data.dataset import PreparedDataset, identity_of
+from ..data.preparation import prepare_dataset
 from ..distributed.process_group import ProcessGroup
 from ..errors import UserError
 from .config import (
@@ -81,44 +83,66 @@ def open_workdir(
                 _begin(workdir, config, dataset)
             else:
                 _check_shared(workdir, config, group.token)
-                check_data(workdir, dataset)
+                _check_data(workdir, dataset)
 
         group.first_then_others(enter)
         yield
 
 
-def check_data(workdir: Path, dataset: PreparedDataset) -> None:
-    """Raises UserError if the images are not those that the run was trained on.
+def open_dataset(workdir: Path, section: ConfigDict) -> PreparedDataset:
+    """Opens the images that a run was trained on; prepares them if they are not prepared.
 
-    For imported weights the training images are unknown, so the classes must be the same.
+    Prepared images do not need the originals, which may have changed. For imported weights, whose
+    training images are unknown, opens those of `section`, which is `config.data`.
+
+    Raises:
+      UserError: the images are not prepared and missing or other ones now, or their classes are not
+        those of imported weights.
     """
-    before, class_names, _ = read_preprocessing(workdir)
-    now = dataset.directory.name
-    if before and before != now:
+    before = read_preprocessing(workdir).dataset
+    directory = Path(section.root).expanduser() / before
+    if before and directory.exists():
+        return PreparedDataset(directory)
+    dataset = prepare_dataset(section, check_classes=functools.partial(check_classes, workdir))
+    if before:
+        _check_data(workdir, dataset)
+    return dataset
+
+
+def check_classes(workdir: Path, class_names: list[str]) -> None:
+    """Raises UserError if images have other classes than a run."""
+    expected = read_preprocessing(workdir).class_names
+    if class_names == expected:
+        return
+    differing = sorted(set(expected) ^ set(class_names))
+    reason = f"only one has {', '.join(differing[:5])}" if differing else "in another order"
+    raise UserError(
+        f"workdir {workdir}: its {len(expected)} classes are not the {len(class_names)} of the "
+        f"images: {reason}; give images of the same classes, or --class_names when converting"
+    )
+
+
+def _check_data(workdir: Path, dataset: PreparedDataset) -> None:
+    """Raises UserError if the images are not those that the run was trained on."""
+    before, now = read_preprocessing(workdir).dataset, dataset.directory.name
+    if identity_of(before) != identity_of(now):
         raise UserError(
             f"workdir {workdir}: the run was trained on {before}, but the data set is now {now}; "
-            "give another --workdir"
-        )
-    if not before and class_names != dataset.class_names:
-        old, new = (
-            f"{len(names)}, {', '.join(names[:3])}…" for names in (class_names, dataset.class_names)
-        )
-        raise UserError(
-            f"workdir {workdir}: its classes are {old}, those of {now} are {new}; give "
-            "--class_names when converting"
+            "restore the images, or give another --workdir"
         )
 
 
 def _begin(workdir: Path, config: ConfigDict, dataset: PreparedDataset) -> None:
     earlier = []
     if has_begun(workdir):
-        check_data(workdir, dataset)
+        _check_data(workdir, dataset)
         earlier = read_earlier_values(workdir)
     else:
         write_origin(workdir, config.init_from)
         shutil.rmtree(workdir / EVALUATIONS, ignore_errors=True)  # of an earlier run
-    name = dataset.directory.name
-    write_preprocessing(workdir, Preprocessing(name, dataset.class_names, dataset.statistics))
+    name, in_train = dataset.directory.name, dataset.in_train
+    statistics = dataset.statistics
+    write_preprocessing(workdir, Preprocessing(name, dataset.class_names, statistics, in_train))
     write_config(workdir, config, earlier)
 
 

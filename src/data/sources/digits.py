@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from .source import Example, Originals, Source, Split, choose_split
 
 
-def digits_source(section: ConfigDict) -> Source:
+def digits_source(section: ConfigDict, trains: bool) -> Source:
     """The digits, of which the split "test" has a fifth of each class."""
     choose_split("train_split", section.train_split, ["train"])
     choose_split("eval_split", section.eval_split, ["test"])
@@ -23,8 +23,9 @@ def digits_source(section: ConfigDict) -> Source:
         )
         return Originals(
             [str(name) for name in digits.target_names],
-            Split("train", len(train), lambda: iter(train)),
+            Split("train", len(train), lambda: iter(train)) if trains else None,
             Split("test", len(test), lambda: iter(test)),
         )
 
-    return Source("digits", "digits", lambda: load().class_names, load)
+    identity = "digits" if trains else "digits test"
+    return Source("digits", identity, lambda: load().class_names, load)

@@ -1,7 +1,10 @@
 """Directories of image files, one directory for each class."""
 
+import bisect
 import hashlib
+import logging
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,73 +13,106 @@ from ml_collections import ConfigDict
 
 from ...errors import UserError
 from ...filesystem import file_status, walk_files
+from ..contents import FileStatus, read_digests
 from ..image_files import printable
 from ..images import UnreadableImage
-from .source import Example, FileStatus, Originals, Source, Split, choose_split
+from .source import Example, MissingOriginals, Originals, Source, Split, choose_split
 
-LAYOUT = "a directory with train/CLASS/* and val/CLASS/* (or test/CLASS/*)"
+logger = logging.getLogger(__name__)
+
+LAYOUT = "a directory with train/CLASS/* and val/CLASS/* (or test/CLASS/*), or only CLASS/*"
+EVAL_SPLITS = ("val", "valid", "validation", "test")
+SPLIT_NAME = re.compile("train(ing)?|val(id(ation)?)?|test(ing)?", re.IGNORECASE)
+TENTH = f"{2**128 // 10:032x}"  # a tenth of all digests are less
 
 Listing = Mapping[str, list[str]]
 """The files of each class, as paths relative to the data set's directory."""
 
 
-def folder_source(section: ConfigDict) -> Source:
-    """The images in PATH/train/CLASS and PATH/val/CLASS (or test), of "folder:PATH"."""
+def folder_source(section: ConfigDict, trains: bool) -> Source:
+    """The images in PATH/train/CLASS and PATH/val/CLASS, of "folder:PATH".
+
+    valid/, validation/ and test/ are evaluation splits too. Without any directory of a split, the
+    classes are PATH/CLASS, and `_split` makes the splits "train" and "val".
+    """
     path = Path(section.dataset.removeprefix("folder:")).expanduser()
     field = f"config.data.dataset='folder:{path}'"
-    if not path.is_dir():
-        raise UserError(f"{field}: no such directory; give {LAYOUT}")
-    if not (path / "train").is_dir():
+    if not path.is_dir() or not any(path.iterdir()):  # a disk that is not mounted is empty
+        raise MissingOriginals(f"{field}: no such directory, or an empty one; give {LAYOUT}")
+    directories = {entry.name for entry in path.iterdir() if entry.is_dir()}
+    is_split = any(map(SPLIT_NAME.fullmatch, directories))
+    if is_split and trains and "train" not in directories:
         raise UserError(f"{field}: has no train/; give {LAYOUT}")
-    eval_splits = [name for name in ("val", "test") if (path / name).is_dir()]
+    eval_splits = [name for name in EVAL_SPLITS if name in directories] if is_split else ["val"]
     if not eval_splits:
         raise UserError(f"{field}: has neither val/ nor test/; give {LAYOUT}")
-    train_name = choose_split("train_split", section.train_split, ["train"])
+    choose_split("train_split", section.train_split, ["train"])
     eval_name = choose_split("eval_split", section.eval_split, eval_splits)
-    listings = _list_classes(path, field, (train_name, eval_name))
+    names = ["train", eval_name] if trains else [eval_name]
+    if not is_split:
+        logger.info("%s: has only classes; val is a tenth of each, chosen by the contents", path)
+    listings = _list_classes(path, field, names if is_split else [""])
     _check_classes(field, listings)
-    class_names = list(listings[train_name])
+    class_names = list(next(iter(listings.values())))
     files = {
         file: file_status(os.path.join(path, file))
         for listing in listings.values()
-        for names in listing.values()
-        for file in names
+        for class_files in listing.values()
+        for file in class_files
     }
-    train, evaluation = (_make_split(path, *item, files) for item in listings.items())
-    originals = Originals(class_names, train, evaluation)
-    identity = _identity(listings, files)
-    name = path.resolve().name
-    return Source(name, identity, lambda: class_names, lambda: originals, path, files)
+
+    def load() -> Originals:
+        parts = listings if is_split else _split(path, field, listings[""], files)
+        splits = {name: _make_split(path, name, parts[name], files) for name in names}
+        return Originals(class_names, splits.get("train"), splits[eval_name])
+
+    identity = _identity(listings, files) if is_split else f"{_identity(listings, files)} {names}"
+    return Source(path.resolve().name, identity, lambda: class_names, load, path, files)
 
 
 def _list_classes(path: Path, field: str, splits: Sequence[str]) -> dict[str, Listing]:
-    """Lists the files of each class in each split, sorted by class."""
-    files = walk_files(*(path / split for split in splits))
-    listings: dict[str, Listing] = {}
-    by_directory: dict[tuple[str, ...], list[str]] = {}
+    """Lists the files of each class in each split, sorted by class; "" is the directory itself."""
+    classes = {split: _class_directories(path, split, field) for split in splits}
+    found: dict[str, list[str]] = {
+        directory: [] for directories in classes.values() for directory in directories.values()
+    }
+    loose: list[str] = []
+    start, depth = len(str(path / "-")) - 1, 2 if splits[0] else 1
+    for file in walk_files(*(path / split for split in splits)):
+        relative = str(file)[start:]  # as text, since pathlib takes longer than the system
+        directory = os.sep.join(relative.split(os.sep, depth)[:depth])
+        found.get(directory, loose).append(relative)
     for split in splits:
-        directories: dict[str, str] = {}  # of the classes
-        for directory in (path / split).iterdir():
-            if directory.name.startswith(".") or not directory.is_dir():
-                continue
-            name = _class_name(directory.name)
-            other = directories.setdefault(name, directory.name)
-            if not name or other != directory.name:
-                raise UserError(
-                    f"{field}: {split}/ has class directories {directory.name!r} and {other!r}, "
-                    f"both with the name {name!r}; rename or merge them"
-                )
-        listings[split] = {
-            name: by_directory.setdefault((split, directories[name]), [])
-            for name in sorted(directories)
-        }
-    start = len(str(path / "-")) - 1
-    for file in files:  # as text, since pathlib takes longer than the system
-        relative = str(file)[start:]
-        split_and_class = tuple(relative.split(os.sep, 2)[:2])
-        if split_and_class in by_directory:
-            by_directory[split_and_class].append(relative)
-    return listings
+        part = os.path.join(split, "")
+        if not classes[split] and (first := next((f for f in loose if f.startswith(part)), None)):
+            raise UserError(
+                f"{field}: {part} has no class directories, but files such as {first!r}; move them "
+                f"to {part}CLASS/"
+            )
+    if loose:
+        some = "; ".join(map(printable, loose[:3]))
+        logger.warning("%s: left out %d files outside classes: %s", path, len(loose), some)
+    return {
+        split: {name: found[directory] for name, directory in directories.items()}
+        for split, directories in classes.items()
+    }
+
+
+def _class_directories(path: Path, split: str, field: str) -> dict[str, str]:
+    """The directories of the classes, relative to the path, sorted by the classes' names."""
+    directories: dict[str, str] = {}
+    for directory in (path / split).iterdir():
+        if directory.name.startswith(".") or not directory.is_dir():
+            continue
+        name = _class_name(directory.name)
+        relative = os.path.join(split, directory.name)
+        other = directories.setdefault(name, relative)
+        if not name or other != relative:
+            raise UserError(
+                f"{field}: has class directories {relative!r} and {other!r}, both with the name "
+                f"{name!r}; rename or merge them"
+            )
+    return dict(sorted(directories.items()))
 
 
 def _class_name(directory: str) -> str:
@@ -85,18 +121,47 @@ def _class_name(directory: str) -> str:
 
 
 def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
-    (_, train), (eval_name, evaluation) = listings.items()
-    if differing := sorted(train.keys() ^ evaluation.keys()):
+    names = list(listings)
+    first, last = listings[names[0]], listings[names[-1]]
+    if differing := sorted(first.keys() ^ last.keys()):
         more = f" and {len(differing) - 5} more" if differing[5:] else ""
         raise UserError(
-            f"{field}: train/ and {eval_name}/ must have the same classes; "
+            f"{field}: train/ and {names[-1]}/ must have the same classes; "
             f"only one of them has {', '.join(differing[:5])}{more}"
         )
-    if len(train) < 2:
-        raise UserError(f"{field}: train/ has {len(train)} class directories; give two or more")
+    if len(first) < 2:
+        raise UserError(f"{field}: has {len(first)} class directories; give two or more")
     for name, listing in listings.items():
         if not any(listing.values()):
-            raise UserError(f"{field}: {name}/ has no images in its class directories; add some")
+            raise UserError(
+                f"{field}: {name or '.'}/ has no images in its class directories; add some"
+            )
+        empty = [class_name for class_name, files in listing.items() if not files]
+        if empty and name == "train":
+            raise UserError(f"{field}: train/ has no images of {', '.join(empty[:5])}; add some")
+
+
+def _split(
+    path: Path, field: str, listing: Listing, files: Mapping[str, FileStatus]
+) -> Mapping[str, Listing]:
+    """Evaluates on a tenth of each class: the images whose digests are below a bound.
+
+    A new image therefore moves no other, and equal images stay together. Only where a class would
+    have no image in one of the splits, its lowest or highest digest decides.
+    """
+    digests = read_digests(path, [file for file, status in files.items() if status])
+    parts: dict[str, dict[str, list[str]]] = {"train": {}, "val": {}}
+    for name, class_files in listing.items():
+        different = sorted({digests[file] for file in class_files if file in digests})
+        if len(different) < 2:
+            raise UserError(f"{field}: {name!r} has {len(different)} different images; add some")
+        count = min(max(bisect.bisect(different, TENTH), 1), len(different) - 1)
+        evaluated = set(different[:count])
+        for part in parts:
+            parts[part][name] = [
+                file for file in class_files if (digests.get(file) in evaluated) == (part == "val")
+            ]
+    return parts
 
 
 def _make_split(path: Path, name: str, listing: Listing, files: Mapping[str, FileStatus]) -> Split:

@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UserError
+from ..contents import FileStatus
 from ..images import UnreadableImage
 
-FileStatus = tuple[int, int] | None
-"""Size in bytes and time of the last change in nanoseconds; None for a dangling link."""
+
+class MissingOriginals(UserError):
+    """The original images are not there."""
 
 
 class Example(NamedTuple):
@@ -33,7 +35,7 @@ class Originals(NamedTuple):
     """The splits of a source. The training split's name is "train", the other's is not."""
 
     class_names: list[str]
-    train: Split
+    train: Split | None  # None if the images are for evaluation only
     evaluation: Split
 
 

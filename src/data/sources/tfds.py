@@ -12,16 +12,17 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from ...errors import UserError
-from .source import Example, Originals, Source, Split
+from .source import Example, MissingOriginals, Originals, Source, Split
 
 EVAL_SPLITS = ("validation", "val", "test")
 SLICES = "train_split='train[:90%]' and eval_split='train[90%:]'"
 
 
-def tfds_source(section: ConfigDict) -> Source:
+def tfds_source(section: ConfigDict, trains: bool) -> Source:
     """A TFDS data set by its name; `train_split` and `eval_split` may be slices of splits."""
     builder = _find_builder(section.dataset, section.tfds_dir)
-    identity = f"{builder.info.full_name} {section.train_split} {section.eval_split}"
+    train_name = section.train_split if trains else "none"
+    identity = f"{builder.info.full_name} {train_name} {section.eval_split}"
 
     def class_names() -> list[str]:
         return builder.info.features[_find_feature(builder, tfds.features.ClassLabel)].names
@@ -31,7 +32,7 @@ def tfds_source(section: ConfigDict) -> Source:
     def find_eval_part() -> str | None:
         splits = builder.info.splits  # empty before the download
         part = section.eval_split or next((name for name in EVAL_SPLITS if name in splits), None)
-        if splits and part:
+        if splits and part and trains:
             _check_disjoint(builder, train_part, part)
         return part
 
@@ -48,7 +49,7 @@ def tfds_source(section: ConfigDict) -> Source:
             eval_name = "validation"
         return Originals(
             class_names(),
-            _make_split(builder, "train", "train_split", train_part),
+            _make_split(builder, "train", "train_split", train_part) if trains else None,
             _make_split(builder, eval_name, "eval_split", eval_part),
         )
 
@@ -69,7 +70,7 @@ def _find_builder(name: str, tfds_dir: str) -> Any:
             known += [f"{base}/{config}" for config in tfds.builder_cls(base).builder_configs]
         close = " or ".join(difflib.get_close_matches(name, known)) or "digits or folder:PATH"
         message = f"config.data.dataset={name!r}: unknown to TFDS; did you mean {close}?"
-        raise UserError(message) from None
+        raise MissingOriginals(message) from None
 
 
 def _download(name: str, builder: Any) -> None:
