@@ -77,7 +77,7 @@ def import_weights(
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     write_preprocessing(workdir, Preprocessing("", class_names, statistics))
     write_config(workdir, config)
-    write_provenance(workdir, {"kind": kind, "file": path.name, "sha256": sha256})
+    write_provenance(workdir, {"kind": kind, "file": path.name, "sha256": sha256, "random": random})
     state = _state_with(params, config, len(class_names))
     with Checkpointer(workdir) as checkpointer:
         checkpointer.save(to_checkpoint(state, Progress(schedule={})))

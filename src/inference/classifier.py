@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,10 @@ from ..models.factory import abstract_params
 from ..runs.checkpoint import Checkpointer
 from ..runs.config import read_config
 from ..runs.preprocessing import Preprocessing, read_preprocessing
+from ..runs.provenance import read_provenance
 from .forward import Forward, Network, make_classify, make_features
+
+logger = logging.getLogger(__name__)
 
 MAX_BATCH = 64  # images a batch, for each shard of the data
 
@@ -41,6 +45,9 @@ def load(
     """
     workdir = Path(workdir)
     config = read_config(workdir)
+    if layers := (read_provenance(workdir) or {}).get("random"):
+        message = "workdir %s: %s are random; train from it with --config.init_from"
+        logger.warning(message, workdir, layers)
     preprocessing = read_preprocessing(workdir)
     mesh = mesh or make_mesh(None, towers=config.model.towers)
     architecture = Architecture.from_config(config.model)

@@ -13,7 +13,10 @@ def write_provenance(workdir: Path, provenance: dict[str, str]) -> None:
 
 
 def read_provenance(workdir: Path) -> dict[str, str] | None:
-    """The `kind`, `file` and `sha256` of imported weights; None for a trained run."""
+    """The `kind`, `file` and `sha256` of imported weights; None for a trained run.
+
+    `random` names the layers that the file lacks.
+    """
     return _read(workdir / "provenance.json")
 
 
