@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..inference.classifier import Classifier, load
 from ..inference.forward import make_portable
 from ..models.factory import parameter_counts
+from ..runs.preprocessing import read_preprocessing
 from ..runs.provenance import read_origin, read_provenance
 from ..runs.results import result_at
 from ..runs.system_info import describe_system
@@ -77,6 +78,7 @@ def _metadata(workdir: Path, classifier: Classifier, form: str, views: int) -> d
         "parameters": sum(parameter_counts(classifier.architecture, num_classes).values()),
         "step": classifier.step,
         "result": result_at(workdir, classifier.step, views),
+        "in_train": read_preprocessing(workdir).in_train,
         "weights_from": read_provenance(workdir),
         "origin": read_origin(workdir),
         "recipe": classifier.config.to_dict(),

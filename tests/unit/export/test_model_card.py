@@ -20,6 +20,7 @@ def render(**metadata: Any) -> str:
         "parameters": 1,
         "step": 2,
         "result": None,
+        "in_train": None,
         "weights_from": None,
         "origin": None,
         "recipe": recipe.to_dict(),
@@ -63,6 +64,9 @@ def test_model_card_claims_no_more_of_the_evaluation_than_is_known() -> None:
     text = render(result=result)
     assert "on 360 images of the evaluation split, of the center." in text
     assert "not trained on" not in text
+    assert "same content" not in text
+    assert "center. 3 of them have the same content" in render(result=result, in_train=3)
+    assert "center. None of them has the same content" in render(result=result, in_train=0)
 
 
 @pytest.mark.parametrize(
