@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -43,17 +44,21 @@ def build_once(
     directory.parent.mkdir(parents=True, exist_ok=True)
     # The system releases the lock of a process that dies.
     with directory.with_name(f".{directory.name}.lock").open("w") as lock:
+        is_locked = True
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             logger.info("another process is preparing %s: waiting for it", directory.name)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            is_locked = False
         if existing := find():
             return existing
-        for left_by_a_killed_process in directory.parent.glob(f"{directory.name}.incomplete-*"):
+        # Network file systems may have no locks, or locks that other hosts do not see.
+        stem = f"{directory.name}.incomplete-{socket.gethostname()}-"
+        for left_by_a_killed_process in directory.parent.glob(f"{stem}*") if is_locked else ():
             shutil.rmtree(left_by_a_killed_process)
-        # Unique names keep processes apart even where a network file system ignores locks.
-        incomplete = directory.with_name(f"{directory.name}.incomplete-{uuid.uuid4().hex[:8]}")
+        incomplete = directory.with_name(f"{stem}{uuid.uuid4().hex[:8]}")
         incomplete.mkdir()
         try:
             complete = fill(incomplete) or directory

@@ -1,6 +1,9 @@
 """Atomic files and directories, and the walk over a directory's files."""
 
+import errno
+import fcntl
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,32 @@ def test_build_once_fills_the_directory_once_and_removes_it_on_failure(tmp_path:
     build_once(tmp_path / "built", lambda directory: (directory / "complete").touch())
     build_once(tmp_path / "built", fail)  # it exists
     assert (tmp_path / "built/complete").exists()
+
+
+def fill(directory: Path) -> None:
+    (directory / "complete").touch()
+
+
+def test_build_once_removes_only_what_this_host_has_left(tmp_path: Path) -> None:
+    ours = tmp_path / f"built.incomplete-{socket.gethostname()}-1234"
+    theirs = tmp_path / "built.incomplete-elsewhere-1234"
+    touch(ours / "partial", theirs / "partial")
+    build_once(tmp_path / "built", fill)
+    assert not ours.exists()
+    assert (theirs / "partial").exists()
+
+
+def test_build_once_removes_nothing_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    other = tmp_path / f"built.incomplete-{socket.gethostname()}-1234"
+    touch(other / "partial")
+    assert (build_once(tmp_path / "built", fill) / "complete").exists()
+    assert (other / "partial").exists()
 
 
 def test_write_json_keeps_the_old_file_on_failure(tmp_path: Path) -> None:
