@@ -44,12 +44,6 @@ def predict(run: Run) -> Predictions:
     return Predictions(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """The number of images by true (row) and predicted class: int (classes, classes)."""
-    pairs = labels.astype(np.int64) * classes + predicted
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-
-
 def most_confused(counts: np.ndarray, max_classes: int = SCREEN.max_classes) -> np.ndarray:
     """The classes that are confused most often, ascending: int (max_classes or fewer,)."""
     if len(counts) <= max_classes:
@@ -101,7 +95,8 @@ def matrix(run: Run, predictions: Predictions) -> dict[str, Any]:
     There are two drawings: for a screen, and of fewer classes for a phone.
     """
     names = run.class_names
-    counts = confusion(predictions.labels, predictions.classes, len(names))
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, (predictions.labels, predictions.classes), 1)
     pairs = [
         {"label": names[a], "predicted": names[b], "count": counts[a, b], "total": counts[a].sum()}
         for a, b in frequent_mistakes(counts)[:6]

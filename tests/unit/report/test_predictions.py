@@ -1,15 +1,8 @@
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from src.report import predictions
 
 RANDOM = np.random.default_rng(0)
-
-
-def test_confusion_counts_pairs_of_true_and_predicted_class():
-    labels, predicted = RANDOM.integers(0, 7, (2, 500)).astype(np.int32)
-    counts = predictions.confusion(labels, predicted, 7)
-    np.testing.assert_array_equal(counts, confusion_matrix(labels, predicted, labels=range(7)))
 
 
 def test_most_confused_classes_are_chosen_among_many():
