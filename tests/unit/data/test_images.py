@@ -258,3 +258,8 @@ def test_small_images_are_stored_without_loss(size):
     out = np.empty_like(rgb)
     images.decode(stored, out)
     np.testing.assert_array_equal(out, rgb)
+
+
+def test_error_of_the_program_does_not_make_an_image_unreadable():
+    with pytest.raises(TypeError):
+        images.prepare(photograph(9, 9), "large")
