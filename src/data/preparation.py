@@ -164,12 +164,15 @@ def _fill(
     (directory / DIGESTS).write_text(json.dumps(digests))
 
 
-class _Prepared(NamedTuple):
-    """A prepared image."""
+class _Result(NamedTuple):
+    """What became of an original image."""
 
-    encoded: bytes
-    pixels: np.ndarray  # as training reads them
-    products: np.ndarray  # float64 (3, 3): sums over the pixels of each pair of colors
+    example: Example
+    digest: str  # of its content
+    reason: str = ""  # why it is left out
+    encoded: bytes = b""
+    pixels: np.ndarray = np.empty(0)  # as training reads them
+    products: np.ndarray = np.empty(0)  # float64 (3, 3): sums over the pixels, of pairs of colors
 
 
 class _PreparedSplit:
@@ -198,17 +201,15 @@ class _PreparedSplit:
         split = self._split
         results = compute_ahead(self._prepare, split.examples(), AHEAD)
         bar = tqdm(results, split.name, split.num_examples, unit=" images", mininterval=1)
-        for example, digest, result in bar:
-            self._contents.add(example.name, digest)
-            if isinstance(result, str):
-                entry = {"file": example.name, "label": example.label, "reason": result}
-                self._left_out.append(entry)
+        for (name, label, _), digest, reason, encoded, pixels, products in bar:
+            self._contents.add(name, digest)
+            if reason:
+                self._left_out.append({"file": name, "label": label, "reason": reason})
                 continue
-            self.digests.append((example.name, digest))
-            self._kept[example.label] += 1
-            self.sums.add(result.pixels, result.products)
-            name = os.fsencode(example.name)  # need not be UTF-8
-            yield {"image": result.encoded, "label": example.label, "file": name}
+            self.digests.append((name, digest))
+            self._kept[label] += 1
+            self.sums.add(pixels, products)
+            yield {"image": encoded, "label": label, "file": os.fsencode(name)}  # maybe not UTF-8
         self._check_classes()
 
     def report(self, train: "_PreparedSplit | None") -> dict[str, Any]:
@@ -219,30 +220,31 @@ class _PreparedSplit:
             report["in_train"] = [name for name, digest in self.digests if digest in digests]
         return report
 
-    def _prepare(self, example: Example) -> tuple[Example, str, _Prepared | str]:
-        """The example, the digest of its content, and the prepared image or why there is none."""
-        image = example.image
-        if isinstance(image, images.UnreadableImage):
-            return example, "", str(image)
-        if isinstance(image, Path):
-            image = read_file(image)
-        digest = digest_of(image.tobytes() if isinstance(image, np.ndarray) else image)
-        if example.label not in self._labels:
-            return example, digest, self._reject_label(example)
+    def _prepare(self, example: Example) -> _Result:
+        image, digest = example.image, ""
         try:
+            if isinstance(image, images.UnreadableImage):
+                raise image
+            if isinstance(image, Path):
+                image = read_file(image)
+            digest = digest_of(image.tobytes() if isinstance(image, np.ndarray) else image)
+            self._check_label(example)
             encoded = images.prepare(image, self._size)
         except images.UnreadableImage as error:
-            if reason := _system_error(error.__cause__):
-                raise CommandError(f"{example.name}: {reason}; run the command again") from error
-            return example, digest, str(error)
+            if isinstance(error.__cause__, MemoryError):
+                message = f"{example.name}: out of memory; run the command again"
+                raise CommandError(message) from error
+            return _Result(example, digest, str(error))
         pixels = images.decode(encoded)
         colors = pixels.reshape(-1, 3).astype(np.float64)
-        return example, digest, _Prepared(encoded, pixels, colors.T @ colors)
+        return _Result(example, digest, "", encoded, pixels, colors.T @ colors)
 
-    def _reject_label(self, example: Example) -> str:
+    def _check_label(self, example: Example) -> None:
+        if example.label in self._labels:
+            return
         reason = f"label {example.label} is not one of 0…{self._labels[-1]}"
         if self._split.name == "train":
-            return reason
+            raise images.UnreadableImage(reason)
         raise UserError(
             f"config.data.eval_split={self._split.name!r}: {example.name}: {reason}; give a split "
             "whose images all have labels"
@@ -263,26 +265,20 @@ class _PreparedSplit:
             )
 
 
-def _system_error(cause: BaseException | None) -> str | None:
-    """The reason if an image could not be read for lack of memory, for example."""
-    if isinstance(cause, MemoryError):
-        return "out of memory"
-    return str(cause) if isinstance(cause, OSError) and cause.errno else None
-
-
 def _log_report(dataset: PreparedDataset) -> None:
     """Logs which images a prepared data set lacks, and which it evaluates on after training."""
+    listed = f"{dataset.directory}/report.json lists them"
     for split, part in dataset.report.items():
-        left_out = part.get("left_out") or part.get("unreadable")  # of an older version
-        if left_out:
-            count, total = len(left_out), part["examples"] + len(left_out)
-            listed = "%s/report.json lists them; remove the directory to try them again"
-            message = f"%s: left out %d of %d images ({listed}): %s"
-            logger.warning(message, split, count, total, dataset.directory, _name_some(left_out))
-        if repeated := part.get("in_train"):
-            count, names = len(repeated), "; ".join(map(printable, repeated[:3]))
-            message = "%s: %d of %d images are also in train (%s/report.json lists them): %s"
-            logger.warning(message, split, count, part["examples"], dataset.directory, names)
+        kept, repeated = part["examples"], part.get("in_train", [])
+        if left_out := part.get("left_out") or part.get("unreadable"):  # of an older version
+            total, again = kept + len(left_out), "remove the directory to try them again"
+            message = "%s: left out %d of %d images (%s; %s): %s"
+            some = _name_some(left_out)
+            logger.warning(message, split, len(left_out), total, listed, again, some)
+        if repeated:
+            some = "; ".join(map(printable, repeated[:3]))
+            message = "%s: %d of %d images are also in train (%s): %s"
+            logger.warning(message, split, len(repeated), kept, listed, some)
 
 
 def _name_some(left_out: list[dict[str, Any]]) -> str:

@@ -141,13 +141,9 @@ def _results(metadata: dict[str, Any]) -> str:
     if result is None:
         return "The network was not evaluated."
     split = "" if metadata["weights_from"] else " of the evaluation split"
-    match metadata["in_train"]:
-        case None:
-            overlap = ""
-        case 0:
-            overlap = " None of them has the same content as a training image."
-        case count:
-            overlap = f" {count:,} of them have the same content as training images."
+    in_train, overlap = metadata["in_train"], ""
+    if in_train is not None:
+        overlap = f" Of these, {in_train:,} have the same content as training images."
     return (
         f"Top-1 error {result['top1_error']:.2%}, top-5 error {result['top5_error']:.2%}, on "
         f"{result['examples']:,} images{split}, {_views(result['views'])}.{overlap}"

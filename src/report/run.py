@@ -51,19 +51,15 @@ class Run:
     def read(self, split: str, indices: np.ndarray) -> Examples:
         """Reads the examples at `indices`, (N,)."""
         encoded, labels = self.data.records(split).read(indices)
-        return Examples(np.stack([images.decode(image) for image in encoded]), labels)
+        with ThreadPoolExecutor() as pool:
+            return Examples(np.stack(list(pool.map(images.decode, encoded))), labels)
 
     def batches(self, split: str, indices: np.ndarray, label: str) -> Iterator[Examples]:
         """Reads the examples at `indices`, (N,), in batches, with a progress bar."""
-        records = self.data.records(split)
-        with (
-            ThreadPoolExecutor() as pool,
-            tqdm(total=len(indices), desc=label, unit=" images", mininterval=1) as bar,
-        ):
+        with tqdm(total=len(indices), desc=label, unit=" images", mininterval=1) as bar:
             for start in range(0, len(indices), MAX_BATCH):
                 batch = indices[start : start + MAX_BATCH]
-                encoded, labels = records.read(batch)
-                yield Examples(np.stack(list(pool.map(images.decode, encoded))), labels)
+                yield self.read(split, batch)
                 bar.update(len(batch))
 
     def sample(self, split: str, count: int) -> Examples:

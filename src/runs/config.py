@@ -109,13 +109,12 @@ def forbidden_changes(workdir: Path, config: ConfigDict) -> list[Difference]:
 
     A directory of images may have another path; `open_workdir` compares the contents.
     """
-    changes = differences(read_config(workdir), config)
-    return [
-        (name, old, new)
-        for name, old, new in changes
-        if not name.startswith(CHANGEABLE)
-        and not (name == "data.dataset" and {f"{v}"[:7] for v in (old, new)} == {"folder:"})
-    ]
+    before = read_config(workdir)
+    datasets = (before.data.dataset, config.data.dataset)
+    if all(name.startswith("folder:") for name in datasets):
+        before.data.dataset = config.data.dataset
+    changes = differences(before, config)
+    return [change for change in changes if not change[0].startswith(CHANGEABLE)]
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:

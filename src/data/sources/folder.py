@@ -132,13 +132,10 @@ def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
     if len(first) < 2:
         raise UserError(f"{field}: has {len(first)} class directories; give two or more")
     for name, listing in listings.items():
-        if not any(listing.values()):
-            raise UserError(
-                f"{field}: {name or '.'}/ has no images in its class directories; add some"
-            )
         empty = [class_name for class_name, files in listing.items() if not files]
-        if empty and name == "train":
-            raise UserError(f"{field}: train/ has no images of {', '.join(empty[:5])}; add some")
+        if len(empty) == len(listing) or (empty and name == "train"):
+            missing = ", ".join(empty[:5])
+            raise UserError(f"{field}: {name or '.'}/ has no images of {missing}; add some")
 
 
 def _split(

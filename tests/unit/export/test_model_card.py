@@ -65,8 +65,8 @@ def test_model_card_claims_no_more_of_the_evaluation_than_is_known() -> None:
     assert "on 360 images of the evaluation split, of the center." in text
     assert "not trained on" not in text
     assert "same content" not in text
-    assert "center. 3 of them have the same content" in render(result=result, in_train=3)
-    assert "center. None of them has the same content" in render(result=result, in_train=0)
+    assert "center. Of these, 3 have the same content" in render(result=result, in_train=3)
+    assert "center. Of these, 0 have the same content" in render(result=result, in_train=0)
 
 
 @pytest.mark.parametrize(
