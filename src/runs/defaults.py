@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
         "dataset": "imagenet2012",  # "digits", "folder:PATH", or a TFDS name
         "size": 256,  # height and width of the prepared images
         "train_split": "",  # TFDS: another split or a slice, "train[:90%]"
-        "eval_split": "",  # by default: the first that exists of validation, val and test
+        "eval_split": "",  # by default: a validation split (validation, val, valid), else test
         "root": "prepared",  # directory of prepared datasets
         "tfds_dir": "",  # directory of TFDS; default: ~/tensorflow_datasets
     },
