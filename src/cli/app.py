@@ -15,8 +15,7 @@ from absl import logging as absl_logging
 from tqdm import tqdm
 
 from ..distributed.devices import avoid_compiler_plugin, use_cpu_devices
-from ..errors import CommandError
-from ..runs.system_errors import describe_system_error
+from ..errors import CommandError, describe_system_error
 from .flags import CommandFlags
 
 Main = Callable[[], int | None]

@@ -14,10 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from src.errors import CommandError, UserError
+from src.errors import CommandError, UserError, describe_system_error
 from src.inference.classifier import load
-from src.runs.checkpoint import Checkpoint, Checkpointer
-from src.runs.system_errors import describe_system_error
+from src.runs.checkpoint import Checkpoint, Checkpointer, checksum
 from src.training.state import abstract_state
 from tests.support import format1, miniature
 
@@ -131,11 +130,26 @@ def test_checkpoints_that_keep_changing_end_reading_with_status_1(
     assert e.value.exit_status == 1
 
 
+def test_changed_digit_of_the_progress_is_damage(tmp_path: Path) -> None:
+    trees = {"params": {"kernel": np.zeros(3, np.float32)}}
+    like = {"params": {"kernel": jax.ShapeDtypeStruct((3,), np.float32)}}
+    with Checkpointer(tmp_path) as checkpointer:
+        for step in (1, 2):
+            checkpointer.save(Checkpoint(step, trees, {"evaluated": 12}))
+    file = tmp_path / "checkpoints/2/progress/metadata"
+    file.write_text(file.read_text().replace('"evaluated": 12', '"evaluated": 13'))
+    with Checkpointer(tmp_path) as checkpointer:
+        restored = checkpointer.restore(like)
+    assert restored is not None
+    assert (restored.step, restored.progress["evaluated"]) == (1, 12)
+
+
 def test_failed_save_in_the_background_is_noticed_by_the_next_check(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     trees = {"params": {"kernel": np.random.default_rng(0).random((64, 64), np.float32)}}
     with contextlib.suppress(OSError, ValueError), Checkpointer(tmp_path) as checkpointer:
         checkpointer.check_for_errors()
+        checksum(trees["params"])  # compiles it, which may write to the cache
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as little as a full disk
         try:
             checkpointer.save(Checkpoint(1, trees, {}))
