@@ -1,11 +1,13 @@
 """Checkpoints of a run: the newest two and the best, written while training continues."""
 
 import contextlib
+import json
 import logging
 import re
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -18,9 +20,8 @@ from jax import lax
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, CustomSteps, LatestN
 
-from ..errors import CommandError, UserError
+from ..errors import CommandError, UserError, describe_system_error
 from .config import FORMAT, check_format
-from .system_errors import describe_system_error
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -93,6 +94,7 @@ class Checkpointer:
         self._preserved.policies = [LatestN(KEPT_NEWEST), CustomSteps([best_step])]
         items = {name: ocp.args.StandardSave(tree) for name, tree in checkpoint.trees.items()}
         checksums = {name: int(checksum(tree)) for name, tree in checkpoint.trees.items()}
+        checksums["progress"] = _json_checksum(checkpoint.progress)
         metadata = {**checkpoint.progress, "checksums": checksums, "format": FORMAT}
         args = ocp.args.Composite(**items, progress=ocp.args.JsonSave(metadata))
         self._manager.save(checkpoint.step, args=args)
@@ -189,10 +191,12 @@ class Checkpointer:
             raise failure
         progress = restored.progress
         check_format(self._directory / str(step), progress.pop("format", None))
-        checksums = progress.pop("checksums")
-        for name in like:
-            if int(checksum(restored[name])) != checksums[name]:
-                raise _DamagedError(f"its {name} have another checksum than when saved")
+        expected = progress.pop("checksums")
+        checksums = {name: int(checksum(restored[name])) for name in like}
+        checksums["progress"] = _json_checksum(progress)
+        for name, value in checksums.items():
+            if expected.get(name, value) != value:  # older checkpoints have none of progress
+                raise _DamagedError(f"{name}: another checksum than when saved")
         return Checkpoint(step, {name: restored[name] for name in like}, progress)
 
     def _read(self, step: int, like: Mapping[str, Any]) -> Any:
@@ -217,6 +221,10 @@ def _retry(error: type[Exception], attempt: Callable[[], T]) -> T:
             return attempt()
         time.sleep(pause)
     return attempt()
+
+
+def _json_checksum(value: Any) -> int:
+    return zlib.crc32(json.dumps(value, sort_keys=True).encode())
 
 
 @jax.jit

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,32 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     return [metrics for _, metrics in _lines(path)] if path.exists() else []
 
 
-def keep_metrics(workdir: Path, is_kept: Callable[[dict[str, Any]], bool]) -> None:
-    """Keeps some lines; the others are those that a killed run wrote after its last checkpoint."""
+def metrics_checksum(workdir: Path) -> int:
+    """The checksum of all lines so far."""
     path = workdir / NAME
+    return zlib.crc32(path.read_bytes()) if path.exists() else 0
+
+
+def keep_metrics(
+    workdir: Path, is_kept: Callable[[dict[str, Any]], bool], checksum: int | None = None
+) -> None:
+    """Keeps some lines; the others are those that a killed run wrote after its last checkpoint.
+
+    If the lines that it keeps have another checksum, some are lost or changed: it logs this, and
+    puts the file as it was into the directory `damaged`.
+    """
+    path = workdir / NAME
+    lines = [line for line, metrics in _lines(path) if is_kept(metrics)] if path.exists() else []
+    content = "".join(lines).encode()
+    if checksum not in (None, zlib.crc32(content)):
+        logger.warning("%s: lines of earlier steps are missing or damaged", path)
+        aside = workdir / "damaged" / NAME
+        aside.parent.mkdir(exist_ok=True)
+        if path.exists() and not aside.exists():
+            shutil.copy(path, aside)
     if path.exists():
-        lines = [line for line, metrics in _lines(path) if is_kept(metrics)]
         with atomic_write(path) as incomplete:
-            incomplete.write_text("".join(lines))
+            incomplete.write_bytes(content)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

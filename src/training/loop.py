@@ -21,7 +21,7 @@ from ..distributed.preemption import Preemption
 from ..distributed.process_group import ProcessGroup
 from ..inference.evaluation import Evaluator, describe_result
 from ..runs.checkpoint import Checkpointer
-from ..runs.metrics_file import keep_metrics
+from ..runs.metrics_file import keep_metrics, metrics_checksum
 from ..runs.results import read_result, write_result
 from ..runs.system_info import describe_system
 from ..runs.workdir import check_workdir, open_workdir
@@ -125,6 +125,7 @@ def _train(
                 log.flush()
                 progress.seconds = time.monotonic() - started
                 progress.pending_metrics = log.pending_metrics()
+                progress.metrics_checksum = metrics_checksum(workdir)
                 checkpointer.save(to_checkpoint(state, progress), progress.best_step)
                 saved = step
             if leaving:
@@ -183,5 +184,6 @@ def _resume_writers(
     keep_metrics(
         workdir,
         lambda line: line["step"] <= (step if line["split"] == "train" else progress.evaluated),
+        progress.metrics_checksum,
     )
     return [check, *make_writers(workdir, step)]

@@ -39,6 +39,7 @@ class Progress:
     seconds: float = 0.0  # of training so far
     pending_metrics: list[dict[str, float]] = dataclasses.field(default_factory=list)
     """The metrics of the last steps, for the next train line."""
+    metrics_checksum: int | None = None  # of metrics.jsonl; None in older checkpoints
 
     def record(self, step: int, error: float, schedule: Schedule) -> None:
         """Takes an evaluation into account, also in the schedule."""

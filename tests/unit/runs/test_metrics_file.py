@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.runs.metrics_file import NAME, keep_metrics, read_metrics
+from src.runs.metrics_file import NAME, keep_metrics, metrics_checksum, read_metrics
 
 LINES = [{"step": step, "split": "train", "loss": 1.5} for step in (1, 2, 3)]
 ONE, TWO, THREE = (json.dumps(line) + "\n" for line in LINES)
@@ -45,3 +45,20 @@ def test_damaged_line_is_left_out_and_logged(
         assert read_metrics(tmp_path) == LINES[:2]
     (record,) = caplog.records
     assert f"left out a damaged line: {line}" in record.getMessage()
+
+
+@pytest.mark.parametrize("damaged", [ONE, ONE.replace("1.5", "1.6") + TWO, TWO, None])
+def test_lost_or_changed_lines_are_told_and_the_file_is_set_aside(
+    damaged: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / NAME
+    path.write_text(ONE + TWO)
+    checksum = metrics_checksum(tmp_path)
+    path.write_text(ONE + TWO + THREE)
+    keep_metrics(tmp_path, lambda line: line["step"] <= 2, checksum)
+    assert not caplog.records
+    path.unlink() if damaged is None else path.write_text(damaged)
+    keep_metrics(tmp_path, lambda line: line["step"] <= 2, checksum)
+    assert "lines of earlier steps are missing or damaged" in caplog.text
+    if damaged:
+        assert (tmp_path / "damaged" / NAME).read_text() == damaged
