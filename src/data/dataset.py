@@ -1,15 +1,16 @@
 """A prepared data set on disk: random access to its encoded images and labels."""
 
+import contextlib
 import functools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import CommandError, UserError, describe_system_error
 from .statistics import Statistics
 
 DIGESTS = "digests.json"  # of the original images, by split
@@ -18,6 +19,21 @@ DIGESTS = "digests.json"  # of the original images, by split
 def identity_of(name: str) -> str:
     """The part of a prepared data set's name that does not depend on the original's place."""
     return name.partition("-")[2]
+
+
+@contextlib.contextmanager
+def naming_damage(directory: Path) -> Iterator[None]:
+    """Turns what readers raise for a damaged or missing file into one error with what to do."""
+    try:
+        yield
+    except Exception as error:  # each reader has its own
+        if isinstance(error, CommandError) or describe_system_error(error):
+            raise
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise UserError(
+            f"{directory}: a file is damaged or missing ({reason}); restore it, or remove the "
+            "directory to prepare the images again"
+        ) from error
 
 
 class Records:
@@ -61,7 +77,8 @@ class Records:
         return os.fsdecode(self._features(index)["file"].bytes_list.value[0])
 
     def _features(self, index: int) -> Any:
-        return self._parse(self._source[index]).features.feature
+        with naming_damage(self._directory):
+            return self._parse(self._source[index]).features.feature
 
 
 class PreparedDataset:
@@ -78,9 +95,15 @@ class PreparedDataset:
     """
 
     def __init__(self, directory: Path):
+        self.directory = directory
+        with naming_damage(directory):
+            self._open()
+        self._records: dict[str, Records] = {}
+
+    def _open(self) -> None:
         import tensorflow_datasets as tfds  # takes a second, which prediction need not wait for
 
-        self.directory = directory
+        directory = self.directory
         self._builder = tfds.builder_from_directory(directory)
         self._serialized = tfds.decode.DeserializeMethod.RAW_BYTES
         info = self._builder.info
@@ -92,18 +115,18 @@ class PreparedDataset:
         self.report: dict[str, Any] = json.loads((directory / "report.json").read_text())
         repeated = self.report.get(self.eval_split, {}).get("in_train")
         self.in_train = None if repeated is None else len(repeated)
-        self._records: dict[str, Records] = {}
 
     @functools.cached_property
     def statistics(self) -> Statistics:
         """Statistics of the training split's pixels."""
-        with np.load(self.directory / "statistics.npz") as arrays:
+        with naming_damage(self.directory), np.load(self.directory / "statistics.npz") as arrays:
             return Statistics(**arrays)
 
     def digests(self, split: str) -> set[str]:
         """The digests of a split's original images; none if an older version prepared them."""
         path = self.directory / DIGESTS
-        return set(json.loads(path.read_text())[split]) if path.exists() else set()
+        with naming_damage(self.directory):
+            return set(json.loads(path.read_text())[split]) if path.exists() else set()
 
     def records(self, split: str) -> Records:
         """The examples of a split, whose files are opened once."""

@@ -24,7 +24,7 @@ from ..errors import CommandError, UserError
 from ..filesystem import build_once, read_file, write_json
 from . import images
 from .contents import Contents, digest_of
-from .dataset import DIGESTS, PreparedDataset
+from .dataset import DIGESTS, PreparedDataset, naming_damage
 from .image_files import printable
 from .parallel import compute_ahead
 from .sources import find_source
@@ -60,7 +60,7 @@ def prepare_dataset(
         evaluation split is not the number of a class.
       CommandError: the system cannot read a file.
     """
-    last = _last_prepared(section, trains)
+    last, class_names = _last_prepared(section, trains), None
     try:
         source = find_source(section, trains)
     except MissingOriginals:
@@ -70,12 +70,16 @@ def prepare_dataset(
         message = "config.data.dataset=%r: its images are missing; using the prepared %s"
         logger.warning(message, section.dataset, directory)
     else:
-        check_classes(source.class_names())
+        class_names = source.class_names()
+        check_classes(class_names)
         directory = _find_or_fill(section, source)
         if directory != _read_last(last):
             with contextlib.suppress(OSError):  # whoever can read prepared data may use them
                 write_json(last, directory.name)
     dataset = PreparedDataset(directory)
+    with naming_damage(directory):
+        if class_names not in (None, dataset.class_names):
+            raise ValueError("the names of its classes are not those of its source")
     check_classes(dataset.class_names)
     _log_report(dataset)
     return dataset
