@@ -54,6 +54,8 @@ def read_config(workdir: Path) -> ConfigDict:
     """
     path = workdir / "config.json"
     if not path.exists():
+        if (workdir / "checkpoints").exists():
+            raise UserError(f"workdir {workdir}: it has checkpoints but no config.json; restore it")
         runs = [run.parent for glob in ("*", "*/*") for run in workdir.glob(f"{glob}/config.json")]
         hint = f"choose a directory inside, such as {min(runs)}" if runs else "train first"
         raise UserError(f"workdir {workdir}: it has no config.json, so no run; {hint}")

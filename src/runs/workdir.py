@@ -162,8 +162,7 @@ def _check_shared(workdir: Path, config: ConfigDict, token: str) -> None:
 
 def has_begun(workdir: Path) -> bool:
     """Whether the run has a result or checkpoint; a failed start leaves only the configuration."""
-    is_saved = bool(checkpoint_steps(workdir))
-    return (workdir / "config.json").exists() and ((workdir / "result.json").exists() or is_saved)
+    return (workdir / "result.json").exists() or bool(checkpoint_steps(workdir))
 
 
 def checkpoint_steps(workdir: Path) -> list[int]:

@@ -16,6 +16,7 @@ from src.inference.classifier import load
 from src.inference.ensemble import evaluate_ensemble
 from src.runs.config import read_config
 from src.runs.results import read_result
+from src.runs.workdir import check_workdir
 from src.training.loop import train
 from tests.support import format1, miniature
 
@@ -81,6 +82,13 @@ def test_other_formats_are_rejected(
     rewrite(workdir / file, lambda fields: fields.update(format=version))
     with pytest.raises(UserError, match=f"{message}; this version reads only format 1$"):
         load(workdir)
+
+
+def test_missing_config_does_not_start_the_run_anew(workdir: Path) -> None:
+    config = read_config(workdir)
+    (workdir / "config.json").unlink()
+    with pytest.raises(UserError, match=r"has checkpoints but no config\.json; restore it"):
+        check_workdir(workdir, config)
 
 
 @pytest.mark.parametrize("content", ["", "[", "\0" * 80])
