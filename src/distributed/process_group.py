@@ -185,7 +185,8 @@ class _Watchdog(threading.Thread):
 
     def _lose(self, index: int, how: str) -> NoReturn:
         resume = "run the same command again to resume from the newest checkpoint"
-        loss = f"stops because process {index} {how}; {resume}"
+        lost = "it" if index == self._process.index else f"process {index}"
+        loss = f"stops because {lost} {how}; {resume}"
         self.losses.put(f"{self._process} {loss}")
         self.send("lost", index, how)
         if index != 0:  # without process 0, JAX aborts this process at once
@@ -193,8 +194,9 @@ class _Watchdog(threading.Thread):
         self._exit(loss, EXIT_LOST_PROCESS)
 
     def _exit(self, message: str, status: int, *, dump_threads: bool = False) -> NoReturn:
+        line_break = "\n" * (self._process.index == 0)  # below the progress bar
         try:
-            sys.stderr.write(f"error: {self._process} {message}\n")
+            sys.stderr.write(f"{line_break}error: {self._process} {message}\n")
             sys.stderr.flush()
             if dump_threads:
                 faulthandler.dump_traceback()

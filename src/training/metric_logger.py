@@ -1,6 +1,7 @@
 """Collects the metrics of each step, and hands means to the progress bar and to the writers."""
 
 import collections
+import contextlib
 import logging
 import math
 import time
@@ -59,8 +60,9 @@ class MetricLogger:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for writer in self._writers:
-            writer.close()
+        with contextlib.ExitStack() as stack:  # closes all, even if one fails
+            for writer in self._writers:
+                stack.callback(writer.close)
 
     def log_step(self, step: int, learning_rate: float, metrics: Metrics) -> None:
         """Takes the metrics of a step that has started, and reads those of the step before.

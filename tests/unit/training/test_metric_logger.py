@@ -56,6 +56,22 @@ def test_train_line_averages_its_steps(tmp_path: Path) -> None:
     assert {"top1_error", "top5_error", "grad_norm", "images_per_second"} <= second.keys()
 
 
+def test_all_writers_are_closed_if_one_fails(tmp_path: Path) -> None:
+    class FullDisk(JsonLines):
+        def close(self) -> None:
+            super().close()
+            raise OSError("the disk is full")
+
+    log = log_of(tmp_path)
+    first, second = log._writers
+    log._writers = [FullDisk(tmp_path), second]
+    first.close()
+    thread = second._events.file_writer.event_writer._worker
+    with pytest.raises(OSError, match="the disk is full"), log:
+        pass
+    assert not thread.is_alive()
+
+
 def test_last_train_line_has_as_many_steps_as_the_others(tmp_path: Path) -> None:
     with log_of(tmp_path, total=12) as log:
         for step in range(1, 13):
