@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,11 +61,12 @@ def tfds_source(section: ConfigDict, trains: bool) -> Source:
 def _find_builder(name: str, tfds_dir: str) -> Any:
     base = name.partition("/")[0]
     known = tfds.list_builders(with_community_datasets=False)
-    directory = Path(tfds_dir or tfds.core.constants.DATA_DIR).expanduser() / base
+    data_dir = os.path.expanduser(tfds_dir) or None
+    directory = Path(data_dir or tfds.core.constants.DATA_DIR, base)
     try:
         if base not in known and not directory.exists():  # TFDS would ask the network
             raise ValueError(f"unknown: {base}")
-        return tfds.builder(name, data_dir=tfds_dir or None)
+        return tfds.builder(name, data_dir=data_dir)
     except (ValueError, AssertionError):  # TFDS: unknown name, configuration or version
         if base in known:
             known += [f"{base}/{config}" for config in tfds.builder_cls(base).builder_configs]

@@ -111,6 +111,19 @@ def test_tfds_accepts_slices_of_splits(tmp_path):
     assert source.identity != datasets.source("grays", tfds_dir=root).identity
 
 
+def test_tfds_directory_may_be_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_tfds(tmp_path / "data", {"train": 2, "test": 2})
+    assert datasets.source("grays", tfds_dir="~/data").load().train.num_examples == 2
+
+
+def test_evaluation_of_a_tfds_data_set_needs_no_training_split(tmp_path):
+    root = write_tfds(tmp_path / "data", {"test": 3})
+    section = datasets.section("grays", 8, tmp_path / "prepared", tfds_dir=root)
+    prepared = datasets.prepare_dataset(section, trains=False)
+    assert prepared.num_examples == {"test": 3}
+
+
 def test_tfds_split_that_does_not_exist_is_an_error(tmp_path):
     root = write_tfds(tmp_path, {"train": 10})
     with pytest.raises(UserError, match=r"config\.data\.eval_split=''.*train\[90%:\]"):
