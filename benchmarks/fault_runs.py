@@ -28,13 +28,10 @@ import numpy as np
 
 from src.cli import app
 from src.distributed.devices import avoid_compiler_plugin
-from src.distributed.mesh import make_mesh
 from src.errors import EXIT_LOST_PROCESS, EXIT_PREEMPTED
 from src.filesystem import write_json
-from src.runs.checkpoint import Checkpointer
-from src.runs.config import read_config
+from src.inference.classifier import load
 from src.runs.results import write_evaluation
-from src.training.state import abstract_state
 
 RECIPE = Path(__file__).parents[1] / "tests/support/pod_recipe.py"
 IMPORTED = ["src.main", "tensorflow", "tensorflow_datasets", "tensorboardX", __name__]
@@ -80,8 +77,7 @@ def _train(variables: dict[str, str], log: Path, directory: Path, fills_cache: b
     os.chdir(directory)
     os.environ |= variables
     sys.argv = ["main.py", *arguments(60 if fills_cache else LOST_AFTER)]
-    if int(os.environ["NUM_PROCESSES"] or 1) > 1:
-        sys.argv.append(f"--cpu_devices={os.environ['NUM_PROCESSES']}")
+    sys.argv.append(f"--cpu_devices={variables['NUM_PROCESSES']}")
     # A killed process may leave an incomplete program in the cache.
     seconds = 0 if fills_cache else 1e9
     jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
@@ -99,19 +95,17 @@ class Run:
         self.started = time.monotonic()
         self._metrics = sandbox.now / "run" / "metrics.jsonl"
         self._logs = [sandbox.work / f"log-{index}.txt" for index in range(count)]
-        self._processes = []
+        self._processes: list[Any] = []
         for index, log in enumerate(self._logs):
             log.unlink(missing_ok=True)
-            variables = {"NUM_PROCESSES": "", "COORDINATOR_ADDRESS": "", "PROCESS_ID": ""}
-            if count > 1:
-                variables = {
-                    "COORDINATOR_ADDRESS": f"127.0.0.1:{self.ports[0]}",
-                    "JAX_PORT": str(self.ports[1]),
-                    "NUM_PROCESSES": str(count),
-                    "PROCESS_ID": str(index),
-                    "LOCAL_PROCESSES": str(count),
-                    "LOCAL_PROCESS_ID": str(index),
-                }
+            variables = {
+                "COORDINATOR_ADDRESS": f"127.0.0.1:{self.ports[0]}",
+                "JAX_PORT": str(self.ports[1]),
+                "NUM_PROCESSES": str(count),
+                "PROCESS_ID": str(index),
+                "LOCAL_PROCESSES": str(count),
+                "LOCAL_PROCESS_ID": str(index),
+            }
             process = sandbox.context.Process(
                 target=_train, args=(variables, log, sandbox.now, sandbox.fills_cache)
             )
@@ -119,17 +113,8 @@ class Run:
             self._processes.append(process)
 
     def signal(self, index: int, number: int) -> None:
-        process = self._processes[index]
-        if process.exitcode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, number)
-
-    def limit_files(self, size: int) -> None:
-        import resource
-
-        for process in self._processes:
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, -1))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.ids[index], number)
 
     @property
     def has_ended(self) -> bool:
@@ -139,6 +124,10 @@ class Run:
         with contextlib.suppress(OSError, ValueError, IndexError):
             return json.loads(self._metrics.read_text().splitlines()[-1])["step"]
         return 0
+
+    @property
+    def ids(self) -> list[int]:
+        return [process.pid for process in self._processes]
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         while not self.has_ended and not condition():
@@ -235,29 +224,29 @@ class Sandbox:
         shutil.rmtree(self.now, ignore_errors=True)
         shutil.copytree(self.work / "states" / f"{state}-{count}", self.now)
 
-    def _keep(self, state: str, count: int) -> None:
-        shutil.copytree(self.now, self.work / "states" / f"{state}-{count}")
-
     def _make_states(self, count: int) -> None:
+        def keep(state: str) -> None:
+            shutil.copytree(self.now, self.work / "states" / f"{state}-{count}")
+
         shutil.rmtree(self.now, ignore_errors=True)
         _make_photos(self.now / "photos")
-        self._keep("new", count)
+        keep("new")
         self._finish(count)
-        self._keep("finished", count)
+        keep("finished")
         self._endings[str(count)] = self._ending()
         shutil.rmtree(self.now / "run")
-        self._keep("prepared", count)
+        keep("prepared")
         run = Run(self, count)
         run.wait_for(lambda: run.steps_done() >= STOPPED_AT)
         run.signal(0, signal.SIGTERM)
         if set(run.wait()) != {EXIT_PREEMPTED}:
             raise SystemExit(f"a run of {count} could not be stopped: {run.output()}")
         write_evaluation(self.now / "run", {"step": 12, "views": 9, "top1_error": 0.5})
-        self._keep("stopped", count)
+        keep("stopped")
         for state in ("stopped", "prepared"):  # also fills the cache
             self.reset(state, count)
             self._finish(count)
-            if difference := self.difference(state, count):
+            if difference := self.difference(count):
                 raise SystemExit(f"undisturbed runs of {count} differ in {difference}")
 
     def _finish(self, count: int) -> None:
@@ -266,10 +255,8 @@ class Sandbox:
             raise SystemExit(f"an undisturbed run of {count} failed: {run.output()}")
         self.seconds = min(self.seconds, time.monotonic() - run.started)
 
-    def difference(self, state: str, count: int) -> str:
+    def difference(self, count: int) -> str:
         """In what the run differs from the undisturbed one; "" if in nothing."""
-        if state == "stopped" and not (self.now / "run/evaluations/12-9.json").exists():
-            return "evaluations"
         ending = self._ending().items()
         pairs = zip(ending, self._endings[str(count)].values(), strict=True)
         return " and ".join(name for (name, value), expected in pairs if value != expected)
@@ -278,31 +265,19 @@ class Sandbox:
         workdir = self.now / "run"
         lines = (workdir / "metrics.jsonl").read_text().splitlines()
         result = json.loads((workdir / "result.json").read_text())
+        classifier = load(workdir)  # also proves that the run can be used
+        leaves = jax.tree.leaves(classifier.params)
+        parameters = b"".join(np.asarray(leaf).tobytes() for leaf in leaves)
         return {
-            "parameters": _digest(workdir),
+            "step": classifier.step,
+            "parameters": hashlib.sha256(parameters).hexdigest(),
             "metrics": [_without_times(json.loads(line)) for line in lines],
             "result": _without_times(result),
         }
 
 
-def _digest(workdir: Path) -> list[Any]:
-    """The step of the newest checkpoint, and a digest of its arrays."""
-    mesh = make_mesh(None, towers=2, devices=jax.devices()[:1])
-    like = abstract_state(read_config(workdir), CLASSES, mesh)
-    with Checkpointer(workdir, read_only=True) as checkpointer:
-        checkpoint = checkpointer.restore({"params": like.params, "velocity": like.velocity})
-    if checkpoint is None:
-        return []
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(checkpoint.trees):
-        digest.update(np.asarray(leaf).tobytes())
-    return [checkpoint.step, digest.hexdigest()]
-
-
-def _without_times(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in metrics.items() if "second" not in name and name != "machine"
-    }
+def _without_times(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: line[name] for name in line if "second" not in name and name != "machine"}
 
 
 def _make_photos(folder: Path) -> None:

@@ -13,8 +13,6 @@ remove WORK/states after changing the code.
 """
 
 import argparse
-import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
@@ -22,7 +20,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +39,6 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="the number of one fault to repeat")
     parser.add_argument("--results", type=Path, default=Path("faults.jsonl"))
     parser.add_argument("--work", type=Path, default=Path("/tmp/faults"), help="a directory")
-    parser.add_argument("--lock", type=Path, help="a file to lock, shared, during each fault")
     flags = parser.parse_args()
     lines = flags.results.read_text().splitlines() if flags.results.exists() else []
     first = 1 + max((json.loads(line)["fault"] for line in lines), default=0)
@@ -51,25 +47,13 @@ def main() -> None:
     if numbers:
         with Sandbox(flags.work.absolute()) as sandbox:
             for number in numbers:
-                with locked(flags.lock):
-                    report = try_fault(sandbox, number)
+                report = try_fault(sandbox, number)
                 print(json.dumps(report), file=sys.stderr, flush=True)
                 if not flags.only:
                     with flags.results.open("a") as file:
                         file.write(json.dumps(report) + "\n")
     if flags.results.exists():
         print_table([json.loads(line) for line in flags.results.read_text().splitlines()])
-
-
-@contextlib.contextmanager
-def locked(path: Path | None) -> Iterator[None]:
-    """Holds a shared lock of a file, if any."""
-    if path is None:
-        yield
-        return
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
 
 
 def try_fault(sandbox: Sandbox, number: int) -> dict[str, Any]:
@@ -120,8 +104,11 @@ def judge(case: Case, history: list[list[int | None]]) -> str:
     if case.mend and not case.is_at_rest:
         case.mend()
         case.mend = None
+    evaluations = case.sandbox.now / "run/evaluations"
+    if case.state == "stopped" and not any(evaluations.glob("*")) and case.damaged != evaluations:
+        return "lost evaluations"
     try:
-        difference = case.sandbox.difference(case.state, case.processes)
+        difference = case.sandbox.difference(case.processes)
     except Exception as error:
         difference = f"files ({str(error).splitlines()[0][:60]})"
     if difference:
@@ -129,13 +116,9 @@ def judge(case: Case, history: list[list[int | None]]) -> str:
         if f"{name} {difference}" in TOLD and name in told:
             return "damage told, else alike"
         return f"differs in {difference}"
-    return (
-        "refused, then alike"
-        if is_refused
-        else "ended alike"
-        if len(history) == 1
-        else "resumed alike"
-    )
+    if is_refused:
+        return "refused, then alike"
+    return "ended alike" if len(history) == 1 else "resumed alike"
 
 
 def lost_files(case: Case) -> str:
@@ -145,13 +128,8 @@ def lost_files(case: Case) -> str:
     found = {_digest(path) for path in now.rglob("*") if path.is_file()}
     for path in sorted(state.rglob("*")):
         here = now / path.relative_to(state)
-        if (
-            not path.is_file()
-            or "lock" in path.name
-            or (case.damaged and here.is_relative_to(case.damaged))
-        ):
-            continue
-        if _digest(path) not in found:
+        is_free = "lock" in path.name or (case.damaged and here.is_relative_to(case.damaged))
+        if path.is_file() and not is_free and _digest(path) not in found:
             return str(path.relative_to(state))
     return ""
 
