@@ -1,9 +1,8 @@
 """The tf.data pipeline: batches loaded in parallel, ahead of their use."""
 
 import atexit
-import os
 import weakref
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -14,49 +13,52 @@ Batches = Generator[Batch, None, None]
 _running: weakref.WeakSet[Batches] = weakref.WeakSet()
 
 
-def in_parallel(load: Callable[[int], Batch], steps: range, types: Mapping[str, type]) -> Batches:
+def in_parallel(load: Callable[[int], Batch], steps: range, calls: int) -> Batches:
     """Yields the batches of some steps, in order.
 
     Args:
       load: loads the batch of a step; called in threads.
       steps: the steps.
-      types: of the batch's arrays, by name.
+      calls: of `load` that run at a time.
     """
-    batches = _iterate(load, steps, types)
+    batches = _iterate(load, steps, calls)
     _running.add(batches)
     return batches
 
 
-def _iterate(load: Callable[[int], Batch], steps: range, types: Mapping[str, type]) -> Batches:
+def _iterate(load: Callable[[int], Batch], steps: range, calls: int) -> Batches:
     import tensorflow as tf  # takes seconds, which a mistake in a command need not wait for
 
     tf.config.set_visible_devices([], "GPU")  # JAX uses the GPUs
     failures = []
-    weak_load = weakref.proxy(load)  # TensorFlow keeps `load_arrays` forever, and `load` has files
+    loaded: dict[int, Batch] = {}  # passes TensorFlow by, which would take longer to pass it on
 
-    def load_arrays(step: np.int64) -> list[np.ndarray]:
+    def load_step(step: np.int64) -> np.int64:
         try:
-            batch = weak_load(int(step))
+            loaded[int(step)] = load(int(step))
         except Exception as error:
             failures.append(error)
             raise
-        return [batch[name] for name in types]
+        return step
+
+    weak_load_step = weakref.proxy(load_step)  # TensorFlow keeps what it calls forever
 
     @tf.autograph.experimental.do_not_convert  # it would leave a file in /tmp when killed
-    def load_tensors(step: Any) -> dict[str, Any]:
-        tensors = tf.numpy_function(load_arrays, [step], list(types.values()))
-        return dict(zip(types, tensors, strict=True))
+    def load_tensor(step: Any) -> Any:
+        return tf.numpy_function(lambda step: weak_load_step(step), [step], tf.int64)
 
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread may sleep for many seconds at the end
+    options.threading.private_threadpool_size = calls
     dataset = (
         tf.data.Dataset.range(steps.start, steps.stop)
-        .map(load_tensors, num_parallel_calls=os.cpu_count(), deterministic=True)
+        .map(load_tensor, num_parallel_calls=calls, deterministic=True)
         .prefetch(2)
         .with_options(options)
     )
     try:
-        yield from dataset.as_numpy_iterator()
+        for step in dataset.as_numpy_iterator():
+            yield loaded.pop(int(step))
     except tf.errors.OpError as error:  # a page long, and it keeps the iterator alive
         failure = failures[0] if failures else error
     else:

@@ -1,0 +1,235 @@
+"""Processes that read, decode, crop and mirror images, each with a Python lock of its own.
+
+One process reads 30,000 images a second at most, however many threads it has: each image holds
+Python's lock for 30 µs. Here the process that trains does a few µs of work for an image.
+
+A helper process imports what reading needs and forks the readers, so many readers start as fast as
+one. They end with the process that started them, however it ends: their connections then close.
+"""
+
+import atexit
+import functools
+import importlib
+import mmap
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import weakref
+from collections import defaultdict
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ..errors import CommandError
+from . import images
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+OPEN_SPLITS = 2  # that a reader keeps open: to train on, and to evaluate on
+
+
+class Crops(NamedTuple):
+    """Where to crop images, and which to mirror."""
+
+    size: int  # height and width
+    offsets: np.ndarray  # integer (N, 2): row and column of the corners
+    flips: np.ndarray  # bool (N,)
+
+
+class Request(NamedTuple):
+    """What a reader is asked for."""
+
+    records: bytes  # pickled Records
+    indices: np.ndarray  # of the examples
+    shape: tuple[int, ...]  # of the images
+    position: int  # of the images in the shared memory
+    crops: Crops | None  # None: whole images
+
+
+class SharedMemory:
+    """Memory that a process and its readers share. It grows as needed.
+
+    /dev/shm would do, if containers did not limit it to 64 MB.
+    """
+
+    def __init__(self) -> None:
+        if hasattr(os, "memfd_create"):
+            self.file = os.memfd_create("images")
+        else:
+            with tempfile.TemporaryFile() as file:
+                self.file = os.dup(file.fileno())
+        self._size = 0
+        self._free: defaultdict[int, list[tuple[int, mmap.mmap]]] = defaultdict(list)
+
+    def allocate(self, shape: tuple[int, ...]) -> tuple[int, np.ndarray]:
+        """An array of uint8, and its position. The memory is used again after the array's end."""
+        count = int(np.prod(shape))
+        size = -(-count // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        free = self._free[size]
+        try:
+            position, memory = free.pop()
+        except IndexError:
+            position, self._size = self._size, self._size + size
+            os.ftruncate(self.file, self._size)
+            memory = mmap.mmap(self.file, size, offset=position)
+        array = np.frombuffer(memory, np.uint8, count)
+        # All that is made of this array without a copy keeps it alive, in TensorFlow and JAX too.
+        weakref.finalize(array, free.append, (position, memory)).atexit = False
+        return position, array.reshape(shape)
+
+
+class Readers:
+    """The readers of this process.
+
+    Args:
+      count: number of processes.
+    """
+
+    def __init__(self, count: int):
+        self.count, self._memory = count, SharedMemory()
+        self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        pipes = [multiprocessing.Pipe() for _ in range(count)]
+        files = [theirs.fileno() for _, theirs in pipes]
+        program = (
+            f"import sys; sys.path = {sys.path}; from {__name__} import run_readers; "
+            f"run_readers({files}, {self._memory.file})"
+        )
+        # The readers inherit that these signals wait: who stops the run with them means this
+        # process, which may still need images.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self.helper = subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[*files, self._memory.file],
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for ours, theirs in pipes:
+            theirs.close()
+            self._idle.put(ours)
+        self._connections = [ours for ours, _ in pipes]
+
+    def read(
+        self, records: bytes, indices: np.ndarray, size: int, crops: Crops | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lets a reader read some examples, and waits for them; may be called in threads.
+
+        Args:
+          records: pickled Records.
+          indices: of the examples (N,).
+          size: height and width of the prepared images.
+          crops: of the images; None for whole images.
+
+        Returns:
+          The images, uint8 (N, size, size, 3), and the labels, int32 (N,).
+
+        Raises:
+          What reading raises; CommandError if the reader was killed.
+        """
+        side = crops.size if crops else size
+        shape = (len(indices), side, side, 3)
+        position, pixels = self._memory.allocate(shape)
+        connection = self._idle.get()
+        try:
+            connection.send(Request(records, indices, shape, position, crops))
+            labels = connection.recv()
+        except (EOFError, OSError) as error:
+            raise CommandError(
+                "a process that reads images was killed, perhaps for lack of memory; run the "
+                "command again"
+            ) from error
+        finally:
+            self._idle.put(connection)
+        if isinstance(labels, Exception):
+            raise labels
+        return pixels, labels
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for connection in self._connections:
+            connection.close()
+        self.helper.wait()
+
+
+@functools.cache
+def readers() -> Readers:
+    """The readers of this process, one for each of its cores.
+
+    The processes of a host share its cores, whether or not each is bound to its own.
+    """
+    share = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_PROCESSES", 1))
+    has_affinity = hasattr(os, "sched_getaffinity")  # only Linux has it
+    return Readers(max(1, min(share, len(os.sched_getaffinity(0))) if has_affinity else share))
+
+
+@atexit.register  # before the pipeline's, which therefore stops earlier
+def _close() -> None:
+    if readers.cache_info().currsize:
+        readers().close()
+
+
+def run_readers(files: Sequence[int], memory: int) -> None:
+    """Forks a reader for each connection, and waits until all have ended."""
+    importlib.import_module("array_record.python.array_record_data_source")  # once for all
+
+    cv2.setNumThreads(1)
+    for file in files:
+        if not os.fork():
+            for other in files:
+                if other != file:
+                    os.close(other)
+            _serve(Connection(file), memory)
+            os._exit(0)
+    for file in files:
+        os.close(file)
+    for _ in files:
+        os.wait()
+
+
+def _serve(connection: Connection, file: int) -> None:
+    """Answers requests until the connection ends."""
+    load_records = functools.lru_cache(OPEN_SPLITS)(pickle.loads)
+
+    @functools.cache
+    def memory(position: int, size: int) -> mmap.mmap:
+        return mmap.mmap(file, size, offset=position)
+
+    while True:
+        try:
+            request = connection.recv()
+            count = int(np.prod(request.shape))
+            out = np.frombuffer(memory(request.position, count), np.uint8).reshape(request.shape)
+            try:
+                encoded, labels = load_records(request.records).read(request.indices)
+                _decode(encoded, out, request.crops)
+            except Exception as error:
+                labels = error
+            connection.send(labels)
+        except (EOFError, OSError):
+            return
+
+
+def _decode(encoded: Sequence[bytes], out: np.ndarray, crops: Crops | None) -> None:
+    """Decodes images to `out`."""
+    if crops is None:
+        for image, pixels in zip(encoded, out, strict=True):
+            images.decode(image, pixels)
+        return
+    buffer = None
+    size = crops.size
+    for image, pixels, (top, left), flip in zip(encoded, out, *crops[1:], strict=True):
+        buffer = images.decode(image, buffer)
+        crop = buffer[top : top + size, left : left + size]
+        if flip:
+            cv2.flip(crop, 1, dst=pixels)  # ten times as fast as assigning crop[:, ::-1]
+        else:
+            pixels[:] = crop
