@@ -125,10 +125,16 @@ def lost_files(case: Case) -> str:
     """The first file that a refusal has removed or changed."""
     now = case.sandbox.now
     state = case.sandbox.work / "states" / f"{case.state}-{case.processes}"
+    known = {path.name for path in (state / "run/checkpoints").glob("*")}
+    has_trained = any(path.name not in known for path in now.glob("run/checkpoints/*"))
     found = {_digest(path) for path in now.rglob("*") if path.is_file()}
     for path in sorted(state.rglob("*")):
         here = now / path.relative_to(state)
-        is_free = "lock" in path.name or (case.damaged and here.is_relative_to(case.damaged))
+        is_free = (
+            "lock" in path.name
+            or (case.damaged and here.is_relative_to(case.damaged))
+            or (has_trained and here.is_relative_to(now / "run"))
+        )
         if path.is_file() and not is_free and _digest(path) not in found:
             return str(path.relative_to(state))
     return ""
