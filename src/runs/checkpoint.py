@@ -94,8 +94,8 @@ class Checkpointer:
         self._preserved.policies = [LatestN(KEPT_NEWEST), CustomSteps([best_step])]
         items = {name: ocp.args.StandardSave(tree) for name, tree in checkpoint.trees.items()}
         checksums = {name: int(checksum(tree)) for name, tree in checkpoint.trees.items()}
-        checksums["progress"] = _json_checksum(checkpoint.progress)
-        metadata = {**checkpoint.progress, "checksums": checksums, "format": FORMAT}
+        metadata = {**checkpoint.progress, "format": FORMAT}
+        metadata["checksums"] = {**checksums, "progress": _json_checksum(metadata)}
         args = ocp.args.Composite(**items, progress=ocp.args.JsonSave(metadata))
         self._manager.save(checkpoint.step, args=args)
 
@@ -190,13 +190,14 @@ class Checkpointer:
         if failure:
             raise failure
         progress = restored.progress
-        check_format(self._directory / str(step), progress.pop("format", None))
-        expected = progress.pop("checksums")
+        expected = progress.pop("checksums", {})
         checksums = {name: int(checksum(restored[name])) for name in like}
-        checksums["progress"] = _json_checksum(progress)
+        if "progress" in expected:  # not in older checkpoints
+            checksums["progress"] = _json_checksum(progress)
         for name, value in checksums.items():
-            if expected.get(name, value) != value:  # older checkpoints have none of progress
+            if expected.get(name) != value:
                 raise _DamagedError(f"{name}: another checksum than when saved")
+        check_format(self._directory / str(step), progress.pop("format", None))
         return Checkpoint(step, {name: restored[name] for name in like}, progress)
 
     def _read(self, step: int, like: Mapping[str, Any]) -> Any:

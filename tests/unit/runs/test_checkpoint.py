@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import resource
 import shutil
@@ -130,14 +131,17 @@ def test_checkpoints_that_keep_changing_end_reading_with_status_1(
     assert e.value.exit_status == 1
 
 
-def test_changed_digit_of_the_progress_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["evaluated", "format", "checksums"])
+def test_changed_progress_is_damage(name: str, tmp_path: Path) -> None:
     trees = {"params": {"kernel": np.zeros(3, np.float32)}}
     like = {"params": {"kernel": jax.ShapeDtypeStruct((3,), np.float32)}}
     with Checkpointer(tmp_path) as checkpointer:
         for step in (1, 2):
             checkpointer.save(Checkpoint(step, trees, {"evaluated": 12}))
     file = tmp_path / "checkpoints/2/progress/metadata"
-    file.write_text(file.read_text().replace('"evaluated": 12', '"evaluated": 13'))
+    progress = json.loads(file.read_text())
+    changed = {key if key != name else key.upper(): value for key, value in progress.items()}
+    file.write_text(json.dumps(changed if name != "evaluated" else {**progress, name: 13}))
     with Checkpointer(tmp_path) as checkpointer:
         restored = checkpointer.restore(like)
     assert restored is not None
