@@ -162,7 +162,9 @@ def limit_files(case: Case) -> str:
 
 
 def damage_checkpoint(case: Case) -> str:
-    return _damage(case, case.choose_file(case.sandbox.now / "run/checkpoints"))
+    checkpoints = (case.sandbox.now / "run/checkpoints").iterdir()
+    newest = max(checkpoints, key=lambda path: int(path.name))
+    return _damage(case, case.choose_file(case.random.choice((newest, newest, newest.parent))))
 
 
 def damage_prepared(case: Case) -> str:
@@ -239,6 +241,10 @@ def call_port(case: Case) -> str:
     who, greeting = case.random.choice(list(STRANGERS.items()))
     times, resets = case.random.choice((1, 3)), case.random.random() < 0.3
     run, callers = case.start(), []
+    if which == 0:
+        run.signal(1, signal.SIGSTOP)  # else nobody listens for long
+    else:
+        time.sleep(case.random.choice((0, case.random.uniform(0, case.sandbox.seconds / 2))))
     while len(callers) < times and not run.has_ended and not run.steps_done():
         try:
             caller = socket.create_connection(("127.0.0.1", run.ports[which]), timeout=1)
@@ -251,6 +257,7 @@ def call_port(case: Case) -> str:
             caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if greeting is not None:
             caller.close()
+    run.signal(1, signal.SIGCONT)
     run.wait()
     for caller in callers:
         caller.close()
