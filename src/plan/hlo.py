@@ -1,5 +1,6 @@
 """Parses XLA's text of a scheduled program: instructions in order, and collectives."""
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -93,17 +94,18 @@ def collectives(program: list[Instruction], layers: list[str]) -> list[Collectiv
     """The collectives between devices; XLA's sums over groups of one device are left out."""
     by_name = {instruction.name: instruction for instruction in program}
 
-    def layers_of(instruction: Instruction) -> set[str]:
-        if instruction.op_name:
-            return set(layers) & set(instruction.op_name.split("/"))
-        return {layer for name in instruction.operand_names for layer in layers_of(by_name[name])}
+    @functools.cache
+    def layers_of(name: str) -> set[str]:
+        """The layers that an instruction's scopes name, else those that its operands come from."""
+        named = set(layers) & set(by_name[name].op_name.split("/"))
+        return named or set().union(*map(layers_of, by_name[name].operand_names))
 
     result = []
     for instruction in program:
         kind = instruction.opcode.removesuffix("-start")
         groups = replica_groups(instruction.attributes) if kind in COLLECTIVES else []
         if groups and len(groups[0]) > 1:
-            names = sorted(layers_of(instruction), key=layers.index)
+            names = sorted(layers_of(instruction.name), key=layers.index)
             result.append(Collective(instruction.name, kind, instruction.operands, groups, names))
     return result
 

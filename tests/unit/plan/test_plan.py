@@ -62,7 +62,9 @@ def test_data_shards_all_reduce_every_gradient() -> None:
     assert {collective.kind for collective in collectives} == {"all-reduce"}
     assert sum(c.bytes_sent for c in collectives) == pytest.approx(243.9e6, rel=1e-3)
     assert sum(c.bytes_sent for c in collectives) == pytest.approx(4 * PARAMETERS, abs=1000)
-    assert {layer for collective in collectives for layer in collective.layers} == {
+    *small, fc7, fc6 = sorted(collectives, key=lambda collective: collective.bytes)
+    assert (fc7.layers, fc6.layers) == (["fc7"], ["fc6"])
+    assert {layer for collective in small for layer in collective.layers} == {
         "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8",
     }  # fmt: skip
 
