@@ -154,7 +154,7 @@ def fill_disk(case: Case) -> str:
 def limit_files(case: Case) -> str:
     """A limit on the size of files, as a quota has."""
     run = case.start()
-    moment, size = case.wait_for_moment(run), case.random.choice((0, 100, 5000, 50_000))
+    moment, size = case.wait_for_moment(run), case.random.choice((4000, 20_000, 50_000))
     for process in run.ids:
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(process, resource.RLIMIT_FSIZE, (size, -1))

@@ -122,7 +122,7 @@ def judge(case: Case, history: list[list[int | None]]) -> str:
 
 
 def lost_files(case: Case) -> str:
-    """The first file that a refusal has removed or changed."""
+    """The first file that a refusal has removed."""
     now = case.sandbox.now
     state = case.sandbox.work / "states" / f"{case.state}-{case.processes}"
     known = {path.name for path in (state / "run/checkpoints").glob("*")}
@@ -130,12 +130,9 @@ def lost_files(case: Case) -> str:
     found = {_digest(path) for path in now.rglob("*") if path.is_file()}
     for path in sorted(state.rglob("*")):
         here = now / path.relative_to(state)
-        is_free = (
-            "lock" in path.name
-            or (case.damaged and here.is_relative_to(case.damaged))
-            or (has_trained and here.is_relative_to(now / "run"))
-        )
-        if path.is_file() and not is_free and _digest(path) not in found:
+        is_damaged = case.damaged and here.is_relative_to(case.damaged)
+        is_old = has_trained and here.is_relative_to(now / "run/checkpoints")
+        if path.is_file() and not (here.exists() or is_damaged or is_old or _digest(path) in found):
             return str(path.relative_to(state))
     return ""
 
