@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import jax
@@ -38,9 +38,12 @@ def run(main: Main, flags: CommandFlags, doc: str | None) -> NoReturn:
         status = run_command(main, flags, doc, sys.argv[1:])
     except SystemExit as signaled:
         status = int(signaled.code or 0)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # closed by the reader, as `head` does, or on a full disk
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if jax.distributed.is_initialized():  # the usual exit would wait for the other processes
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
 
@@ -69,17 +72,20 @@ def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence
             if flags.values.cpu_devices is not None:
                 use_cpu_devices(flags.values.cpu_devices, os.environ)
             return main() or 0
-        except CommandError as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return error.exit_status
-        except BrokenPipeError:  # the reader of the output has closed it, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            return 1
         except Exception as error:
-            if reason := describe_system_error(error):
-                print(f"error: {reason}", file=sys.stderr)
-            else:
-                traceback.print_exc()
-        return 1
+            with suppress(OSError):  # stderr may be a file on a full disk
+                _report(error)
+            return getattr(error, "exit_status", 1)
+
+
+def _report(error: Exception) -> None:
+    reason = str(error) if isinstance(error, CommandError) else describe_system_error(error)
+    if reason:
+        print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
 
 
 @contextmanager

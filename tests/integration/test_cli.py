@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from src import main, predict
 from src.cli.app import run_command
 from src.cli.flags import CommandFlags
-from tests.support.commands import run
+from tests.support.commands import ROOT, run
 
 MISTAKES = {
     "--config=configs/nothing.py": "No such file or directory: 'configs/nothing.py'",
@@ -36,6 +38,12 @@ MISTAKES = {
     "--nothing": "nothing",
     "nothing": "'nothing'",
 }
+
+
+def test_status_is_told_although_the_disk_of_stderr_is_full() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "src.main", "--nothing"]
+        assert subprocess.run(command, cwd=ROOT, stderr=full, check=False).returncode == 2
 
 
 @pytest.fixture(autouse=True)
