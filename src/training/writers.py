@@ -1,9 +1,10 @@
 """Where the metrics of a run go: metrics.jsonl, TensorBoard."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import CommandError
 from ..runs.metrics_file import NAME
@@ -57,17 +58,23 @@ class TensorBoard:
     """Event files, a chart a metric; those of steps after `start` are dropped."""
 
     def __init__(self, workdir: Path, start: int):
-        from tensorboardX import SummaryWriter  # imports PyTorch where that is installed
+        # Importing tensorboardX imports PyTorch where that is installed. Its usual writer leaves a
+        # thread behind when a disk is full.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import scalar
 
-        self._events = SummaryWriter(
-            str(workdir),
-            purge_step=start + 1,
-            max_queue=0,  # without limit, else a full disk would block the training
-        )
+        self._event, self._scalar = Event, scalar
+        self._events = EventsWriter(str(workdir / "events"))
+        self._add(start + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:  # noqa: ARG002
         for name, value in metrics.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+            self._add(step, summary=self._scalar(f"{split}/{name}", value))
+        self._events.flush()
+
+    def _add(self, step: int, **content: Any) -> None:
+        self._events.write_event(self._event(wall_time=time.time(), step=step, **content))
 
     def close(self) -> None:
         self._events.close()

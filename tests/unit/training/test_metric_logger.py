@@ -4,7 +4,9 @@ import contextlib
 import json
 import math
 import shutil
+import threading
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -62,14 +64,12 @@ def test_all_writers_are_closed_if_one_fails(tmp_path: Path) -> None:
             super().close()
             raise OSError("the disk is full")
 
-    log = log_of(tmp_path)
-    first, second = log._writers
-    log._writers = [FullDisk(tmp_path), second]
-    first.close()
-    thread = second._events.file_writer.event_writer._worker
+    last = JsonLines(tmp_path)
+    log = log_of(tmp_path, writes=False)
+    log._writers = [FullDisk(tmp_path), last]
     with pytest.raises(OSError, match="the disk is full"), log:
         pass
-    assert not thread.is_alive()
+    assert last._file.closed
 
 
 def test_last_train_line_has_as_many_steps_as_the_others(tmp_path: Path) -> None:
@@ -109,6 +109,58 @@ def test_speed_leaves_out_the_time_of_evaluations(tmp_path: Path) -> None:
     evaluation, train = lines(tmp_path)
     assert evaluation["split"] == "test"
     assert train["images_per_second"] > 64 / 0.5
+
+
+class RunningStep:
+    """A number that a device computes until `end`."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+
+    def block_until_ready(self) -> None:
+        self.end.wait(60)
+
+    def __float__(self) -> float:
+        return 1.0
+
+
+def slow_batches(seconds: float) -> Iterator[dict[str, Any]]:
+    while True:
+        time.sleep(seconds)
+        yield {}
+
+
+def test_devices_without_data_get_advice_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    batches = slow_batches(0.05)
+    with log_of(tmp_path, every=2) as log:
+        for step in range(1, 11):
+            log.wait_for(batches)
+            log.log_step(step, 0.01, metrics(1))
+        log.flush()
+    waits = [line["data_wait"] for line in lines(tmp_path)]
+    assert len(waits) == 5
+    assert all(0.2 < wait < 1 for wait in waits)
+    assert caplog.text.count("the devices waited for data") == 1
+    assert "up to step 4" in caplog.text
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [e.value for e in events.Scalars("train/data_wait")] == pytest.approx(waits)
+
+
+def test_data_that_come_during_a_step_cost_no_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    batches = slow_batches(0.05)
+    with log_of(tmp_path, every=2) as log:
+        for step in range(1, 11):
+            running = RunningStep()
+            log.log_step(step, 0.01, {**metrics(1), "loss": running})
+            log.wait_for(batches)
+            running.end.set()
+        log.flush()
+    assert [line["data_wait"] for line in lines(tmp_path)] == [0] * 5
+    assert "the devices waited" not in caplog.text
 
 
 def test_lines_after_the_checkpoint_are_dropped_on_resuming(tmp_path: Path) -> None:
