@@ -131,7 +131,8 @@ def _train(
             if leaving:
                 break
             rate = schedule(step)
-            state, step_metrics = train_step(state, next(batches), statistics, np.float32(rate))
+            batch = log.wait_for(batches)
+            state, step_metrics = train_step(state, batch, statistics, np.float32(rate))
             log.log_step(step + 1, rate, step_metrics)
         final = None if preempted.is_preempted else evaluate(state.params, config.views, preempted)
     if final is None:

@@ -5,7 +5,8 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import DivergedError
 from .periods import Periods
 from .progress_bar import ProgressBar
-from .step import Metrics
+from .step import Batch, Metrics
 from .writers import Writer
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ ADVICE = (
     "train in another --workdir with a lower config.schedule.learning_rate; to start from this "
     "run's best weights, set config.init_from to this run and config.init_checkpoint=best"
 )
+WAITS = 0.2  # the share of time from which waiting for data is worth advice
 
 
 class MetricLogger:
@@ -54,15 +56,27 @@ class MetricLogger:
         self._running: tuple[int, float, Metrics] | None = None  # the step that started last
         self._recent = collections.deque(pending_metrics, maxlen=periods.log_every)
         self._clock = _Clock()
+        self._waits = 0.0  # train lines in a row; -∞ after the advice
+        self._end_of_step: Future[float] | None = None  # of the step that started last
+        self._observer = ThreadPoolExecutor(1)
         self._shown: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._observer.shutdown(wait=False)
         with contextlib.ExitStack() as stack:  # closes all, even if one fails
             for writer in self._writers:
                 stack.callback(writer.close)
+
+    def wait_for(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch; counts the time in which the devices had finished their step."""
+        asked = time.perf_counter()
+        batch = next(batches)
+        if self._end_of_step and self._end_of_step.done():
+            self._clock.data_wait += time.perf_counter() - max(asked, self._end_of_step.result())
+        return batch
 
     def log_step(self, step: int, learning_rate: float, metrics: Metrics) -> None:
         """Takes the metrics of a step that has started, and reads those of the step before.
@@ -72,6 +86,7 @@ class MetricLogger:
         """
         self._clock.resume()
         previous, self._running = self._running, (step, learning_rate, metrics)
+        self._end_of_step = self._observer.submit(_end_of, metrics)
         if previous is not None:
             self._read(*previous)
 
@@ -83,7 +98,7 @@ class MetricLogger:
         """
         if self._running is not None:
             self._read(*self._running)
-            self._running = None
+            self._running = self._end_of_step = None
             self._clock.pause()
 
     def pending_metrics(self) -> list[dict[str, float]]:
@@ -115,19 +130,23 @@ class MetricLogger:
             self._log_train_line(step, learning_rate)
 
     def _log_train_line(self, step: int, learning_rate: float) -> None:
-        speed = self._clock.steps_per_second() * self._batch_size
+        steps_per_second, data_wait = self._clock.lap()
+        speed = steps_per_second * self._batch_size
         # Of `log_every` steps also at the end of the run: a mean of fewer would be a kink in plots.
         names = self._recent[0]
         mean = {name: float(np.mean([values[name] for values in self._recent])) for name in names}
         line = {**mean, "learning_rate": learning_rate, "images_per_second": speed}
+        line["data_wait"] = data_wait
         self._write(step, "train", line)
         self._show(
             {
                 "loss": f"{mean['loss']:.3f}",
                 "top-1 error": f"{mean['top1_error']:.1%}",
                 "images/s": f"{speed:.0f}",
+                "data wait": f"{data_wait:.0%}",
             }
         )
+        self._advise_on_data(step, data_wait)
         if step >= self._stuck_after:
             self._stuck_after = math.inf
             self._warn_if_stuck(step, mean["loss"])
@@ -145,6 +164,17 @@ class MetricLogger:
                 self._chance,
             )
 
+    def _advise_on_data(self, step: int, data_wait: float) -> None:
+        self._waits = self._waits + 1 if data_wait > WAITS else min(self._waits, 0)
+        if self._waits == 2:  # the first line may be of a start
+            self._waits = -math.inf
+            logger.warning(
+                "up to step %d, the devices waited for data %.0f%% of the time: give each process "
+                "more CPU cores, or choose smaller images (config.data.size)",
+                step,
+                100 * data_wait,
+            )
+
     def _write(self, step: int, split: str, metrics: dict[str, float]) -> None:
         for writer in self._writers:
             writer.write(step, self._periods.epoch(step), split, metrics)
@@ -154,11 +184,18 @@ class MetricLogger:
         self._bar.set_postfix(self._shown, refresh=False)
 
 
+def _end_of(metrics: Metrics) -> float:
+    """When the devices have computed the metrics."""
+    jax.block_until_ready(metrics)
+    return time.perf_counter()
+
+
 class _Clock:
     """The speed of training, without pauses for evaluations and checkpoints."""
 
     def __init__(self) -> None:
         self.steps = 0
+        self.data_wait = 0.0  # seconds
         self._since = time.perf_counter()
         self._paused: float | None = None
 
@@ -170,9 +207,10 @@ class _Clock:
             self._since += time.perf_counter() - self._paused
             self._paused = None
 
-    def steps_per_second(self) -> float:
-        """Since the last call."""
+    def lap(self) -> tuple[float, float]:
+        """Steps per second and the share of time spent waiting for data, since the last call."""
         now = time.perf_counter()
-        speed = self.steps / (now - self._since)
-        self._since, self.steps = now, 0
-        return speed
+        seconds = now - self._since
+        lap = self.steps / seconds, self.data_wait / seconds
+        self._since, self.steps, self.data_wait = now, 0, 0.0
+        return lap
