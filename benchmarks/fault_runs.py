@@ -277,7 +277,8 @@ class Sandbox:
 
 
 def _without_times(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: line[name] for name in line if "second" not in name and name != "machine"}
+    times = re.compile("second|machine|data_wait")
+    return {name: value for name, value in line.items() if not times.search(name)}
 
 
 def _make_photos(folder: Path) -> None:
