@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from benchmarks.fault_runs import LOST_AFTER, STEPS, STOPPED_AT, Run, Sandbox
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
@@ -111,6 +113,19 @@ def kill(case: Case) -> str:
         if not any(run.wait()):
             break
     return "; ".join(done)
+
+
+def kill_helper(case: Case) -> str:
+    """kill -9 of a process that reads images, or of the one that forked it."""
+    run = case.start()
+    moment = case.wait_for_moment(run)
+    with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+        children = psutil.Process(case.random.choice(run.ids)).children(recursive=True)
+        helper = case.random.choice(children)
+        what = "their parent" if helper.ppid() in run.ids else "a reader"
+        helper.kill()
+        return f"{what} {moment}"
+    return f"{moment}, too late"
 
 
 def stop(case: Case) -> str:
@@ -268,6 +283,7 @@ def call_port(case: Case) -> str:
 KINDS: dict[str, tuple[Callable[[Case], str], int]] = {  # with how often they are drawn
     "kill -9": (kill, 5),
     "signal": (stop, 5),
+    "kill -9 of a reader": (kill_helper, 3),
     "suspension": (suspend, 4),
     "full disk": (fill_disk, 5),
     "limit on files": (limit_files, 2),
