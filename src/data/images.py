@@ -7,7 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -72,20 +72,11 @@ def read(original: RawImage) -> Image.Image:
       UnreadableImage: the file is missing, empty, truncated, broken, not an image, without a known
         range, or too large for the memory (Pillow's limit, 179 million pixels).
     """
-    with _open(original) as image:
-        return _to_rgb(image)
-
-
-@contextlib.contextmanager
-def _open(original: RawImage) -> Iterator[Image.Image]:
-    """Opens an image, whose pixels are not yet read; errors inside become UnreadableImage."""
+    file: Any = io.BytesIO(original) if isinstance(original, bytes) else original
     try:
-        if isinstance(original, np.ndarray):
-            yield Image.fromarray(original)
-            return
-        file = io.BytesIO(original) if isinstance(original, bytes) else original
-        with Image.open(file) as image:
-            yield image
+        opened = Image.fromarray(file) if isinstance(file, np.ndarray) else Image.open(file)
+        with opened as image, _budget.reserve(image.width * image.height):
+            return _to_rgb(image)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -202,8 +193,4 @@ def prepare(original: RawImage, size: int) -> bytes:
 
     Prediction prepares its files in the same way, so its pixels equal evaluation's to the bit.
     """
-    with contextlib.ExitStack() as room:
-        with _open(original) as image:
-            room.enter_context(_budget.reserve(image.width * image.height))
-            pixels = _to_rgb(image)
-        return encode(resize(pixels, size))
+    return encode(resize(read(original), size))
