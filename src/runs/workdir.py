@@ -128,7 +128,7 @@ def _check_data(workdir: Path, dataset: PreparedDataset) -> None:
     if identity_of(before) != identity_of(now):
         raise UserError(
             f"workdir {workdir}: the run was trained on {before}, but the data set is now {now}; "
-            "restore the images, or give another --workdir"
+            "restore the images, or train in another --workdir"
         )
 
 

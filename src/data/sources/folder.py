@@ -82,15 +82,10 @@ def _list_classes(path: Path, field: str, splits: Sequence[str]) -> dict[str, Li
         relative = str(file)[start:]  # as text, since pathlib takes longer than the system
         directory = os.sep.join(relative.split(os.sep, depth)[:depth])
         found.get(directory, loose).append(relative)
-    for split in splits:
-        part = os.path.join(split, "")
-        if not classes[split] and (first := next((f for f in loose if f.startswith(part)), None)):
-            raise UserError(
-                f"{field}: {part} has no class directories, but files such as {first!r}; move them "
-                f"to {part}CLASS/"
-            )
     if loose:
         some = "; ".join(map(printable, loose[:3]))
+        if not all(classes.values()):
+            raise UserError(f"{field}: {some}: not in a class directory; move it to one")
         logger.warning("%s: left out %d files outside classes: %s", path, len(loose), some)
     return {
         split: {name: found[directory] for name, directory in directories.items()}
@@ -104,7 +99,8 @@ def _class_directories(path: Path, split: str, field: str) -> dict[str, str]:
     for directory in (path / split).iterdir():
         if directory.name.startswith(".") or not directory.is_dir():
             continue
-        name = _class_name(directory.name)
+        # A line of text: normalized, with single spaces, without controls.
+        name = printable(" ".join(unicodedata.normalize("NFC", directory.name).split()))
         relative = os.path.join(split, directory.name)
         other = directories.setdefault(name, relative)
         if not name or other != relative:
@@ -113,11 +109,6 @@ def _class_directories(path: Path, split: str, field: str) -> dict[str, str]:
                 f"{name!r}; rename or merge them"
             )
     return dict(sorted(directories.items()))
-
-
-def _class_name(directory: str) -> str:
-    """A name that a line of text can have: normalized, with single spaces, without controls."""
-    return printable(" ".join(unicodedata.normalize("NFC", directory).split()))
 
 
 def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
