@@ -73,32 +73,24 @@ class Case:
         some = [[index] for index in range(self.processes)]
         return self.random.choice([*some, list(range(self.processes))])
 
-    def choose_file(self, *paths: Path) -> Path:
-        """A file in some directories or any of the paths."""
-        files = [path for path in paths if path.is_file()]
-        files += [file for path in paths for file in path.rglob("*") if file.is_file()]
-        return self.random.choice(sorted(files))
+    def choose_file(self, directory: Path) -> Path:
+        return self.random.choice(sorted(path for path in directory.rglob("*") if path.is_file()))
 
     def set_aside(self, path: Path) -> None:
-        """Moves a file or directory away; mending brings it back, with its times."""
+        """Copies a file or directory; mending brings it back, with its times."""
         aside = self.sandbox.work / "aside"
         shutil.rmtree(aside, ignore_errors=True)
+        copy = shutil.copytree if path.is_dir() else shutil.copy2
         aside.mkdir()
-        (shutil.copytree if path.is_dir() else shutil.copy2)(path, aside / path.name)
+        copy(path, aside / path.name)
         self.damaged = path
 
         def mend() -> None:
-            _remove(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             if path.parent.is_dir():  # else an old checkpoint that was removed
-                (shutil.copytree if (aside / path.name).is_dir() else shutil.copy2)(
-                    aside / path.name, path
-                )
+                copy(aside / path.name, path)
 
         self.mend = mend
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def kill(case: Case) -> str:
