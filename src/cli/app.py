@@ -14,7 +14,7 @@ import jax
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from ..distributed.devices import avoid_compiler_plugin, use_cpu_devices
+from ..distributed.devices import avoid_compiler_plugin, split_cpu, use_cpu_devices
 from ..errors import CommandError, describe_system_error
 from .flags import CommandFlags
 
@@ -69,7 +69,9 @@ def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence
                 print(flags.values.get_help().replace(CommandFlags.__module__, "Flags"))
                 return 0
             avoid_compiler_plugin()
-            if flags.values.cpu_devices is not None:
+            if flags.values.cpu_devices is None:
+                split_cpu(os.environ)
+            else:
                 use_cpu_devices(flags.values.cpu_devices, os.environ)
             return main() or 0
         except BrokenPipeError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from ..errors import UserError
 
@@ -54,6 +55,23 @@ def use_cpu_devices(count: int, environment: Mapping[str, str]) -> None:
         raise UserError(f"--cpu_devices={count}: {processes} processes cannot share them evenly")
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", count // processes)
+
+
+def split_cpu(environment: Mapping[str, str]) -> None:
+    """Makes two devices of a CPU that has two cores for this process: one for each tower.
+
+    Two devices use both cores all the time. A setting of JAX's own comes first.
+    """
+    chosen = "xla_force_host_platform_device_count" in environment.get("XLA_FLAGS", "")
+    if jax.config.values["jax_num_cpu_devices"] < 0 and not chosen:
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        processes = int(environment.get("LOCAL_PROCESSES", 1))
+        jax.config.update("jax_num_cpu_devices", 2 if cores >= 2 * processes else 1)
+
+
+def platform(mesh: Mesh) -> str:
+    """The kind of the mesh's devices, such as "cpu" or "gpu"."""
+    return mesh.devices.flat[0].platform
 
 
 def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:

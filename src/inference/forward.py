@@ -14,10 +14,12 @@ from ml_collections import ConfigDict
 from ..data import augment
 from ..data.crops import evaluation_views
 from ..data.statistics import Array, Statistics
+from ..distributed.devices import platform
 from ..distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
 from ..models.architecture import Architecture
 from ..models.classification import log_softmax
 from ..models.factory import Params, graphdef
+from ..models.kernels import PLAIN, choose_kernels
 from ..models.layers import TOWER_AXIS
 
 Forward = Callable[[Params, jax.Array, Statistics], jax.Array]
@@ -33,20 +35,24 @@ class Network:
     dtype: str  # of the activations
     size: int  # height and width of the prepared images
     mean: str  # one of augment.MEAN_FORMS
+    cpu_kernels: str  # one of kernels.CPU_KERNELS
 
     @classmethod
     def from_config(cls, config: ConfigDict, num_classes: int) -> Self:
         """The network of a recipe."""
         architecture = Architecture.from_config(config.model)
-        return cls(architecture, num_classes, config.dtype, config.data.size, config.augment.mean)
+        size, mean = config.data.size, config.augment.mean
+        return cls(architecture, num_classes, config.dtype, size, mean, config.cpu_kernels)
 
     @property
     def margin(self) -> int:
         """By how many pixels the prepared images are larger than the network's input."""
         return self.size - self.architecture.image_size
 
-    def graphdef(self) -> nnx.GraphDef:
-        return graphdef(self.architecture, self.num_classes, self.dtype)
+    def graphdef(self, mesh: Mesh | None = None) -> nnx.GraphDef:
+        """The network without its parameters, for the mesh's devices; None: for any device."""
+        kernels = choose_kernels(platform(mesh), self.cpu_kernels) if mesh else PLAIN
+        return graphdef(self.architecture, self.num_classes, self.dtype, kernels)
 
     def view(self, images: Array, statistics: Statistics, view: tuple[Array, Array]) -> Array:
         """One view of images, the mean subtracted: (N, crop, crop, 3).
@@ -65,7 +71,7 @@ def make_classify(network: Network, mesh: Mesh, views: int) -> Forward:
       mesh: that the parameters are laid out on.
       views: of each image, whose probabilities are averaged: see `evaluation_views`.
     """
-    graph = network.graphdef()
+    graph = network.graphdef(mesh)
     offsets_and_flips = evaluation_views(views, network.margin)
 
     def classify(params: Params, images: jax.Array, statistics: Statistics) -> jax.Array:
@@ -87,7 +93,7 @@ def make_features(network: Network, mesh: Mesh, layer: str) -> Forward:
     Returns:
       A function to float32 (N, H, W, maps) or (N, units).
     """
-    graph = network.graphdef()
+    graph = network.graphdef(mesh)
     (center,) = zip(*evaluation_views(1, network.margin), strict=True)
     axes = (None, None) if layer in network.architecture.convs else ()
 

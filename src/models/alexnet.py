@@ -1,6 +1,7 @@
 """AlexNet (Krizhevsky, Sutskever and Hinton, 2012), its feature maps split over towers."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from flax import nnx
 
 from . import layers
 from .architecture import Architecture, ConvSpec, DenseSpec
+from .kernels import PLAIN, Kernels
 from .layers import Towers
 from .presets import PAPER
 
@@ -39,6 +41,7 @@ class AlexNet(nnx.Module):
         the last tower are padding.
       architecture: a published network or a variation of it.
       dtype: of the activations; parameters are float32.
+      kernels: how the device computes; the results are equal up to rounding.
       rngs: its stream `params` draws the initial weights.
     """
 
@@ -48,11 +51,13 @@ class AlexNet(nnx.Module):
         architecture: Architecture = PAPER,
         *,
         dtype: jax.typing.DTypeLike = jnp.float32,
+        kernels: Kernels = PLAIN,
         rngs: nnx.Rngs,
     ):
         self.num_classes = num_classes
         self.architecture = nnx.static(architecture)
         self.dtype = dtype
+        self.kernels = nnx.static(kernels)
         *_, last_conv = architecture.convs
         _, last_size = architecture.spatial_sizes()[last_conv]
         in_features = 3  # maps, then units, that a tower of the next layer sees
@@ -119,8 +124,7 @@ class AlexNet(nnx.Module):
                 if name in net.exchange_before:
                     h = layers.exchange(h, net.towers)
                 h = getattr(self, name)(h)
-                for operation in spec.followed_by:
-                    h = self._apply(operation, h)
+                h = self._follow(spec.followed_by, h)
                 if name in hidden_dense:
                     h = self._dropout(h, dropout_keys, hidden_dense.index(name))
             outputs[name] = h
@@ -137,7 +141,8 @@ class AlexNet(nnx.Module):
         if isinstance(spec, DenseSpec):
             units = spec.units // net.towers or math.ceil(self.num_classes / net.towers)
             return layers.Dense((net.towers, fan_in, units), **options)
-        options |= {"stride": spec.stride, "padding": spec.padding}
+        convolve = self.kernels.convolve
+        options |= {"stride": spec.stride, "padding": spec.padding, "convolve": convolve}
         maps = spec.maps // net.towers
         if spec.local:
             size, _ = net.spatial_sizes()[name]
@@ -153,19 +158,33 @@ class AlexNet(nnx.Module):
         kept = layers.dropout(xs, net.dropout, keys, layer, net.towers)
         return kept if net.dropout_scaling == "test" else [x / (1 - net.dropout) for x in kept]
 
-    def _apply(self, operation: str, xs: Towers) -> Towers:
+    def _follow(self, operations: tuple[str, ...], xs: Towers) -> Towers:
+        for across, group in itertools.groupby(operations, self._is_across_towers):
+            if across:
+                xs = functools.reduce(self._normalize_across_towers, group, xs)
+            else:
+                function = functools.partial(functools.reduce, self._apply, tuple(group))
+                xs = [self.kernels.per_image(function, x) for x in xs]
+        return xs
+
+    def _is_across_towers(self, operation: str) -> bool:
+        norm = self.architecture.norms.get(operation)
+        return norm is not None and norm.enabled and norm.across == "towers"
+
+    def _normalize_across_towers(self, xs: Towers, operation: str) -> Towers:
+        towers = self.architecture.towers
+        all_maps, *_ = layers.exchange(xs, towers)
+        return layers.own_maps(self._apply(all_maps, operation), len(xs), towers)
+
+    def _apply(self, x: jax.Array, operation: str) -> jax.Array:
         net = self.architecture
         if operation == "activation":
-            return [ACTIVATIONS[net.activation](x) for x in xs]
+            return ACTIVATIONS[net.activation](x)
         if operation in net.pools:
             pool = net.pools[operation]
-            return [POOLS[pool.kind](x, pool.window, pool.stride) for x in xs]
+            return POOLS[pool.kind](x, pool.window, pool.stride)
         norm = net.norms[operation]
         if not norm.enabled:
-            return xs
+            return x
         window = (1, norm.n, norm.n, 1) if norm.across == "spatial" else (1, 1, 1, norm.n)
-        if norm.across != "towers":
-            return [layers.response_norm(x, window, norm.k, norm.alpha, norm.beta) for x in xs]
-        all_maps, *_ = layers.exchange(xs, net.towers)
-        normalized = layers.response_norm(all_maps, window, norm.k, norm.alpha, norm.beta)
-        return layers.own_maps(normalized, len(xs), net.towers)
+        return layers.response_norm(x, window, norm.k, norm.alpha, norm.beta)

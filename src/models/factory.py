@@ -1,5 +1,6 @@
 """Networks from their descriptions: whole, or apart as a graph and the shapes of its parameters."""
 
+import functools
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ from flax import nnx
 
 from .alexnet import AlexNet
 from .architecture import Architecture
+from .kernels import PLAIN, Kernels
 
 Params = dict[str, dict[str, Any]]
 """{layer: {"kernel": (towers, …), "bias": (towers, out)}}, as arrays or their shapes."""
@@ -26,7 +28,10 @@ def abstract_params(architecture: Architecture, num_classes: int) -> Params:
 
 
 def graphdef(
-    architecture: Architecture, num_classes: int, dtype: jax.typing.DTypeLike = jnp.float32
+    architecture: Architecture,
+    num_classes: int,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    kernels: Kernels = PLAIN,
 ) -> nnx.GraphDef:
     """The network without its parameters: `nnx.merge(graphdef, params)` is an `AlexNet`.
 
@@ -34,10 +39,10 @@ def graphdef(
       architecture: the network.
       num_classes: units of its last layer.
       dtype: of the activations.
+      kernels: how the device computes.
     """
-    model = nnx.eval_shape(
-        lambda: AlexNet(num_classes, architecture, dtype=dtype, rngs=nnx.Rngs(0))
-    )
+    make = functools.partial(AlexNet, num_classes, architecture, dtype=dtype, kernels=kernels)
+    model = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
     return nnx.graphdef(model)
 
 

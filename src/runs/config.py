@@ -18,8 +18,16 @@ EARLIER = "earlier_values"  # in config.json: what `adjust_run` has changed
 FORMAT = 1
 """Of run directories, checkpoints and results; raise it when older ones can no longer be read."""
 
-# Sections and fields that may change when a run resumes: the result does not depend on them.
-CHANGEABLE = ("mesh.", "processes.", "log_every", "checkpoint_every", "data.root", "data.tfds_dir")
+# Sections and fields that may change when a run resumes: at most, they change how sums round.
+CHANGEABLE = (
+    "mesh.",
+    "cpu_kernels",
+    "processes.",
+    "log_every",
+    "checkpoint_every",
+    "data.root",
+    "data.tfds_dir",
+)
 
 # Fields that `adjust_run` may change: they matter only to the steps to come, except with a cosine.
 ADJUSTABLE = (

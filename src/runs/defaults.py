@@ -11,6 +11,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,  # of the initial weights, the order of examples, and everything random
     "dtype": "float32",  # of activations, or "bfloat16"; parameters are float32
     "reduce_dtype": "float32",  # of gradients that devices add up, or "bfloat16" with that dtype
+    "cpu_kernels": "blocked",  # faster on CPUs, equal to rounding; or "plain": as on GPUs
     "batch_size": 128,  # images per step, over all devices
     "duration": "90 epochs",  # of training; or "1000 steps"
     "evaluate_every": "1 epoch",  # one view of each image of the evaluation split

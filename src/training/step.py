@@ -13,10 +13,12 @@ from ml_collections import ConfigDict
 
 from ..data.augment import color_noise, subtract_mean
 from ..data.statistics import Statistics
+from ..distributed.devices import platform
 from ..distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
 from ..models.architecture import Architecture
 from ..models.classification import example_metrics, log_softmax
 from ..models.factory import Params, graphdef
+from ..models.kernels import Kernels, choose_kernels
 from ..models.layers import TOWER_AXIS
 from .optimizer import is_frozen, momentum_sgd
 from .state import TrainState, random_keys
@@ -38,7 +40,7 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
       without weight decay.
     """
     forward = jax.shard_map(
-        _make_forward(config, num_classes),
+        _make_forward(config, num_classes, choose_kernels(platform(mesh), config.cpu_kernels)),
         mesh=mesh,
         in_specs=(PARAMETERS, BATCH, jax.P(), jax.P()),
         out_specs=jax.P(),
@@ -69,9 +71,10 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
     return jax.jit(step, donate_argnums=0)
 
 
-def _make_forward(config: ConfigDict, num_classes: int) -> Callable[..., Metrics]:
+def _make_forward(config: ConfigDict, num_classes: int, kernels: Kernels) -> Callable[..., Metrics]:
     """Makes the function of one device: from its examples and towers to the batch's metrics."""
-    graph = graphdef(Architecture.from_config(config.model), num_classes, config.dtype)
+    architecture = Architecture.from_config(config.model)
+    graph = graphdef(architecture, num_classes, config.dtype, kernels)
 
     def forward(
         params: Params, batch: Batch, statistics: Statistics, step_key: jax.Array

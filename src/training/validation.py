@@ -7,6 +7,7 @@ from ..data.augment import COLOR_FORMS, MEAN_FORMS
 from ..data.crops import VIEWS
 from ..errors import UserError
 from ..models.architecture import Architecture
+from ..models.kernels import CPU_KERNELS
 from ..runs.config import flatten
 from .optimizer import is_frozen
 from .periods import Periods
@@ -52,6 +53,7 @@ def _check_choices(config: ConfigDict) -> None:
     for field, value, choices in [
         ("dtype", config.dtype, ("float32", "bfloat16")),
         ("reduce_dtype", config.reduce_dtype, ("float32", "bfloat16")),
+        ("cpu_kernels", config.cpu_kernels, tuple(CPU_KERNELS)),
         ("views", config.views, VIEWS),
         ("init_checkpoint", config.init_checkpoint, ("newest", "best")),
         ("augment.color", config.augment.color, COLOR_FORMS),

@@ -90,6 +90,7 @@ def numbers(recipe: str, mesh_name: str) -> dict[str, Any]:
     """Metrics of ten steps, the last parameters' checksum, and what the network makes of images."""
     fields, mesh = RECIPES[recipe](), miniature.mesh(*MESHES[mesh_name])
     fields.batch_size = miniature.BATCH_SIZE
+    fields.cpu_kernels = "plain"  # the reference, which other kernels are held against
     classes, size = miniature.NUM_CLASSES, fields.data.size
     statistics = replicate(mesh, miniature.statistics(size))
     state = create_state(fields, classes, mesh)

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from src.distributed.devices import local_gpu_ids, use_cpu_devices
@@ -38,3 +42,30 @@ def test_gpu_count_not_divisible_by_processes_is_rejected() -> None:
 def test_cpu_device_count_not_divisible_by_processes_is_rejected() -> None:
     with pytest.raises(UserError, match="--cpu_devices=3: 2 processes cannot share them evenly"):
         use_cpu_devices(3, {"LOCAL_PROCESSES": "2"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "devices"),
+    [
+        ({}, 2),
+        ({"LOCAL_PROCESSES": "1000"}, 1),
+        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, 3),
+        ({"JAX_NUM_CPU_DEVICES": "5"}, 5),
+    ],
+)
+def test_towers_have_a_cpu_device_each_where_cores_suffice(
+    environment: dict[str, str], devices: int
+) -> None:
+    program = (
+        "import jax, os; from src.distributed.devices import split_cpu; "
+        "split_cpu(os.environ); print(len(jax.devices()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = devices if environment or os.cpu_count() > 1 else 1
+    assert int(done.stdout) == expected
