@@ -115,6 +115,7 @@ def test_run_resumes_with_its_images_at_another_path(folder: Path, workdir: Path
     resume(config, workdir)
     assert read_config(workdir).data.dataset == config.data.dataset
     assert read_preprocessing(workdir).dataset == before.replace("photos", "moved")
+    assert read_preprocessing(workdir).in_train == 0
     assert evaluate_ensemble([workdir])["images"] is None
 
 
