@@ -297,7 +297,7 @@ def test_unreadable_file_is_no_damage(folder, root, monkeypatch):
         raise RuntimeError(f"read() failed: {os.strerror(errno.EIO)}; reading /there/file")
 
     records = prepared.records("train")
-    monkeypatch.setattr(records, "_parse", fail)
+    monkeypatch.setattr("src.data.records._parse", fail)
     with pytest.raises(RuntimeError, match="Input/output error"):
         records.read([0])
 
