@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class SharedMemory:
             with tempfile.TemporaryFile() as file:
                 self.file = os.dup(file.fileno())
         self._size = 0
+        self._growing = threading.Lock()  # else one thread may cut off what another has added
         self._free: defaultdict[int, list[tuple[int, mmap.mmap]]] = defaultdict(list)
 
     def allocate(self, shape: tuple[int, ...]) -> tuple[int, np.ndarray]:
@@ -76,8 +78,9 @@ class SharedMemory:
         try:
             position, memory = free.pop()
         except IndexError:
-            position, self._size = self._size, self._size + size
-            os.ftruncate(self.file, self._size)
+            with self._growing:
+                position, self._size = self._size, self._size + size
+                os.ftruncate(self.file, self._size)
             memory = mmap.mmap(self.file, size, offset=position)
         array = np.frombuffer(memory, np.uint8, count)
         # All that is made of this array without a copy keeps it alive, in TensorFlow and JAX too.

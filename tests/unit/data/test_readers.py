@@ -1,11 +1,14 @@
 """Processes that read images, and the memory that they share with the process that trains."""
 
+import mmap
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -115,3 +118,29 @@ def test_memory_is_used_again_only_after_the_end_of_all_arrays():
     del other
     assert memory.allocate((128, 3))[0] == second
     os.close(memory.file)
+
+
+@pytest.fixture
+def frequent_switches() -> Iterator[None]:
+    """Between the threads of this process."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("frequent_switches")
+def test_memory_grows_in_many_threads_at_once():
+    threads, arrays = 16, 100
+    for _ in range(20):  # attempts to make two threads grow it at the same time
+        memory, start = SharedMemory(), threading.Barrier(threads)
+        kept = []
+
+        def allocate(memory=memory, start=start, kept=kept):
+            start.wait()
+            kept.extend([memory.allocate((1,)) for _ in range(arrays)])
+
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in range(threads):
+                pool.submit(allocate)
+        assert os.fstat(memory.file).st_size == threads * arrays * mmap.ALLOCATIONGRANULARITY
