@@ -8,6 +8,7 @@ one. They end with the process that started them, however it ends: their connect
 """
 
 import atexit
+import contextlib
 import functools
 import importlib
 import mmap
@@ -206,19 +207,17 @@ def _serve(connection: Connection, file: int) -> None:
     def memory(position: int, size: int) -> mmap.mmap:
         return mmap.mmap(file, size, offset=position)
 
-    while True:
-        try:
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
             request = connection.recv()
-            count = int(np.prod(request.shape))
-            out = np.frombuffer(memory(request.position, count), np.uint8).reshape(request.shape)
             try:
+                count = int(np.prod(request.shape))
+                out = np.frombuffer(memory(request.position, count), np.uint8)
                 encoded, labels = load_records(request.records).read(request.indices)
-                _decode(encoded, out, request.crops)
+                _decode(encoded, out.reshape(request.shape), request.crops)
             except Exception as error:
                 labels = error
             connection.send(labels)
-        except (EOFError, OSError):
-            return
 
 
 def _decode(encoded: Sequence[bytes], out: np.ndarray, crops: Crops | None) -> None:
