@@ -1,6 +1,7 @@
 """The mesh of devices, data shards × towers, and the sharding of arrays on it."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -74,24 +75,38 @@ def _axis_size(section: ConfigDict | None, field: str, default: int) -> int:
 
 
 def local_rows(mesh: Mesh, global_batch: int) -> np.ndarray:
-    """Returns the rows of the global batch on this process's devices, ascending: int (rows,).
+    """Returns the rows of the global batch that this process reads, ascending: int (rows,).
 
-    Processes that hold different towers of the same data shard have the same rows.
+    Processes that hold different towers of the same data shard divide its rows among them.
     """
-    slices = NamedSharding(mesh, BATCH).addressable_devices_indices_map((global_batch,))
+    slices = _read_sharding(mesh, global_batch).addressable_devices_indices_map((global_batch,))
     rows = [np.arange(global_batch)[index] for index in slices.values() if index is not None]
     return np.unique(np.concatenate(rows))
 
 
 def to_devices(mesh: Mesh, batch: Mapping[str, np.ndarray], global_batch: int) -> dict[str, Any]:
     """Makes global arrays (global batch, …), split over the data shards, of this process's rows."""
-    sharding = NamedSharding(mesh, BATCH)
-    return {
+    sharding = _read_sharding(mesh, global_batch)
+    arrays = {
         name: jax.make_array_from_process_local_data(
             sharding, rows, (global_batch, *rows.shape[1:])
         )
         for name, rows in batch.items()
     }
+    return arrays if sharding.spec == BATCH else _exchange_rows(mesh)(arrays)
+
+
+def _read_sharding(mesh: Mesh, global_batch: int) -> NamedSharding:
+    """How the rows are split when they come from the hosts, each from one process."""
+    shared = any(len({device.process_index for device in row}) > 1 for row in mesh.devices)
+    divides = shared and global_batch % mesh.size == 0
+    return NamedSharding(mesh, jax.P((DATA_AXIS, TOWER_AXIS)) if divides else BATCH)
+
+
+@functools.cache
+def _exchange_rows(mesh: Mesh) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Lets the devices exchange the rows of their data shard."""
+    return jax.jit(lambda batch: batch, out_shardings=NamedSharding(mesh, BATCH))
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:

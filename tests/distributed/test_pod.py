@@ -118,24 +118,41 @@ def test_two_processes_train_one_tower_each_and_one_prepares_the_data(
 ROWS = """
 import os
 from configs.alexnet import paper
-from src.distributed.mesh import local_rows, make_mesh
+from src.distributed.mesh import BATCH, local_rows, make_mesh, to_devices
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
 config = paper("digits")
 config.mesh.data, config.mesh.model = os.environ["DATA"], os.environ["MODEL"]
 with ProcessGroup(process_info(os.environ), config.processes):
-    mesh = make_mesh(config.mesh, towers=2, batch_size=8)
-    print(*local_rows(mesh, 8))
+    batch = int(os.environ["BATCH"])
+    mesh = make_mesh(config.mesh, towers=2, batch_size=batch)
+    rows = local_rows(mesh, batch)
+    on_devices = to_devices(mesh, {"row": 10 * rows}, batch)["row"]
+    assert on_devices.sharding.spec == BATCH
+    (held,) = on_devices.addressable_shards
+    print("read", *rows, "held", *held.data)
 """
 
 
 @pytest.mark.parametrize(
-    ("data", "model", "rows"),
-    [("2", "1", ["0 1 2 3", "4 5 6 7"]), ("1", "2", ["0 1 2 3 4 5 6 7"] * 2)],
-    ids=["two data shards", "two towers"],
+    ("data", "model", "batch", "expected"),
+    [
+        ("2", "1", "8", ["read 0 1 2 3 held 0 10 20 30", "read 4 5 6 7 held 40 50 60 70"]),
+        (
+            "1",
+            "2",
+            "8",
+            [
+                "read 0 1 2 3 held 0 10 20 30 40 50 60 70",
+                "read 4 5 6 7 held 0 10 20 30 40 50 60 70",
+            ],
+        ),
+        ("1", "2", "3", ["read 0 1 2 held 0 10 20"] * 2),  # the processes cannot share 3 rows
+    ],
+    ids=["two data shards", "two towers", "two towers, odd batch"],
 )
-def test_each_process_holds_the_rows_of_its_devices(
-    data: str, model: str, rows: list[str], cache: Path
+def test_processes_read_each_row_once_and_hold_those_of_their_devices(
+    data: str, model: str, batch: str, expected: list[str], cache: Path
 ) -> None:
     coordinator = f"127.0.0.1:{free_port()}"
     contract = {
@@ -143,6 +160,7 @@ def test_each_process_holds_the_rows_of_its_devices(
         "NUM_PROCESSES": "2",
         "DATA": data,
         "MODEL": model,
+        "BATCH": batch,
     }
     running = [
         subprocess.Popen(
@@ -154,7 +172,8 @@ def test_each_process_holds_the_rows_of_its_devices(
         )
         for index in ("0", "1")
     ]
-    assert [process.communicate(timeout=SOON)[0].splitlines()[-1] for process in running] == rows
+    printed = [process.communicate(timeout=SOON)[0].splitlines()[-1] for process in running]
+    assert printed == expected
 
 
 def test_process_that_cannot_join_ends_with_a_one_line_error(tmp_path: Path, cache: Path) -> None:
