@@ -18,7 +18,7 @@ from benchmarks.fault_runs import LOST_AFTER, STEPS, STOPPED_AT, Run, Sandbox
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
 RUN_FILES = ("config.json", "metrics.jsonl", "preprocessing.npz", "origin.json", "lock")
-FINISHED_FILES = ("result.json", "config.json", "metrics.jsonl", "preprocessing.npz")
+FINISHED_FILES = ("result.json", "config.json", "preprocessing.npz")
 STRANGERS = {
     "closes": b"",
     "is silent": None,

@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=0, help="faults to try; 0 only prints")
     parser.add_argument("--only", type=int, help="the number of one fault to repeat")
-    parser.add_argument("--results", type=Path, default=Path("faults.jsonl"))
+    parser.add_argument("--results", type=Path, default=Path("results/faults.jsonl"))
     parser.add_argument("--work", type=Path, default=Path("/tmp/faults"), help="a directory")
     flags = parser.parse_args()
     lines = flags.results.read_text().splitlines() if flags.results.exists() else []
