@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import Session
+from benchmarks.machine import CORES, Session
 from benchmarks.table import AT_LEAST, AT_MOST, Row, Sections, print_sections, ratio
 from benchmarks.worker import run_worker
 
@@ -110,19 +110,51 @@ def pipeline(photos: str, root: str, sizes: Sizes) -> Sections:
         "seconds": sizes["seconds"],
     }
     loaders = ("ours", "tfdata", "tfdata-small")
+    large = {"loader": "ours", "batch": 8 * sizes["batch"]}  # of a process with eight GPUs
+    variants = {"large": large, "cached": {"cache_gb": 1}, "large cached": large | {"cache_gb": 1}}
+    preparing = {"photos": photos}
     results = RoundRobin(
-        sizes["rounds"], {name: ("pipeline", flags | {"loader": name}) for name in loaders}
+        sizes["rounds"],
+        {name: ("pipeline", flags | {"loader": name}) for name in loaders}
+        | {name: ("pipeline", flags | variant) for name, variant in variants.items()}
+        | {f"prepare{cores}": ("preparing", preparing | {"cores": cores}) for cores in (1, 2)},
     )
-    speed = {name: results.values(name, "images_per_second") for name in loaders}
+    speed = {name: results.values(name, "images_per_second") for name in (*loaders, *variants)}
+    prepared = [results.values(f"prepare{cores}", "originals_per_second") for cores in (1, 2)]
+    serial = {name: results.values(name, "serial_microseconds") for name in ("ours", "large")}
+    allowed = {
+        cores: [
+            min(cores / CORES * of_all, 1e6 / of_one)
+            for of_all, of_one in zip(speed["large"], serial["large"], strict=True)
+        ]
+        for cores in (16, 64, 128)
+    }
     return {
         "Loading photographs, 224-crops of 256 px, mirrored": [
             Row("this project, prepared", speed["ours"], "images/s", (AT_LEAST, 2500)),
+            Row("the same, kept in memory", speed["cached"], "images/s"),
+            Row(
+                f"the same, batch {large['batch']}",
+                speed["large cached"],
+                "images/s",
+                (AT_LEAST, 20_000),
+            ),
             Row("tf.data, originals", speed["tfdata"], "images/s"),
             Row("tf.data, prepared (for information)", speed["tfdata-small"], "images/s"),
             ratio("prepared ÷ originals", speed["ours"], speed["tfdata"], (AT_LEAST, 3.0)),
             Row("an original", results.values("ours", "original_bytes", 1e-3), "kB"),
             Row("a prepared image", results.values("ours", "prepared_bytes", 1e-3), "kB"),
-        ]
+        ],
+        "The share of loading that no core takes from the process that trains, an image": [
+            Row(f"batch {sizes['batch']}", serial["ours"], "µs"),
+            Row(f"batch {large['batch']}", serial["large"], "µs", (AT_MOST, 5)),
+            *(Row(f"allows on {n} cores", values, "images/s") for n, values in allowed.items()),
+        ],
+        "Preparing photographs": [
+            Row("one core", prepared[0], "originals/s"),
+            Row("two cores", prepared[1], "originals/s"),
+            ratio("two cores ÷ one core", prepared[1], prepared[0], (AT_LEAST, 1.6)),
+        ],
     }
 
 

@@ -29,10 +29,11 @@ class PreparedDataset:
       size: height and width of the images.
       report: what was left out of each split.
       in_train: how many evaluation images are equal to training images; None if unknown.
+      cache_gb: how large a split may be, decoded, to be kept in memory.
     """
 
-    def __init__(self, directory: Path):
-        self.directory = directory
+    def __init__(self, directory: Path, cache_gb: float = 0.0):
+        self.directory, self.cache_gb = directory, cache_gb
         with naming_damage(directory):
             self._open()
         self._records: dict[str, Records] = {}

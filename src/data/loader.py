@@ -6,6 +6,7 @@ therefore needs only its step to continue with the same batches.
 
 import functools
 import pickle
+import weakref
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ from ml_collections import ConfigDict
 from .crops import draw_crops
 from .dataset import PreparedDataset
 from .pipeline import Batch, Batches, in_parallel
-from .readers import Crops, readers
+from .readers import Cache, Crops, readers
+from .records import Records
 
 Rows = slice | np.ndarray
 """Which rows of the global batch belong to this process."""
@@ -46,10 +48,11 @@ class TrainLoader:
         """
         records = self.dataset.records(self.dataset.train_split)
         size, count, pickled = self.dataset.size, len(records), pickle.dumps(records)
+        cache = _cache(self.dataset, records)
 
         def load(step: int) -> Batch:
             indices, crops = self._draw(rows, step, count)
-            pixels, labels = readers().read(pickled, indices, size, crops)
+            pixels, labels = readers().read(pickled, indices, size, crops, cache)
             return {"image": pixels, "label": labels, "offset": crops.offsets, "flip": crops.flips}
 
         return in_parallel(load, steps, readers().count + 1)
@@ -77,6 +80,16 @@ def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 _cached_permutation = functools.lru_cache(maxsize=2)(permutation)  # a batch may straddle epochs
 
 
+def _cache(dataset: PreparedDataset, records: Records) -> Cache | None:
+    """The cache of a split's decoded images, if they fit."""
+    if records not in _caches and len(records) * dataset.size**2 * 3 <= dataset.cache_gb * 1e9:
+        _caches[records] = readers().cache(len(records), dataset.size)
+    return _caches.get(records)
+
+
+_caches: weakref.WeakKeyDictionary[Records, Cache] = weakref.WeakKeyDictionary()
+
+
 def eval_batches(dataset: PreparedDataset, split: str, rows: Rows, *, global_batch: int) -> Batches:
     """Loads every example of a split once, in order; the last batch is padded.
 
@@ -90,11 +103,12 @@ def eval_batches(dataset: PreparedDataset, split: str, rows: Rows, *, global_bat
       "mask": float32 (rows,), 1 for an example and 0 for padding.
     """
     records, size = dataset.records(split), dataset.size
-    count, pickled = len(records), pickle.dumps(records)
+    count, pickled, cache = len(records), pickle.dumps(records), _cache(dataset, records)
 
     def load(step: int) -> Batch:
         positions = np.arange(step * global_batch, (step + 1) * global_batch)[rows]
-        pixels, labels = readers().read(pickled, np.minimum(positions, count - 1), size)
+        indices = np.minimum(positions, count - 1)
+        pixels, labels = readers().read(pickled, indices, size, cache=cache)
         mask = (positions < count).astype(np.float32)
         return {"image": pixels, "label": labels, "mask": mask}
 

@@ -76,7 +76,7 @@ def prepare_dataset(
         if directory != _read_last(last):
             with contextlib.suppress(OSError):  # whoever can read prepared data may use them
                 write_json(last, directory.name)
-    dataset = PreparedDataset(directory)
+    dataset = PreparedDataset(directory, section.cache_gb)
     with naming_damage(directory):
         if class_names not in (None, dataset.class_names):
             raise ValueError("the names of its classes are not those of its source")

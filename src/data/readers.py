@@ -23,7 +23,7 @@ import tempfile
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ import numpy as np
 
 from ..errors import CommandError
 from . import images
+from .records import Records
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
 OPEN_SPLITS = 2  # that a reader keeps open: to train on, and to evaluate on
@@ -50,9 +51,11 @@ class Request(NamedTuple):
 
     records: bytes  # pickled Records
     indices: np.ndarray  # of the examples
+    labels: np.ndarray  # of those that the cache has; -1 for the others
     shape: tuple[int, ...]  # of the images
     position: int  # of the images in the shared memory
     crops: Crops | None  # None: whole images
+    cache: tuple[int, tuple[int, ...]] | None  # the position and the shape of the cache
 
 
 class SharedMemory:
@@ -89,6 +92,16 @@ class SharedMemory:
         return position, array.reshape(shape)
 
 
+class Cache:
+    """The decoded images of a split, in memory that the readers share."""
+
+    def __init__(self, memory: SharedMemory, count: int, size: int):
+        self.shape = (count, size, size, 3)
+        self.position, self._pixels = memory.allocate(self.shape)
+        # Only this process says what is complete: a message orders the writes of two processors.
+        self.labels = np.full(count, -1, np.int32)  # -1: not decoded yet
+
+
 class Readers:
     """The readers of this process.
 
@@ -122,8 +135,17 @@ class Readers:
             self._idle.put(ours)
         self._connections = [ours for ours, _ in pipes]
 
+    def cache(self, count: int, size: int) -> Cache:
+        """A cache of so many decoded images, size × size."""
+        return Cache(self._memory, count, size)
+
     def read(
-        self, records: bytes, indices: np.ndarray, size: int, crops: Crops | None = None
+        self,
+        records: bytes,
+        indices: np.ndarray,
+        size: int,
+        crops: Crops | None = None,
+        cache: Cache | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Lets a reader read some examples, and waits for them; may be called in threads.
 
@@ -132,6 +154,7 @@ class Readers:
           indices: of the examples (N,).
           size: height and width of the prepared images.
           crops: of the images; None for whole images.
+          cache: keeps the decoded images for the next time.
 
         Returns:
           The images, uint8 (N, size, size, 3), and the labels, int32 (N,).
@@ -142,9 +165,11 @@ class Readers:
         side = crops.size if crops else size
         shape = (len(indices), side, side, 3)
         position, pixels = self._memory.allocate(shape)
+        known = cache.labels[indices] if cache else np.full(len(indices), -1)
+        where = (cache.position, cache.shape) if cache else None
         connection = self._idle.get()
         try:
-            connection.send(Request(records, indices, shape, position, crops))
+            connection.send(Request(records, indices, known, shape, position, crops, where))
             labels = connection.recv()
         except (EOFError, OSError) as error:
             raise CommandError(
@@ -155,6 +180,8 @@ class Readers:
             self._idle.put(connection)
         if isinstance(labels, Exception):
             raise labels
+        if cache:
+            cache.labels[indices] = labels
         return pixels, labels
 
     def close(self) -> None:
@@ -204,33 +231,49 @@ def _serve(connection: Connection, file: int) -> None:
     load_records = functools.lru_cache(OPEN_SPLITS)(pickle.loads)
 
     @functools.cache
-    def memory(position: int, size: int) -> mmap.mmap:
-        return mmap.mmap(file, size, offset=position)
+    def array(position: int, shape: tuple[int, ...]) -> np.ndarray:
+        count = int(np.prod(shape))
+        memory = mmap.mmap(file, count, offset=position)
+        return np.frombuffer(memory, np.uint8, count).reshape(shape)
 
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             request = connection.recv()
             try:
-                count = int(np.prod(request.shape))
-                out = np.frombuffer(memory(request.position, count), np.uint8)
-                encoded, labels = load_records(request.records).read(request.indices)
-                _decode(encoded, out.reshape(request.shape), request.crops)
+                out = array(request.position, request.shape)
+                cache = array(*request.cache) if request.cache else None
+                connection.send(_read(load_records(request.records), request, out, cache))
             except Exception as error:
-                labels = error
-            connection.send(labels)
+                connection.send(error)
 
 
-def _decode(encoded: Sequence[bytes], out: np.ndarray, crops: Crops | None) -> None:
-    """Decodes images to `out`."""
-    if crops is None:
+def _read(
+    records: Records, request: Request, out: np.ndarray, cache: np.ndarray | None
+) -> np.ndarray:
+    """Decodes images to `out`, and to the cache if there is one; returns the labels."""
+    (missing,) = np.nonzero(request.labels < 0)
+    encoded, labels = records.read(request.indices[missing])
+    if cache is not None:
+        for image, index in zip(encoded, request.indices[missing], strict=True):
+            images.decode(image, cache[index])
+        _crop((cache[index] for index in request.indices), out, request.crops)
+    elif request.crops:
+        whole = None
+        decoded = (whole := images.decode(image, whole) for image in encoded)
+        _crop(decoded, out, request.crops)
+    else:
         for image, pixels in zip(encoded, out, strict=True):
             images.decode(image, pixels)
-        return
-    buffer = None
-    size = crops.size
-    for image, pixels, (top, left), flip in zip(encoded, out, *crops[1:], strict=True):
-        buffer = images.decode(image, buffer)
-        crop = buffer[top : top + size, left : left + size]
+    request.labels[missing] = labels
+    return request.labels.astype(np.int32)
+
+
+def _crop(whole: Iterable[np.ndarray], out: np.ndarray, crops: Crops | None) -> None:
+    """Crops and mirrors images to `out`."""
+    size = len(out[0])
+    offsets, flips = crops[1:] if crops else ([(0, 0)] * len(out), [False] * len(out))
+    for image, pixels, (top, left), flip in zip(whole, out, offsets, flips, strict=True):
+        crop = image[top : top + size, left : left + size]
         if flip:
             cv2.flip(crop, 1, dst=pixels)  # ten times as fast as assigning crop[:, ::-1]
         else:

@@ -27,6 +27,7 @@ CHANGEABLE = (
     "checkpoint_every",
     "data.root",
     "data.tfds_dir",
+    "data.cache_gb",
 )
 
 # Fields that `adjust_run` may change: they matter only to the steps to come, except with a cosine.

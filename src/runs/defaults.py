@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
         "eval_split": "",  # by default: a validation split (validation, val, valid), else test
         "root": "prepared",  # directory of prepared datasets
         "tfds_dir": "",  # directory of TFDS; default: ~/tensorflow_datasets
+        "cache_gb": 1.0,  # a split that fits in it, decoded, stays in each process's memory
     },
     "augment": {
         "shift": True,  # crop anywhere; else always the center

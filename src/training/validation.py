@@ -20,6 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 2**20),
     "log_every": (1, 2**31),
     "data.size": (1, 65500),  # JPEG's largest
+    "data.cache_gb": (0, HUGE),
     "augment.images_per_crop": (1, 2**31),
     "optimizer.momentum": (0, np.nextafter(1, 0)),
     "optimizer.weight_decay": (0, HUGE),

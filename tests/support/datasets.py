@@ -10,15 +10,17 @@ from src.data.sources import find_source
 from src.data.sources.source import Source
 
 
-def section(dataset: str, size: int = 16, root: str | Path = "", **fields: str) -> ConfigDict:
+def section(
+    dataset: str, size: int = 16, root: str | Path = "", **fields: str | float
+) -> ConfigDict:
     """`config.data` of a data set."""
-    defaults = {"train_split": "", "eval_split": "", "tfds_dir": ""}
+    defaults = {"train_split": "", "eval_split": "", "tfds_dir": "", "cache_gb": 0.0}
     return ConfigDict({"dataset": dataset, "size": size, "root": str(root), **defaults, **fields})
 
 
-def prepared(dataset: str, size: int, root: str | Path, **fields: str) -> PreparedDataset:
+def prepared(dataset: str, size: int, root: str | Path, **fields: str | float) -> PreparedDataset:
     return prepare_dataset(section(dataset, size, root, **fields))
 
 
-def source(dataset: str, **fields: str) -> Source:
+def source(dataset: str, **fields: str | float) -> Source:
     return find_source(section(dataset, **fields))

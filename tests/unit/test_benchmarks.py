@@ -42,7 +42,9 @@ def test_run_prints_and_keeps_the_table(tmp_path):
     assert "| this project, prepared" in done.stdout
     content = json.loads(numbers.read_text())
     assert "jax 0" in content["versions"]
-    (rows,) = content["results"].values()
+    rows, serial, preparing = content["results"].values()
+    assert {row["unit"] for row in serial} == {"µs", "images/s"}
+    assert all(row["median"] > 0 for row in serial + preparing)
     assert rows[0]["unit"] == "images/s"
     assert rows[0]["median"] > 0
 

@@ -182,6 +182,33 @@ def test_unused_data_set_has_no_open_files(prepared):
     assert open_shards(prepared) == expected
 
 
+def test_images_that_fit_into_the_cache_are_decoded_once(prepared, tmp_path):
+    copy = shutil.copytree(prepared.directory, tmp_path / "copy")
+    cached, other = PreparedDataset(copy, cache_gb=1.0), PreparedDataset(copy, cache_gb=1e-6)
+    expected = [*batches(prepared, 0, 16), *batches(prepared, 30, 32, crop=SIZE)]
+    assert len(list(batches(cached, 0, 15))) == 15  # an epoch
+    assert len(list(batches(other, 0, 15))) == 15
+    (shard,) = copy.glob("*train.array_record*")
+    shard.write_bytes(b"")
+    again = [*batches(cached, 0, 16), *batches(cached, 30, 32, crop=SIZE)]
+    for one, same in zip(expected, again, strict=True):
+        assert_same(one, same)
+    with pytest.raises(UserError, match="a file is damaged or missing"):
+        next(batches(other))
+
+
+def test_evaluation_and_training_share_the_cache(prepared, tmp_path):
+    cached = PreparedDataset(prepared.directory, cache_gb=1.0)
+    for split in ("train", "test", "train", "test"):
+        expected = list(eval_batches(prepared, split, ALL, global_batch=100))
+        for one, same in zip(
+            expected, eval_batches(cached, split, ALL, global_batch=100), strict=True
+        ):
+            assert_same(one, same)
+    for one, same in zip(batches(prepared), batches(cached), strict=True):
+        assert_same(one, same)
+
+
 def test_original_exception_of_a_reader_is_raised(prepared, tmp_path):
     damaged = PreparedDataset(shutil.copytree(prepared.directory, tmp_path / "damaged"))
     (shard,) = damaged.directory.glob("*train.array_record*")

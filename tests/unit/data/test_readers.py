@@ -84,12 +84,13 @@ def test_signals_to_the_run_do_not_end_the_readers(records, reader):
 def test_readers_end_with_a_killed_run(prepared):
     code = """
 import os, pickle, signal, sys
+import numpy as np
 from pathlib import Path
 from src.data.dataset import PreparedDataset
 from src.data.readers import Readers
 records = pickle.dumps(PreparedDataset(Path(sys.argv[1])).records("train"))
 readers = Readers(2)
-readers.read(records, range(9), 16)
+readers.read(records, np.arange(9), 16)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     # Returns only when no reader has stderr open any more.
