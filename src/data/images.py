@@ -180,9 +180,9 @@ def encode(pixels: np.ndarray) -> bytes:
     return simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="420")
 
 
-def decode(encoded: bytes, out: np.ndarray | None = None) -> np.ndarray:
+def decode(encoded: bytes | memoryview, out: np.ndarray | None = None) -> np.ndarray:
     """Decodes what `encode` returned: uint8 (H, W, 3), in `out` if given. Releases the GIL."""
-    if encoded.startswith(b"\x89PNG"):
+    if encoded[:4] == b"\x89PNG":
         bgr = np.asarray(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR))
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=out)
     return simplejpeg.decode_jpeg(encoded, buffer=out)

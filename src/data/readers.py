@@ -22,8 +22,8 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -52,7 +52,8 @@ class Request(NamedTuple):
     records: bytes  # pickled Records
     indices: np.ndarray  # of the examples
     labels: np.ndarray  # of those that the cache has; -1 for the others
-    shape: tuple[int, ...]  # of the images
+    whole: tuple[int, int, int]  # the shape of a prepared image
+    shape: tuple[int, ...]  # of the images that it returns
     position: int  # of the images in the shared memory
     crops: Crops | None  # None: whole images
     cache: tuple[int, tuple[int, ...]] | None  # the position and the shape of the cache
@@ -169,7 +170,9 @@ class Readers:
         where = (cache.position, cache.shape) if cache else None
         connection = self._idle.get()
         try:
-            connection.send(Request(records, indices, known, shape, position, crops, where))
+            connection.send(
+                Request(records, indices, known, (size, size, 3), shape, position, crops, where)
+            )
             labels = connection.recv()
         except (EOFError, OSError) as error:
             raise CommandError(
@@ -251,21 +254,23 @@ def _read(
     records: Records, request: Request, out: np.ndarray, cache: np.ndarray | None
 ) -> np.ndarray:
     """Decodes images to `out`, and to the cache if there is one; returns the labels."""
-    (missing,) = np.nonzero(request.labels < 0)
-    encoded, labels = records.read(request.indices[missing])
+    labels = request.labels.astype(np.int32)
+    (missing,) = np.nonzero(labels < 0)
+    examples = zip(missing.tolist(), records.examples(request.indices[missing]), strict=True)
+
+    def decode(to: Callable[[int], np.ndarray | None]) -> Iterator[np.ndarray]:
+        for place, (encoded, labels[place]) in examples:
+            yield images.decode(encoded, to(place))
+
     if cache is not None:
-        for image, index in zip(encoded, request.indices[missing], strict=True):
-            images.decode(image, cache[index])
+        deque(decode(lambda place: cache[request.indices[place]]), maxlen=0)
         _crop((cache[index] for index in request.indices), out, request.crops)
     elif request.crops:
-        whole = None
-        decoded = (whole := images.decode(image, whole) for image in encoded)
-        _crop(decoded, out, request.crops)
+        whole = np.empty(request.whole, np.uint8)
+        _crop(decode(lambda _: whole), out, request.crops)
     else:
-        for image, pixels in zip(encoded, out, strict=True):
-            images.decode(image, pixels)
-    request.labels[missing] = labels
-    return request.labels.astype(np.int32)
+        deque(decode(lambda place: out[place]), maxlen=0)
+    return labels
 
 
 def _crop(whole: Iterable[np.ndarray], out: np.ndarray, crops: Crops | None) -> None:

@@ -44,23 +44,29 @@ class Records:
     def __len__(self) -> int:
         return len(self._source)
 
-    def read(self, indices: Iterable[int]) -> tuple[list[bytes], np.ndarray]:
-        """Reads the encoded images and the labels, int32 (N,), of N examples.
+    def read(self, indices: Iterable[int]) -> tuple[list[memoryview], np.ndarray]:
+        """The encoded images and the labels, int32 (N,), of N examples; raises as `examples`."""
+        examples = list(self.examples(indices))
+        labels = np.array([label for _, label in examples], np.int32)
+        return [encoded for encoded, _ in examples], labels
+
+    def examples(self, indices: Iterable[int]) -> Iterator[tuple[memoryview, int]]:
+        """Yields the encoded images and the labels of examples.
 
         Raises:
-          UserError: a label is not the number of a class; an older version prepared such images.
+          UserError: a file is damaged, or a label is not the number of a class; an older version
+            prepared such images.
         """
-        with naming_damage(self._directory):
-            # One by one: `__getitems__` starts a thread for each file.
-            examples = [_parse(self._source[i]) for i in indices]
-        encoded = [bytes(example["image"]) for example in examples]
-        labels = [_to_int(example["label"]) for example in examples]
-        if wrong := [label for label in labels if label not in self._labels]:
-            raise UserError(
-                f"{self._directory}: label {wrong[0]} is not one of 0…{self._labels[-1]}; remove "
-                "the directory to prepare the images again"
-            )
-        return encoded, np.array(labels, np.int32)
+        for index in indices:  # `__getitems__` starts a thread for each file
+            with naming_damage(self._directory):
+                example = _parse(self._source[index])
+            label = _to_int(example["label"])
+            if label not in self._labels:
+                raise UserError(
+                    f"{self._directory}: label {label} is not one of 0…{self._labels[-1]}; remove "
+                    "the directory to prepare the images again"
+                )
+            yield example["image"], label
 
     def file(self, index: int) -> str:
         """The path of an example's file in the source, or the name that TFDS has for it."""
