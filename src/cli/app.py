@@ -43,7 +43,9 @@ def run(main: Main, flags: CommandFlags, doc: str | None) -> NoReturn:
             stream.flush()
         except OSError:  # closed by the reader, as `head` does, or on a full disk
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    if jax.distributed.is_initialized():  # the usual exit would wait for the other processes
+    # The usual exit would wait for the other processes, and for threads that an error left behind:
+    # some of Orbax's do not end once a disk is full.
+    if status or jax.distributed.is_initialized():
         os._exit(status)
     sys.exit(status)
 

@@ -46,6 +46,23 @@ def test_status_is_told_although_the_disk_of_stderr_is_full() -> None:
         assert subprocess.run(command, cwd=ROOT, stderr=full, check=False).returncode == 2
 
 
+def test_failed_command_does_not_wait_for_its_threads() -> None:
+    code = """
+import threading
+from src.cli.app import run
+from src.cli.flags import CommandFlags
+from src.errors import CommandError
+
+def main():
+    threading.Thread(target=threading.Event().wait).start()
+    raise CommandError("the disk is full")
+
+run(main, CommandFlags(), None)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 1
+
+
 @pytest.fixture(autouse=True)
 def keep_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.main.exit_on_signal", lambda: None)
