@@ -77,8 +77,6 @@ if [[ -z ${PYTHON-} ]]; then
   [[ -n ${VIRTUAL_ENV-} || ! -x .venv/bin/python ]] || PYTHON=.venv/bin/python
 fi
 
-# By default, XLA starts a transfer between GPUs only when its result is needed.
-export XLA_FLAGS="--xla_gpu_enable_latency_hiding_scheduler=true ${XLA_FLAGS-}"
 # By default, JAX takes three quarters of a GPU's memory. Setting both variables is an error.
 [[ -n ${XLA_PYTHON_CLIENT_MEM_FRACTION-} ]] || export XLA_CLIENT_MEM_FRACTION=${XLA_CLIENT_MEM_FRACTION:-.9}
 # NCCL then reports why GPUs cannot reach each other; by default, it reports nothing.

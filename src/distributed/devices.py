@@ -74,6 +74,21 @@ def platform(mesh: Mesh) -> str:
     return mesh.devices.flat[0].platform
 
 
+def compiler_options(mesh: Mesh) -> dict[str, bool]:
+    """XLA's options for a step of training on the mesh.
+
+    On GPUs that share both towers and batches, XLA's default estimate of how long transfers take
+    has gradients wait for each other. The planner models a third more images/s without that
+    estimate, on 64 GPUs. On other meshes, it models no gain.
+    """
+    if platform(mesh) != "gpu" or min(mesh.devices.shape) == 1:
+        return {}
+    return {
+        "xla_gpu_enable_latency_hiding_scheduler": True,
+        "xla_gpu_enable_analytical_sol_latency_estimator": False,
+    }
+
+
 def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
     """Returns the indices of this process's share of the visible GPUs, or None for all of them.
 

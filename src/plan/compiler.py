@@ -15,7 +15,7 @@ from jaxlib import _hlo  # type: ignore[attr-defined]
 from ml_collections import ConfigDict
 
 from ..data.statistics import Statistics
-from ..distributed.devices import avoid_compiler_plugin
+from ..distributed.devices import avoid_compiler_plugin, compiler_options
 from ..distributed.mesh import BATCH, make_mesh
 from ..errors import UserError
 from ..training.state import TrainState, abstract_state
@@ -23,8 +23,6 @@ from ..training.step import Batch, make_train_step
 from . import hlo
 from .gpu import Gpu
 
-# What launch/run.sh sets on GPUs too.
-TRAINING_OPTIONS: dict[str, bool] = {"xla_gpu_enable_latency_hiding_scheduler": True}
 # These add cost estimates to the program, and leave matrix products to cuBLAS.
 READABLE_OPTIONS = {"xla_gpu_collect_cost_model_stats": True, "xla_gpu_enable_triton_gemm": False}
 
@@ -118,7 +116,7 @@ def compile_step(
     state = abstract_state(config, classes, mesh)
     step: Any = make_train_step(config, classes, mesh)
     lowered = step.lower(state, *abstract_inputs(config, mesh))
-    compiled = lowered.compile(compiler_options=gpu and options(gpu))
+    compiled = lowered.compile(compiler_options=gpu and options(gpu, mesh))
     printing = _hlo.HloPrintOptions()
     printing.print_operand_shape = True
     (module,) = compiled.runtime_executable().hlo_modules()
@@ -128,12 +126,12 @@ def compile_step(
     return Program(mesh, config.batch_size, memory, program, collectives)
 
 
-def options(gpu: Gpu) -> dict[str, bool]:
-    if gpu.compute_capability >= (9, 0):
-        return TRAINING_OPTIONS | READABLE_OPTIONS
-    # The estimator does not know older GPUs: compilation would fail.
-    estimator = {"xla_gpu_enable_analytical_sol_latency_estimator": False}
-    return TRAINING_OPTIONS | READABLE_OPTIONS | estimator
+def options(gpu: Gpu, mesh: Mesh) -> dict[str, bool]:
+    """Those of training, and those that make the program readable."""
+    # XLA's estimator does not know older GPUs: compilation would fail.
+    is_known = gpu.compute_capability >= (9, 0)
+    older = {} if is_known else {"xla_gpu_enable_analytical_sol_latency_estimator": False}
+    return compiler_options(mesh) | READABLE_OPTIONS | older
 
 
 def _memory(analysis: Any, state: TrainState, program: list[hlo.Instruction]) -> Memory:

@@ -69,7 +69,7 @@ def make_plan(workload: Workload, *, largest_batch: bool = True) -> Plan:
         "collectives": [_collective(timing, model) for timing in timeline.collectives],
         **_speed(workload, program, timeline),
         "assumptions": dataclasses.asdict(Assumptions()),
-        "compiler_options": compiler.options(gpu),
+        "compiler_options": compiler.options(gpu, program.mesh),
     }
     if largest_batch:
         plan["largest_batch"] = find_largest_batch(workload, program)

@@ -3,7 +3,6 @@
 import textwrap
 from typing import Any
 
-from .compiler import options
 from .gpu import Gpu
 from .plan import EPOCHS, IMAGES_PER_CORE, MODELLED, WORKSPACES, Plan, describe_mesh
 from .roofline import Assumptions
@@ -48,7 +47,7 @@ def describe(plan: Plan, gpu: Gpu, recipe: str) -> str:
         ["Collectives of a step, by one GPU", *_collectives(plan["collectives"])],
         ["Time of a step", *_times(plan)],
         _speeds(plan),
-        ["Assumed", *_assumed(gpu)],
+        ["Assumed", *_assumed(gpu, plan["compiler_options"])],
     ]
     if largest := plan.get("largest_batch"):
         line = (
@@ -114,7 +113,7 @@ def _speeds(plan: Plan) -> list[str]:
     return lines
 
 
-def _assumed(gpu: Gpu) -> list[str]:
+def _assumed(gpu: Gpu, options: dict[str, bool]) -> list[str]:
     assumed = Assumptions()
     peaks = ", ".join(f"{unit} {flops / 1e12:,.0f}" for unit, flops in gpu.flops.items())
     return [
@@ -135,7 +134,7 @@ def _assumed(gpu: Gpu) -> list[str]:
         "  a collective over several hosts has the network of each host's GPUs that take part;",
         "  memory-bound kernels take what XLA estimates, or touch each array once if in the cache;",
         "  compiled with",
-        *(f"  {name}={str(value).lower()}" for name, value in options(gpu).items()),
+        *(f"  {name}={str(value).lower()}" for name, value in options.items()),
     ]
 
 

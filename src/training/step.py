@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from ..data.augment import color_noise, subtract_mean
 from ..data.statistics import Statistics
-from ..distributed.devices import platform
+from ..distributed.devices import compiler_options, platform
 from ..distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
 from ..models.architecture import Architecture
 from ..models.classification import example_metrics, log_softmax
@@ -68,7 +68,7 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
         metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, velocity), metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(mesh))
 
 
 def _make_forward(config: ConfigDict, num_classes: int, kernels: Kernels) -> Callable[..., Metrics]:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from configs.alexnet import paper
 from src.errors import UserError
 from src.plan import compiler, gpu, hlo, plan, report, roofline
+from src.training import step as step_module
 from tests.support import miniature
 from tests.support.commands import run
 
@@ -67,6 +68,24 @@ def test_data_shards_all_reduce_every_gradient() -> None:
     assert {layer for collective in small for layer in collective.layers} == {
         "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8",
     }  # fmt: skip
+
+
+@needs_extra
+@pytest.mark.slow
+def test_options_of_training_shorten_the_waits_for_collectives() -> None:
+    config, h100 = paper("none"), gpu.load("h100")
+    config.dtype, config.batch_size = "bfloat16", 4096
+    devices = compiler.gpus(h100, "1x8x8")
+
+    def exposed() -> float:
+        program = compiler.compile_step(config, 1000, devices, h100)
+        return roofline.run(program, h100, roofline.Assumptions()).exposed
+
+    chosen = exposed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step_module, "compiler_options", lambda mesh: {})
+        patch.setattr(compiler, "compiler_options", lambda mesh: {})
+        assert chosen < 0.5 * exposed()
 
 
 @needs_extra

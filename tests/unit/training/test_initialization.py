@@ -187,6 +187,7 @@ def test_the_backward_pass_ends_at_the_last_frozen_layer() -> None:
     def count(frozen: str) -> int:
         config = miniature.config()
         config.optimizer.frozen_layers = frozen
+        config.cpu_kernels = "plain"
         mesh = miniature.mesh(1, 1)
         state = create_state(config, miniature.NUM_CLASSES, mesh)
         batch = to_devices(mesh, miniature.batch(config), config.batch_size)
