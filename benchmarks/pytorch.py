@@ -1,6 +1,6 @@
 """Training speed and peak memory of the same network and recipe in PyTorch.
 
-    python -m benchmarks.pytorch [--batch=128] [--seconds=10]
+    python -m benchmarks.pytorch [--batch=128] [--seconds=10] [--channels_last=1]
 
 It takes about half a minute. Convolutions have `groups=2`; response normalization stays within a
 tower. PyTorch skips the color noise and the mean image's cropping, and gets pixels in NCHW order.
@@ -8,7 +8,6 @@ tower. PyTorch skips the color noise and the mean image's cropping, and gets pix
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -44,12 +43,13 @@ def network() -> nn.Sequential:
 
 def main() -> dict[str, Any]:
     """Trains on the same batch repeatedly."""
-    flags = training.parse()
+    flags = training.parse(channels_last=0)
     torch.set_num_threads(worker.CORES)
-    model = network()
+    layout = torch.channels_last if flags.channels_last else torch.contiguous_format
+    model = network().to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=0.0005)
     batch = training.random_batch(flags.batch)
-    pixels = torch.from_numpy(np.ascontiguousarray(batch["image"].transpose(0, 3, 1, 2)))
+    pixels = torch.from_numpy(batch["image"].transpose(0, 3, 1, 2)).contiguous(memory_format=layout)
     labels = torch.from_numpy(batch["label"]).long()
     mean = torch.from_numpy(training.random_mean()[16:-16, 16:-16].transpose(2, 0, 1))
 

@@ -22,17 +22,31 @@ ENVIRONMENT = {
 }
 
 
-def run_worker(module: str, **flags: Any) -> dict[str, Any]:
+# glibc then keeps the memory of large arrays, in huge pages. By default, it returns such memory to
+# the system, which clears each page before the next use.
+KEEP_MEMORY = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=17179869184:"
+    "glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456"
+}
+
+
+def run_worker(module: str, *, keep_memory: bool = False, **flags: Any) -> dict[str, Any]:
     """Runs `python -m benchmarks.MODULE --FLAG=VALUE …` and returns its result.
+
+    Args:
+      module: the measurement.
+      keep_memory: whether its process runs with KEEP_MEMORY.
+      flags: of the module.
 
     Raises:
       SystemExit: the module failed; its own message is on stderr.
     """
     command = [sys.executable, "-m", f"benchmarks.{module}"]
     command += [f"--{name}={value}" for name, value in flags.items()]
-    print(*command[2:], "…", file=sys.stderr)
+    environment = {**os.environ, **ENVIRONMENT, **(KEEP_MEMORY if keep_memory else {})}
+    print(*command[2:], "(memory kept) …" if keep_memory else "…", file=sys.stderr)
     others = OtherPrograms()
-    process = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ, **ENVIRONMENT})
+    process = subprocess.run(command, stdout=subprocess.PIPE, env=environment)
     if process.returncode:
         raise SystemExit(f"error: {' '.join(command[1:])} failed")
     result = json.loads(process.stdout.splitlines()[-1])
