@@ -40,6 +40,8 @@ from src.distributed.environment import process_info
 from src.distributed.mesh import make_mesh
 from src.distributed.process_group import ProcessGroup
 from src.runs.checkpoint import Checkpointer
+from src.runs.config import write_config
+from src.runs.preprocessing import Preprocessing, write_preprocessing
 from src.training.loop import train
 from src.training.periods import Periods
 from src.training.schedule import make_schedule
@@ -184,6 +186,11 @@ def stop_halfway(config: ConfigDict, records: int) -> dict[str, Any]:
     with Checkpointer(workdir) as checkpointer:
         stopped = TrainState(jnp.int32(step), state.params, state.velocity)
         checkpointer.save(to_checkpoint(stopped, Progress(schedule.state(), evaluated=step)), 0)
+    preprocessing = Preprocessing(
+        data.directory.name, data.class_names, data.statistics, data.in_train
+    )
+    write_preprocessing(workdir, preprocessing)
+    write_config(workdir, config)
     (workdir / "metrics.jsonl").touch()
     return {"step": step}
 

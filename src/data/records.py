@@ -44,11 +44,11 @@ class Records:
     def __len__(self) -> int:
         return len(self._source)
 
-    def read(self, indices: Iterable[int]) -> tuple[list[memoryview], np.ndarray]:
+    def read(self, indices: Iterable[int]) -> tuple[list[bytes], np.ndarray]:
         """The encoded images and the labels, int32 (N,), of N examples; raises as `examples`."""
         examples = list(self.examples(indices))
         labels = np.array([label for _, label in examples], np.int32)
-        return [encoded for encoded, _ in examples], labels
+        return [bytes(encoded) for encoded, _ in examples], labels
 
     def examples(self, indices: Iterable[int]) -> Iterator[tuple[memoryview, int]]:
         """Yields the encoded images and the labels of examples.

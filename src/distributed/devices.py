@@ -58,14 +58,14 @@ def use_cpu_devices(count: int, environment: Mapping[str, str]) -> None:
 
 
 def split_cpu(environment: Mapping[str, str]) -> None:
-    """Makes two devices of a CPU that has two cores for this process: one for each tower.
+    """Makes two devices of a CPU that has two cores or more for this process: one for each tower.
 
-    Two devices use both cores all the time. A setting of JAX's own comes first.
+    Networks of one tower share the batch instead. A setting of JAX's own comes first.
     """
     chosen = "xla_force_host_platform_device_count" in environment.get("XLA_FLAGS", "")
     if jax.config.values["jax_num_cpu_devices"] < 0 and not chosen:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        processes = int(environment.get("LOCAL_PROCESSES", 1))
+        processes = int(environment.get("LOCAL_PROCESSES") or 1)
         jax.config.update("jax_num_cpu_devices", 2 if cores >= 2 * processes else 1)
 
 

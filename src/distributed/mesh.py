@@ -54,12 +54,12 @@ def make_mesh(
     if (product := data_size * model_size) != count:
         raise UserError(
             f"config.mesh: data {data_size} × model {model_size} = {product}, but there are "
-            f"{count} devices"
+            f"{count} devices; on CPUs, --cpu_devices=N makes N"
         )
     if batch_size is not None and batch_size % data_size:
         raise UserError(
             f"config.batch_size: {data_size} data shards do not divide the global batch of "
-            f"{batch_size}; choose a multiple of {data_size}"
+            f"{batch_size}; choose a multiple of {data_size}, or --cpu_devices=1 on CPUs"
         )
     sizes, names, types = (data_size, model_size), (DATA_AXIS, TOWER_AXIS), (AxisType.Auto,) * 2
     return jax.make_mesh(sizes, names, types, devices=devices)

@@ -11,10 +11,10 @@ BLOCK_VALUES = 1_500_000  # of a block's temporary arrays: 6 MB in float32
 def per_image(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """function(x), where the function treats each image alone.
 
-    Small arrays are one block. The gradient computes the function again.
+    Units of dense layers and small arrays are one block. The gradient computes the function again.
     """
     size = block_size(len(x), 4 * x[0].size)
-    if size == len(x):
+    if x.ndim == 2 or size == len(x):
         return function(x)
 
     @jax.custom_vjp

@@ -90,7 +90,7 @@ def _make_forward(config: ConfigDict, num_classes: int, kernels: Kernels) -> Cal
         images = color_noise(
             images, color_keys, statistics.deviations, statistics.directions, config.augment.color
         )
-        if config.reduce_dtype == "float32":
+        if "float32" in (config.dtype, config.reduce_dtype):
             # JAX adds up gradients where parameters become varying: here in float32. Left to
             # itself, it would do so after the cast to the type of the activations.
             params = lax.pcast(params, DATA_AXIS, to="varying")

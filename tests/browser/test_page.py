@@ -82,7 +82,7 @@ def without_images(workdir: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "moved"
     shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("report"))
     config = json.loads((copy / "config.json").read_text())
-    config["data"]["dataset"] = f"folder:{tmp_path / 'gone'}"
+    config["data"] |= {"dataset": f"folder:{tmp_path / 'gone'}", "root": str(tmp_path / "gone")}
     (copy / "config.json").write_text(json.dumps(config))
     return copy
 
