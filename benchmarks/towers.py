@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks import training, worker
 from configs import alexnet
 from src.data.statistics import Statistics
+from src.distributed.devices import keep_memory
 from src.distributed.mesh import make_mesh, replicate, to_devices
 from src.training.state import create_state
 from src.training.step import make_train_step
@@ -22,6 +23,7 @@ from src.training.step import make_train_step
 def main() -> dict[str, Any]:
     """Trains on the same batch repeatedly."""
     flags = training.parse(devices=1)
+    keep_memory()  # as commands do
     jax.config.update("jax_num_cpu_devices", flags.devices)
     config = alexnet.paper("imagenet2012")
     config.batch_size = flags.batch

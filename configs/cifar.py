@@ -25,8 +25,6 @@ validation, and only the weights' rates dropped in the end; here all images are 
 first epoch on, and the biases' rates drop as well. cuda-convnet's test on several views had nine of
 them until its version with conv-local-11pct, and from there on ten, half of them mirrored. What
 this project measured is in docs/experiments.md.
-
-On CPUs add --cpu_devices=4: a quarter of the batch at a time fits their caches.
 """
 
 import dataclasses

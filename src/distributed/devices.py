@@ -1,5 +1,6 @@
 """Which devices this process uses."""
 
+import ctypes
 import functools
 import importlib
 import importlib.util
@@ -13,6 +14,8 @@ import jax
 from jax.sharding import Mesh
 
 from ..errors import UserError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 @functools.cache
@@ -67,6 +70,17 @@ def split_cpu(environment: Mapping[str, str]) -> None:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         processes = int(environment.get("LOCAL_PROCESSES") or 1)
         jax.config.update("jax_num_cpu_devices", 2 if cores >= 2 * processes else 1)
+
+
+def keep_memory() -> None:
+    """Lets glibc keep the memory of large arrays for the next ones.
+
+    By default it returns such memory to the system, which clears each page before the next use: a
+    step of a small network then takes half as long again on CPUs.
+    """
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def platform(mesh: Mesh) -> str:
