@@ -194,7 +194,7 @@ class _Watchdog(threading.Thread):
         self._exit(loss, EXIT_LOST_PROCESS)
 
     def _exit(self, message: str, status: int, *, dump_threads: bool = False) -> NoReturn:
-        line_break = "\n" * (self._process.index == 0)  # below the progress bar
+        line_break = "\n" if self._process.index == 0 else ""  # below the progress bar
         try:
             sys.stderr.write(f"{line_break}error: {self._process} {message}\n")
             sys.stderr.flush()

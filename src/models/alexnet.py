@@ -159,6 +159,7 @@ class AlexNet(nnx.Module):
         return kept if net.dropout_scaling == "test" else [x / (1 - net.dropout) for x in kept]
 
     def _follow(self, operations: tuple[str, ...], xs: Towers) -> Towers:
+        """Applies operations in their order: those within a tower together, image by image."""
         for across, group in itertools.groupby(operations, self._is_across_towers):
             if across:
                 xs = functools.reduce(self._normalize_across_towers, group, xs)

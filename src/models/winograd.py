@@ -17,7 +17,8 @@ from . import layers
 from .blocks import block_size, join_blocks, split_blocks
 
 OUTPUTS = 3  # m: more outputs a tile need fewer products, but round worse
-POINTS = (0, 0.5, -1, 2, 1, -1.5)  # of Toom and Cook's method; these round best of many
+# Of Toom and Cook's method, which needs t − 1. Of many that were tried, these round best.
+POINTS = (0, 0.5, -1, 2, 1, -1.5)
 MIN_MAPS = 32  # with fewer input maps, the transformations cost more than the products they save
 MIN_SIDE = 8  # on smaller maps, too much of the tiles lies outside
 

@@ -52,6 +52,16 @@ def network(architecture: Architecture, num_classes: int = NUM_CLASSES, **option
     return nnx.merge(graph, jax.tree.map(draw, state))
 
 
+@nnx.jit
+def activations(model: AlexNet, images: jax.Array, dropout_keys: jax.Array | None = None):
+    return model.activations(images, dropout_keys)
+
+
+@nnx.jit
+def logits(model: AlexNet, images: jax.Array, dropout_keys: jax.Array | None = None):
+    return model.logits(images, dropout_keys)
+
+
 def params_of(model: AlexNet) -> dict[str, dict[str, np.ndarray]]:
     return jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(model)))
 

@@ -1,6 +1,5 @@
 """Preparing a data set once, also with several processes and failures."""
 
-import errno
 import json
 import os
 import signal
@@ -265,44 +264,3 @@ def test_real_photographs_are_all_prepared(root):
     prepared = datasets.prepared(f"folder:{folder}", 32, root)
     assert prepared.num_examples == {"train": 1525, "test": 1286}
     assert len(prepared.class_names) == 10
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "dataset_info.json",
-        "features.json",
-        "label.labels.txt",
-        "statistics.npz",
-        "report.json",
-        "animals-train.array_record-00000",
-        "animals-val.array_record-00000",
-    ],
-)
-@pytest.mark.parametrize("damage", ["empty", "missing"])
-def test_damaged_file_is_named_with_what_to_do(name, damage, folder, root):
-    directory = datasets.prepared(f"folder:{folder}", SIZE, root).directory
-    (directory / name).write_bytes(b"")
-    if damage == "missing":
-        (directory / name).unlink()
-    message = rf"{directory}: a file is damaged or missing \(.*\); restore it, or remove the dir"
-    with pytest.raises(UserError, match=message):
-        read_all(datasets.prepared(f"folder:{folder}", SIZE, root))
-
-
-def test_unreadable_file_is_no_damage(folder, root, monkeypatch):
-    prepared = datasets.prepared(f"folder:{folder}", SIZE, root)
-
-    def fail(_):
-        raise RuntimeError(f"read() failed: {os.strerror(errno.EIO)}; reading /there/file")
-
-    records = prepared.records("train")
-    monkeypatch.setattr("src.data.records._parse", fail)
-    with pytest.raises(RuntimeError, match="Input/output error"):
-        records.read([0])
-
-
-def read_all(prepared):
-    assert prepared.statistics
-    for split, count in prepared.num_examples.items():
-        prepared.records(split).read(range(count))

@@ -1,24 +1,16 @@
 """Sources of original images: digits and image folders."""
 
 import errno
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from src.data import images
-from src.data.sources.source import Split
 from src.errors import CommandError, UserError
 from tests.support import datasets
-
-
-def add_image(path: Path, gray: int = 0, size: int = 4) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (size, size), gray).save(path)
 
 
 @pytest.fixture
@@ -26,14 +18,8 @@ def folder(tmp_path) -> Path:
     for split in ("train", "val"):
         for label, name in enumerate(("ant", "bee")):
             for i in range(2):
-                add_image(tmp_path / split / name / f"{i}.png", 10 * label + i)
+                datasets.add_image(tmp_path / split / name / f"{i}.png", 10 * label + i)
     return tmp_path
-
-
-def contents(split: Split) -> list[tuple[str, int]]:
-    examples = [(example.name, example.label) for example in split.examples()]
-    assert len(examples) == split.num_examples
-    return examples
 
 
 def test_digits_are_stratified_uint8_images():
@@ -49,18 +35,20 @@ def test_digits_are_stratified_uint8_images():
     pixels = np.stack([example.image for example in train])
     assert (pixels.dtype, pixels.min(), pixels.max()) == (np.uint8, 0, 255)
     assert images.read(train[0].image).size == (8, 8)
-    assert contents(datasets.source("digits").load().train) == [(e.name, e.label) for e in train]
+    assert datasets.contents(datasets.source("digits").load().train) == [
+        (e.name, e.label) for e in train
+    ]
 
 
 def test_folder_lists_visible_files_by_class(folder):
-    add_image(folder / "train" / "bee" / "queens" / "deep.png")
-    add_image(folder / "train" / "bee" / ".hidden.png")
-    add_image(folder / "train" / ".thumbnails" / "0.png")
+    datasets.add_image(folder / "train" / "bee" / "queens" / "deep.png")
+    datasets.add_image(folder / "train" / "bee" / ".hidden.png")
+    datasets.add_image(folder / "train" / ".thumbnails" / "0.png")
     (folder / "train" / "readme.txt").write_text("not an image")
     originals = datasets.source(f"folder:{folder}").load()
     assert originals.class_names == ["ant", "bee"]
     assert originals.evaluation.name == "val"
-    assert contents(originals.train) == [
+    assert datasets.contents(originals.train) == [
         ("train/ant/0.png", 0),
         ("train/ant/1.png", 0),
         ("train/bee/0.png", 1),
@@ -72,11 +60,11 @@ def test_folder_lists_visible_files_by_class(folder):
 
 
 def test_folder_chooses_the_evaluation_split(folder):
-    add_image(folder / "test" / "ant" / "t.png")
-    add_image(folder / "test" / "bee" / "t.png")
+    datasets.add_image(folder / "test" / "ant" / "t.png")
+    datasets.add_image(folder / "test" / "bee" / "t.png")
     assert datasets.source(f"folder:{folder}").load().evaluation.name == "val"
     chosen = datasets.source(f"folder:{folder}", eval_split="test").load()
-    assert contents(chosen.evaluation) == [("test/ant/t.png", 0), ("test/bee/t.png", 1)]
+    assert datasets.contents(chosen.evaluation) == [("test/ant/t.png", 0), ("test/bee/t.png", 1)]
 
     for name in ("validation", "valid"):
         (folder / "val").rename(folder / name)
@@ -84,66 +72,6 @@ def test_folder_chooses_the_evaluation_split(folder):
         (folder / name).rename(folder / "val")
     (folder / "val").rename(folder / "unused")
     assert datasets.source(f"folder:{folder}").load().evaluation.name == "test"
-
-
-@pytest.fixture
-def classes(tmp_path: Path) -> Path:
-    """Two classes without splits, of 100 and 3 different images."""
-    for name, count in (("ant", 100), ("bee", 3)):
-        for i in range(count):
-            add_image(tmp_path / "classes" / name / f"{i:02}.png", i + 100 * (name == "bee"))
-    return tmp_path / "classes"
-
-
-def split_of(folder: Path) -> dict[str, set[str]]:
-    originals = datasets.source(f"folder:{folder}").load()
-    return {
-        split.name: {name for name, _ in contents(split)}
-        for split in (originals.train, originals.evaluation)
-    }
-
-
-def test_folder_of_classes_splits_itself_by_the_contents(classes, caplog):
-    with caplog.at_level("INFO"):
-        parts = split_of(classes)
-    assert f"{classes}: has only classes; val is a tenth of each" in caplog.text
-    assert not parts["train"] & parts["val"]
-    assert len(parts["train"] | parts["val"]) == 103
-    by_digest = {
-        hashlib.sha256(file.read_bytes()).hexdigest(): f"ant/{file.name}"
-        for file in (classes / "ant").iterdir()
-    }
-    expected = {file for digest, file in by_digest.items() if int(digest[:8], 16) < 2**32 // 10}
-    assert {file for file in parts["val"] if file.startswith("ant")} == expected
-    assert 4 <= len(expected) <= 18
-    assert len([file for file in parts["val"] if file.startswith("bee")]) == 1
-
-
-def test_new_image_moves_no_other_to_another_split(classes):
-    before = split_of(classes)
-    for i in range(100, 200):
-        add_image(classes / "ant" / f"{i}.png", i)
-    after = split_of(classes)
-    for split, files in before.items():
-        assert files <= after[split]
-
-
-def test_equal_images_come_into_one_split(classes, tmp_path_factory):
-    for file in sorted(classes.rglob("*.png")):
-        shutil.copy(file, file.with_name(f"copy_{file.name}"))
-    prepared = datasets.prepared(f"folder:{classes}", 8, tmp_path_factory.mktemp("prepared"))
-    assert prepared.in_train == 0
-    assert prepared.num_examples["val"] % 2 == 0
-    assert sum(prepared.num_examples.values()) == 206
-
-
-@pytest.mark.parametrize("images", [[], [1], [1, 1]])
-def test_class_of_fewer_than_two_different_images_cannot_be_split(classes, images):
-    (classes / "cat").mkdir()
-    for i, gray in enumerate(images):
-        add_image(classes / "cat" / f"{i}.png", gray)
-    with pytest.raises(UserError, match=f"'cat' has {len(set(images))} different images"):
-        datasets.source(f"folder:{classes}").load()
 
 
 def test_directories_named_like_splits_are_no_classes(folder):
@@ -155,13 +83,13 @@ def test_directories_named_like_splits_are_no_classes(folder):
 
 def test_images_outside_classes_are_named(folder, caplog):
     before = listed(folder)
-    add_image(folder / "train/loose.png")
+    datasets.add_image(folder / "train/loose.png")
     assert listed(folder) == before
     assert "left out 1 files outside classes: train/loose.png" in caplog.text
 
     (folder / "train/loose.png").unlink()
     shutil.rmtree(folder / "val")
-    add_image(folder / "val/0.png")
+    datasets.add_image(folder / "val/0.png")
     with pytest.raises(UserError, match=r"'folder:.*': val/0\.png: not in a class directory"):
         datasets.source(f"folder:{folder}")
 
@@ -173,9 +101,9 @@ def test_folder_identity_depends_on_its_files_alone(folder):
     first = identity()
     assert identity() == first
     identities = {first}
-    add_image(folder / "train" / "ant" / "new.png")
+    datasets.add_image(folder / "train" / "ant" / "new.png")
     identities.add(identity())
-    add_image(folder / "train" / "ant" / "new.png", size=40)
+    datasets.add_image(folder / "train" / "ant" / "new.png", size=40)
     identities.add(identity())
     (folder / "train" / "ant" / "new.png").rename(folder / "train" / "bee" / "new.png")
     identities.add(identity())
@@ -194,7 +122,7 @@ def test_folder_counts_a_dangling_link_as_an_example(folder):
 
 def listed(folder: Path) -> list[tuple[str, int]]:
     originals = datasets.source(f"folder:{folder}").load()
-    return contents(originals.train) + contents(originals.evaluation)
+    return datasets.contents(originals.train) + datasets.contents(originals.evaluation)
 
 
 def test_link_to_another_part_of_the_folder_adds_no_images(folder, caplog):
@@ -294,7 +222,9 @@ def hide(path: Path) -> None:
         (lambda root: hide(root / "val"), ["neither val/ nor test/", "val/CLASS/*"]),
         (lambda root: hide(root / "val" / "bee"), ["same classes", "bee"]),
         (
-            lambda root: [add_image(root / "train" / f"class{i}" / "0.png") for i in range(7)],
+            lambda root: [
+                datasets.add_image(root / "train" / f"class{i}" / "0.png") for i in range(7)
+            ],
             ["same classes", "class0, class1, class2, class3, class4 and 2 more"],
         ),
         (

@@ -17,16 +17,6 @@ CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 DENSE = ("fc6", "fc7", "fc8")
 
 
-@nnx.jit
-def activations(model: AlexNet, images: jax.Array, dropout_keys: jax.Array | None = None):
-    return model.activations(images, dropout_keys)
-
-
-@nnx.jit
-def logits(model: AlexNet, images: jax.Array, dropout_keys: jax.Array | None = None):
-    return model.logits(images, dropout_keys)
-
-
 @functools.cache
 def abstract(preset: str) -> AlexNet:
     return nnx.eval_shape(lambda: AlexNet(1000, PRESETS[preset], rngs=nnx.Rngs(0)))
@@ -132,10 +122,10 @@ FIRST, SECOND, BOTH, NEITHER = (True, False), (False, True), (True, True), (Fals
 def test_change_in_one_tower_spreads_only_where_layers_exchange(layer, tower, changed):
     model = miniature.network(miniature.shrunk(PAPER), num_classes=8)
     images = miniature.images_for(model.architecture)
-    before = activations(model, images)
+    before = miniature.activations(model, images)
     kernel = getattr(model, layer).kernel
     kernel[...] = kernel[...].at[tower].multiply(1.1)
-    after = activations(model, images)
+    after = miniature.activations(model, images)
     assert [
         tuple(not np.array_equal(x, y) for x, y in zip(before[name], after[name], strict=True))
         for name in SEQUENCE
@@ -169,7 +159,7 @@ def test_single_column_computes_the_same_on_any_number_of_towers(towers):
 def test_towers_that_exchange_only_before_the_last_layer_are_independent_networks():
     towers = miniature.network(miniature.shrunk(PAPER, exchange_before=("fc8",)), num_classes=8)
     images = miniature.images_for(towers.architecture)
-    together = activations(towers, images)["fc7"]
+    together = miniature.activations(towers, images)["fc7"]
     halves = {
         "convs": {
             name: replace(spec, maps=spec.maps // 2)
@@ -185,7 +175,7 @@ def test_towers_that_exchange_only_before_the_last_layer_are_independent_network
         for name in SEQUENCE[:-1]:
             getattr(alone, name).kernel[...] = getattr(towers, name).kernel[tower : tower + 1]
             getattr(alone, name).bias[...] = getattr(towers, name).bias[tower : tower + 1]
-        (expected,) = activations(alone, images)["fc7"]
+        (expected,) = miniature.activations(alone, images)["fc7"]
         np.testing.assert_allclose(together[tower], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -241,7 +231,7 @@ def test_bfloat16_activations_with_float32_parameters_and_scores():
     model = miniature.network(architecture, dtype=jnp.bfloat16)
     images = miniature.images_for(architecture)
     assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {jnp.dtype("float32")}
-    outputs = activations(model, images)
+    outputs = miniature.activations(model, images)
     assert {x.dtype for towers in outputs.values() for x in towers} == {jnp.dtype("bfloat16")}
     scores = nnx.jit(model)(images)
     assert scores.dtype == jnp.float32
@@ -256,7 +246,7 @@ def test_classes_that_towers_cannot_share_evenly(num_classes):
     outputs = num_classes + 1
     assert model.fc8.kernel.shape == (2, 24, outputs // 2)
     np.testing.assert_array_equal(model.local_classes(), np.arange(outputs))
-    scores = logits(model, images)
+    scores = miniature.logits(model, images)
     assert scores.shape == (2, outputs)
     assert np.isneginf(scores[:, num_classes:]).all()
     np.testing.assert_allclose(nnx.jit(model)(images), scores[:, :num_classes], rtol=1e-5)
@@ -291,7 +281,7 @@ def test_tanh_replaces_relu_in_every_layer():
         )
     )
     images = miniature.images_for(model.architecture)
-    h = activations(model, images)
+    h = miniature.activations(model, images)
     for name in SEQUENCE[:-1]:
         assert np.abs(h[name]).max() <= 1, name
         assert np.min(h[name]) < 0, name

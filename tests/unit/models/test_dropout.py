@@ -11,7 +11,6 @@ from flax import nnx
 
 from src.distributed.mesh import BATCH, DATA_AXIS
 from src.models import layers
-from src.models.alexnet import AlexNet
 from src.models.factory import rescale
 from src.models.presets import PAPER
 from tests.support import miniature
@@ -71,16 +70,6 @@ def test_dropout_masks_are_the_same_on_any_mesh(shape):
 CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
-@nnx.jit
-def activations(model: AlexNet, images: jax.Array, dropout_keys: jax.Array | None = None):
-    return model.activations(images, dropout_keys)
-
-
-@nnx.jit
-def logits(model: AlexNet, images: jax.Array, dropout_keys: jax.Array | None = None):
-    return model.logits(images, dropout_keys)
-
-
 def test_dropout_zeroes_different_units_in_each_hidden_dense_layer():
     # A tanh is zero only where it was dropped.
     architecture = miniature.shrunk(
@@ -93,7 +82,10 @@ def test_dropout_zeroes_different_units_in_each_hidden_dense_layer():
     )
     model = miniature.network(architecture)
     images, keys = miniature.images_for(architecture), jax.random.split(jax.random.key(0), 2)
-    dropped, plain = activations(model, images, keys), activations(model, images, None)
+    dropped, plain = (
+        miniature.activations(model, images, keys),
+        miniature.activations(model, images, None),
+    )
     for name in CONVS:
         np.testing.assert_array_equal(dropped[name], plain[name])
     fc6, fc7 = (np.concatenate(dropped[name], axis=-1) == 0 for name in ("fc6", "fc7"))
@@ -115,9 +107,9 @@ def test_dropout_scales_units_in_training_or_at_test(
     network = miniature.network(replace(plain, dropout=0.25, dropout_scaling=scaling))
     images, keys = miniature.images_for(plain), jax.random.split(jax.random.key(0), 2)
     (outputs, *_), (without_dropout, *_), (dropped, *_) = (
-        activations(miniature.network(plain), images, None)["fc6"],
-        activations(network, images, None)["fc6"],
-        activations(network, images, keys)["fc6"],
+        miniature.activations(miniature.network(plain), images, None)["fc6"],
+        miniature.activations(network, images, None)["fc6"],
+        miniature.activations(network, images, keys)["fc6"],
     )
     np.testing.assert_array_equal(without_dropout, np.float32(test) * outputs)
     kept = dropped != 0
@@ -141,4 +133,6 @@ def test_rescaled_parameters_compute_the_same_with_another_dropout(
 def test_dropout_of_zero_changes_nothing():
     model = miniature.network(miniature.shrunk(PAPER, dropout=0.0))
     images, keys = miniature.images_for(model.architecture), jax.random.split(jax.random.key(0), 2)
-    np.testing.assert_array_equal(logits(model, images, keys), logits(model, images, None))
+    np.testing.assert_array_equal(
+        miniature.logits(model, images, keys), miniature.logits(model, images, None)
+    )

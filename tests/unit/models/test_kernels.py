@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from src.distributed.mesh import replicate, to_devices
 from src.models import blocks, layers, winograd
 from src.models.kernels import BLOCKED, PLAIN, Kernels, choose_kernels
-from src.training.state import create_state
+from src.training.state import abstract_state, create_state
 from src.training.step import make_train_step
 from tests.support import miniature
 
@@ -144,6 +144,18 @@ def test_training_takes_the_same_steps_on_any_mesh(monkeypatch: pytest.MonkeyPat
             params,
             expected_params,
         )
+
+
+def test_any_type_of_sums_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "MIN_SIDE", 3)
+    config = miniature.config()
+    config.reduce_dtype = "bfloat16"  # float32 activations have float32 gradients all the same
+    config.model.convs.conv1.maps = config.model.convs.conv2.maps = 64
+    mesh = miniature.mesh(2, 2)
+    state = abstract_state(config, miniature.NUM_CLASSES, mesh)
+    batch = to_devices(mesh, miniature.batch(config), config.batch_size)
+    step = make_train_step(config, miniature.NUM_CLASSES, mesh)
+    step.lower(state, batch, replicate(mesh, miniature.statistics()), np.float32(0.01))
 
 
 def test_only_cpus_have_other_kernels() -> None:
