@@ -171,12 +171,11 @@ class Classifier:
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] != 3 or not len(images):
             raise UserError(f"images: {images.dtype} {images.shape} is not uint8 (N ≥ 1, H, W, 3)")
-        rows = self._rows(len(images))
-        outputs = []
-        for start in range(0, len(images), rows):
-            batch = np.stack([self._read(image) for image in images[start : start + rows]])
-            outputs.append(np.asarray(self._start(forward, batch, rows)))
-        return np.concatenate(outputs)[: len(images)]
+        results = list(self._run_files(forward, images))
+        for result in results:
+            if result.output is None:
+                raise images_.UnreadableImage(result.error)
+        return np.stack([result.output for result in results])
 
     def _run_files(
         self, forward: Forward, files: Iterable[images_.RawImage]
