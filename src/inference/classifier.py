@@ -171,11 +171,12 @@ class Classifier:
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[-1] != 3 or not len(images):
             raise UserError(f"images: {images.dtype} {images.shape} is not uint8 (N ≥ 1, H, W, 3)")
-        results = list(self._run_files(forward, images))
-        for result in results:
+        outputs = []
+        for result in self._run_files(forward, images):
             if result.output is None:
                 raise images_.UnreadableImage(result.error)
-        return np.stack([result.output for result in results])
+            outputs.append(result.output)
+        return np.stack(outputs)
 
     def _run_files(
         self, forward: Forward, files: Iterable[images_.RawImage]
