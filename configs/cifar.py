@@ -33,7 +33,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
-from src.errors import UserError
+from src.errors import check_choice
 from src.models import cifar
 
 
@@ -61,8 +61,7 @@ RECIPES = {
 
 def get_config(network: str = "19pct", dataset: str = "cifar10") -> ConfigDict:
     """The recipe for a network."""
-    if network not in RECIPES:
-        raise UserError(f"--config: {network!r} is not allowed; choose one of {', '.join(RECIPES)}")
+    check_choice("--config", network, RECIPES)
     recipe = RECIPES[network]
     config = paper(dataset)
     config.views = recipe.views

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Collection, Iterable
 
 EXIT_LOST_PROCESS = 69  # EX_UNAVAILABLE of sysexits.h
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: everything is saved, restart the command
@@ -19,6 +20,20 @@ class UserError(CommandError, ValueError):
     """A user's mistake: one line with the field, the value and what is allowed."""
 
     exit_status = 2  # a restart would repeat the mistake
+
+
+def check_choice(field: str, value: object, choices: Collection[object]) -> None:
+    """Raises UserError unless the value of a field is one of the choices."""
+    if value not in choices:
+        listed = ", ".join(map(str, choices))
+        raise UserError(f"{field}: {value!r} is not allowed; choose one of {listed}")
+
+
+def list_names(names: Iterable[object], most: int = 5) -> str:
+    """The first names, and the number of the others, for a message."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return (", ".join(listed[:most]) or "nothing") + more
 
 
 class DivergedError(CommandError, RuntimeError):

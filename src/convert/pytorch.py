@@ -9,8 +9,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from ..errors import UserError
-from .tensor_layout import list_names
+from ..errors import UserError, list_names
 from .unpickler import Inert, RecordingUnpickler
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "_orig_mod")
@@ -81,7 +80,7 @@ def read_state_dict(file: BinaryIO) -> dict[str, np.ndarray]:
         if isinstance(name, str) and type(value).__name__ in (_TENSOR, _PARAMETER)
     }
     if not tensors:
-        keys = list_names(saved)
+        keys = list_names(saved, 20)
         raise UserError(f"it has no state dict; its keys are {keys}; save model.state_dict()")
     return tensors
 

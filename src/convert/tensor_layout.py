@@ -5,25 +5,17 @@ a dense layer's is (out, in). The first dense layer's inputs are in the order (m
 A group is a tower.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag
 
-from ..errors import UserError
+from ..errors import UserError, list_names
 from ..models.architecture import Architecture
 from ..models.factory import abstract_params
 
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]
 """The weights by groups, and the biases (out,), of each layer."""
-
-
-def list_names(names: Iterable[object], count: int = 20) -> str:
-    """The first names, for a message."""
-    first = [str(name) for name in names]
-    more = f" and {len(first) - count} more" if len(first) > count else ""
-    return (", ".join(first[:count]) or "nothing") + more
 
 
 def to_towers(layers: Layers, architecture: Architecture, num_classes: int) -> dict[str, Any]:
@@ -106,7 +98,7 @@ def _first_dense(architecture: Architecture) -> tuple[str, int]:
 
 def _check_layer(name: str, layers: Layers, shape: tuple[int, ...], head: str) -> None:
     if name not in layers:
-        raise UserError(f"--weights: {name} is missing; the file has {list_names(layers)}")
+        raise UserError(f"--weights: {name} is missing; the file has {list_names(layers, 20)}")
     weights, biases = layers[name]
     if weights.shape == shape and biases.shape == shape[:1]:
         return

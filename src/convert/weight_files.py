@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
-from ..errors import UserError
+from ..errors import UserError, list_names
 from ..models.architecture import Architecture
 from ..models.presets import BVLC, CAFFENET, TORCHVISION
 from .caffe import read_binaryproto, read_caffemodel
 from .npy import read_npy
 from .pytorch import WRAPPERS, read_state_dict
-from .tensor_layout import Layers, list_names, maps_first
+from .tensor_layout import Layers, maps_first
 
 TORCHVISION_LAYERS = {
     **{f"features.{i}": f"conv{n}" for n, i in enumerate((0, 3, 6, 8, 10), 1)},
@@ -110,7 +110,7 @@ def _from_torchvision(tensors: dict[str, np.ndarray]) -> PretrainedWeights:
         for name, tensor in tensors.items()
     }
     if len(unwrapped) < len(tensors):
-        raise UserError(f"it has several networks: {list_names(tensors)}; keep one")
+        raise UserError(f"it has several networks: {list_names(tensors, 20)}; keep one")
     has_dense = any(name.startswith("classifier.") for name in unwrapped)
     layers = {}
     for module, name in TORCHVISION_LAYERS.items():
@@ -121,7 +121,7 @@ def _from_torchvision(tensors: dict[str, np.ndarray]) -> PretrainedWeights:
         except KeyError:
             raise UserError(
                 f"{module}.weight or .bias of torchvision's AlexNet is missing; the file has "
-                f"{list_names(tensors)}"
+                f"{list_names(tensors, 20)}"
             ) from None
     layers = _all_finite(layers)
     weights, biases = layers["conv1"]
@@ -137,7 +137,7 @@ def _from_caffemodel(file: BinaryIO) -> PretrainedWeights:
     if not {"norm1", "pool1"} <= blobs.keys():
         raise UserError(
             "norm1 or pool1 of Caffe's AlexNet and CaffeNet is missing; the file has "
-            f"{list_names(blobs)}"
+            f"{list_names(blobs, 20)}"
         )
     layers = {}
     for name, arrays in blobs.items():

@@ -8,7 +8,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ..errors import JoinError
+from ..errors import JoinError, list_names
 from .environment import ProcessInfo
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ def accept_peers(
             try:
                 caller, address = server.accept()
             except TimeoutError:
-                shown = ", ".join(map(str, absent[:8])) + " …" * (len(absent) > 8)
-                here, names = process.coordinator, f"process{'es' * (len(absent) > 1)} {shown}"
+                names = f"process{'es' * (len(absent) > 1)} {list_names(absent, 8)}"
+                here = process.coordinator
                 if time.monotonic() >= deadline:
                     message = f"{process} waited {within:g} s at {here}, but {names} did not come"
                     raise JoinError(message) from None

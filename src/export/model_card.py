@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import list_names
+
 MODEL_CARD = "README.md"
 
 LICENSES = {
@@ -94,8 +96,7 @@ def render_model_card(file: str, metadata: dict[str, Any]) -> str:
 
 def _summary(metadata: dict[str, Any]) -> str:
     model, names = metadata["recipe"]["model"], metadata["class_names"]
-    crop, towers = model["image_size"], model["towers"]
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    crop, towers, listed = model["image_size"], model["towers"], list_names(names, 20)
     return f"""\
 A network that classifies images into {len(names)} classes: {listed}. It is a convolutional network
 after Krizhevsky, Sutskever and Hinton (2012) with {metadata["parameters"]:,} parameters in

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from ..data import images as images_
 from ..distributed.mesh import DATA_AXIS, make_mesh, replicate, shard_abstract, to_devices
-from ..errors import UserError
+from ..errors import UserError, check_choice
 from ..models.architecture import Architecture
 from ..models.factory import abstract_params
 from ..runs.checkpoint import Checkpointer
@@ -149,9 +149,7 @@ class Classifier:
         return self._run_files(self._forward_to(layer), files)
 
     def _forward_to(self, layer: str) -> Forward:
-        names = self.architecture.layer_names
-        if layer not in names:
-            raise UserError(f"layer: {layer!r} is unknown; choose one of {', '.join(names)}")
+        check_choice("layer", layer, self.architecture.layer_names)
         return self._features(layer)
 
     @functools.cached_property

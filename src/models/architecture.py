@@ -2,10 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, check_choice
 
 TRAINING_FIELDS = ("init", "dropout", "dropout_scaling", "sigma", "bias")
 """Fields of how a network starts and trains. `factory.rescale` makes up for the two of dropout."""
@@ -164,16 +164,12 @@ def _check_layers(net: Architecture) -> None:
         if list(names) != sorted(names, key=_layer_number):
             _refuse(field, f"{', '.join(names)} are not in the order of their numbers")
     _, *later = net.layers
-    _check_choices("exchange_before", net.exchange_before, later)
+    for name in net.exchange_before:
+        check_choice("config.model.exchange_before", name, later)
     operations = ("activation", *net.pools, *net.norms)
     for name, spec in net.convs.items():
-        _check_choices(f"convs.{name}.followed_by", spec.followed_by, operations)
-
-
-def _check_choices(field: str, values: Iterable[str], choices: Iterable[str]) -> None:
-    for value in values:
-        if value not in choices:
-            _refuse(field, f"{value!r} is not allowed; choose one of {', '.join(choices)}")
+        for operation in spec.followed_by:
+            check_choice(f"config.model.convs.{name}.followed_by", operation, operations)
 
 
 def _check_fields(net: Architecture) -> None:
@@ -183,7 +179,7 @@ def _check_fields(net: Architecture) -> None:
     for prefix, spec in specs.items():
         for field, value in vars(spec).items():
             if field in CHOICES:
-                _check_choices(prefix + field, [value], CHOICES[field])
+                check_choice(f"config.model.{prefix}{field}", value, CHOICES[field])
             elif field in POSITIVE and not 0 < value < math.inf:
                 _refuse(prefix + field, f"{value} is not positive and finite")
             elif field in NOT_NEGATIVE and not 0 <= value < math.inf:

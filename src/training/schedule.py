@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ..errors import UserError
+from ..errors import check_choice
 from .periods import Periods, parse_duration
 
 
@@ -102,8 +102,5 @@ def make_schedule(section: ConfigDict, periods: Periods) -> Schedule:
         "cosine": Cosine(base, periods.total),
         "plateau": Plateau(base, factor, section.patience, section.max_drops),
     }
-    if section.name not in schedules:
-        choices = ", ".join(schedules)
-        message = f"{section.name!r} is not allowed; choose one of {choices}"
-        raise UserError(f"config.schedule.name: {message}")
+    check_choice("config.schedule.name", section.name, schedules)
     return schedules[section.name]

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from ..data.augment import COLOR_FORMS, MEAN_FORMS
 from ..data.crops import VIEWS
-from ..errors import UserError
+from ..errors import UserError, check_choice
 from ..models.architecture import Architecture
 from ..models.kernels import CPU_KERNELS
 from ..runs.config import flatten
@@ -60,9 +60,7 @@ def _check_choices(config: ConfigDict) -> None:
         ("augment.color", config.augment.color, COLOR_FORMS),
         ("augment.mean", config.augment.mean, MEAN_FORMS),
     ]:
-        if value not in choices:
-            listed = ", ".join(map(str, choices))
-            raise UserError(f"config.{field}: {value!r} is not allowed; choose one of {listed}")
+        check_choice(f"config.{field}", value, choices)
 
 
 def _check_numbers(config: ConfigDict) -> None:
@@ -81,10 +79,7 @@ def _check_numbers(config: ConfigDict) -> None:
 def _check_layers(config: ConfigDict, layers: list[str]) -> None:
     names, frozen_layers = ", ".join(layers), config.optimizer.frozen_layers
     for layer in config.optimizer.weight_decays:
-        if layer not in layers:
-            raise UserError(
-                f"config.optimizer.weight_decays: {layer!r} is not allowed; choose one of {names}"
-            )
+        check_choice("config.optimizer.weight_decays", layer, layers)
     for pattern in filter(None, frozen_layers.split(",")):
         if not any(is_frozen(layer, pattern) for layer in layers):
             raise UserError(

@@ -107,7 +107,7 @@ def test_features_of_a_layer(
     images = examples[0][:3]
     assert classifier.features(images).shape == (3, tiny.UNITS["fc7"])
     assert classifier.features(images, layer="conv5").shape == (3, 1, 1, tiny.MAPS["conv5"])
-    with pytest.raises(UserError, match=r"layer: 'fc9' is unknown; choose one of conv1, .*fc8"):
+    with pytest.raises(UserError, match=r"layer: 'fc9' is not allowed; choose one of conv1, .*fc8"):
         classifier.features(images, layer="fc9")
 
 

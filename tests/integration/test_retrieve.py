@@ -108,7 +108,7 @@ def test_invalid_arguments_are_rejected(
 ) -> None:
     with pytest.raises(UserError, match=r"--index=tset: give a directory or a split .*train"):
         open_index(workdir, classifier, "tset", "fc7")
-    with pytest.raises(UserError, match="layer: 'fc9' is unknown; choose one of"):
+    with pytest.raises(UserError, match="layer: 'fc9' is not allowed; choose one of"):
         open_index(workdir, classifier, "test", "fc9")
     with pytest.raises(UserError, match="no image is in"):
         open_index(workdir, classifier, str(tmp_path), "fc7")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from ...errors import UserError
+from ...errors import UserError, list_names
 from ...filesystem import file_status, walk_files
 from ..contents import FileStatus, read_digests
 from ..image_files import printable
@@ -115,18 +115,18 @@ def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
     names = list(listings)
     first, last = listings[names[0]], listings[names[-1]]
     if differing := sorted(first.keys() ^ last.keys()):
-        more = f" and {len(differing) - 5} more" if differing[5:] else ""
         raise UserError(
             f"{field}: train/ and {names[-1]}/ must have the same classes; "
-            f"only one of them has {', '.join(differing[:5])}{more}"
+            f"only one of them has {list_names(differing)}"
         )
     if len(first) < 2:
         raise UserError(f"{field}: has {len(first)} class directories; give two or more")
     for name, listing in listings.items():
         empty = [class_name for class_name, files in listing.items() if not files]
         if len(empty) == len(listing) or (empty and name == "train"):
-            missing = ", ".join(empty[:5])
-            raise UserError(f"{field}: {name or '.'}/ has no images of {missing}; add some")
+            raise UserError(
+                f"{field}: {name or '.'}/ has no images of {list_names(empty)}; add some"
+            )
 
 
 def _split(

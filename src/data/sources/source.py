@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import UserError
+from ...errors import UserError, check_choice
 from ..contents import FileStatus
 from ..images import UnreadableImage
 
@@ -52,7 +52,6 @@ class Source(NamedTuple):
 
 def choose_split(field: str, wanted: str, available: list[str]) -> str:
     """The wanted split, by default the first; raises UserError if there is no such split."""
-    if wanted and wanted not in available:
-        names = " and ".join(available)
-        raise UserError(f"config.data.{field}={wanted!r}: the data set has only {names}")
+    if wanted:
+        check_choice(f"config.data.{field}", wanted, available)
     return wanted or available[0]
