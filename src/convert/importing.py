@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..models.architecture import Architecture
 from ..models.factory import rescale
 from ..runs.checkpoint import Checkpointer
-from ..runs.config import network_differences, write_config
+from ..runs.config import describe_differences, network_differences, write_config
 from ..runs.preprocessing import Preprocessing, write_preprocessing
 from ..runs.provenance import write_provenance
 from ..runs.workdir import check_workdir
@@ -106,18 +106,18 @@ def _find_network(model: ConfigDict, recipes: Recipes) -> Architecture:
     Shapes do not suffice: they do not depend on a layer's padding, or on the order of pooling and
     normalization.
     """
-    all_differences: list[list[str]] = []
-    for network in recipes.values():
-        differences = [
-            f"{name} is {value!r}, theirs {other!r}"
-            for name, value, other in network_differences(model, ConfigDict(asdict(network)))
-            if name.rpartition(".")[-1] not in SHAPE_FIELDS
+    changes = {
+        recipe: [
+            change
+            for change in network_differences(ConfigDict(asdict(network)), model)
+            if change[0].rpartition(".")[-1] not in SHAPE_FIELDS
         ]
-        if not differences:
-            return network
-        all_differences.append(differences)
-    fewest = min(all_differences, key=len)
-    fields = "; ".join(fewest)
+        for recipe, network in recipes.items()
+    }
+    nearest = min(changes, key=lambda recipe: len(changes[recipe]))
+    if not changes[nearest]:
+        return recipes[nearest]
+    fields = describe_differences(changes[nearest], "config.model")
     choices = " or ".join(f"--config={recipe}" for recipe in recipes)
     raise UserError(f"--config: its network is not the weights': {fields}; give {choices}")
 

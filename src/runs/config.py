@@ -87,9 +87,11 @@ def read_config(workdir: Path) -> ConfigDict:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a file of a run directory; UserError if it is damaged."""
+    """Reads a file of a run directory, None if it is missing; UserError if it is damaged."""
     try:
         return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         hint = "restore it from a copy, or remove it and run the command again"
         raise UserError(f"{path}: damaged: {error}; {hint}") from None
@@ -113,6 +115,12 @@ def network_differences(first: ConfigDict, second: ConfigDict) -> list[Differenc
     """The differences of two `config.model` that change what the same weights compute."""
     changes = differences(first, second)
     return [change for change in changes if change[0].split(".")[-1] not in TRAINING_FIELDS]
+
+
+def describe_differences(differences: list[Difference], section: str = "config") -> str:
+    """Says what has changed from the first to the second."""
+    changes = (f"{section}.{name} was {old!r} and is {new!r}" for name, old, new in differences)
+    return "; ".join(changes)
 
 
 def forbidden_changes(workdir: Path, config: ConfigDict) -> list[Difference]:

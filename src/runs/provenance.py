@@ -17,7 +17,7 @@ def read_provenance(workdir: Path) -> dict[str, str] | None:
 
     `random` names the layers that the file lacks.
     """
-    return _read(workdir / "provenance.json")
+    return read_json(workdir / "provenance.json")
 
 
 def write_origin(workdir: Path, init_from: str) -> None:
@@ -42,8 +42,4 @@ def read_origin(workdir: Path) -> dict[str, Any] | None:
 
     Its `dataset`, `weights_from` (what `read_provenance` returns), and its own `origin`.
     """
-    return _read(workdir / "origin.json")
-
-
-def _read(path: Path) -> Any:
-    return read_json(path) if path.exists() else None
+    return read_json(workdir / "origin.json")

@@ -21,8 +21,7 @@ def read_result(workdir: Path) -> dict[str, Any] | None:
     Raises:
       UserError: the result is damaged or has another format.
     """
-    path = workdir / "result.json"
-    return _read(path) if path.exists() else None
+    return _read(workdir / "result.json")
 
 
 def write_evaluation(workdir: Path, result: dict[str, Any]) -> None:
@@ -47,16 +46,15 @@ def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
       A result with as many `views`, else with other `views`, else None. Its `examples` are the
       number of images, where known.
     """
-    final = read_result(workdir)
-    later = [_read(path) for path in (workdir / EVALUATIONS).glob("*.json")]
+    saved = [workdir / "result.json", *(workdir / EVALUATIONS).glob("*.json")]
     lines = reversed(read_metrics(workdir))
     during = [{**line, "views": 1} for line in lines if line["split"] != "train"]
-    results = [*([final] if final else []), *later, *during]
-    at_step = [result for result in results if result["step"] == step]
+    results = [*map(_read, saved), *during]
+    at_step = [result for result in results if result and result["step"] == step]
     return min(at_step, key=lambda result: result["views"] != views, default=None)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    result = read_json(path)
-    check_format(path, result.pop("format", None))
+def _read(path: Path) -> dict[str, Any] | None:
+    if result := read_json(path):
+        check_format(path, result.pop("format", None))
     return result

@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 from ..data.dataset import PreparedDataset, identity_of
 from ..data.preparation import prepare_dataset
 from ..distributed.process_group import ProcessGroup
-from ..errors import UserError
+from ..errors import UserError, list_names
 from .config import (
     ADJUSTABLE,
+    describe_differences,
     differences,
     forbidden_changes,
     read_config,
@@ -51,15 +52,13 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
             f"--config.init_from={workdir} and another --workdir"
         )
     if changes := forbidden_changes(workdir, config):
-        fields = "; ".join(
-            f"config.{name} was {old!r} and is {new!r}" for name, old, new in changes
-        )
         hint = "restore them, or give another --workdir"
         if config.schedule.name == "cosine" and {name for name, *_ in changes} <= set(ADJUSTABLE):
             hint = (
                 "the rates of a cosine depend on the duration from the first step; to train on, "
                 f"give --config.init_from={workdir} and another --workdir"
             )
+        fields = describe_differences(changes)
         raise UserError(f"workdir {workdir}: its run has other settings: {fields}; {hint}")
 
 
@@ -115,7 +114,7 @@ def check_classes(workdir: Path, class_names: list[str]) -> None:
     if class_names == expected:
         return
     differing = sorted(set(expected) ^ set(class_names))
-    reason = f"only one has {', '.join(differing[:5])}" if differing else "in another order"
+    reason = f"only one has {list_names(differing)}" if differing else "in another order"
     raise UserError(
         f"workdir {workdir}: its {len(expected)} classes are not the {len(class_names)} of the "
         f"images: {reason}; give images of the same classes, or --class_names when converting"

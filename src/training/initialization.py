@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..models.architecture import Architecture
 from ..models.factory import abstract_params, rescale
 from ..runs.checkpoint import Checkpointer
-from ..runs.config import network_differences, read_config
+from ..runs.config import describe_differences, network_differences, read_config
 from ..runs.preprocessing import read_preprocessing
 from .state import TrainState, create_state
 
@@ -29,11 +29,9 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
     workdir = Path(config.init_from).expanduser()
     first, preprocessing = read_config(workdir), read_preprocessing(workdir)
     if changes := network_differences(first.model, config.model):
-        listed = "; ".join(
-            f"{name} is {old!r} there and {new!r} here" for name, old, new in changes
-        )
+        fields = describe_differences(changes, "config.model")
         raise UserError(
-            f"config.init_from={config.init_from!r}: another network: {listed}; give the recipe of "
+            f"config.init_from={config.init_from!r}: another network: {fields}; give the recipe of "
             "that run's network"
         )
     architecture = Architecture.from_config(first.model)

@@ -101,7 +101,7 @@ def test_recipe_with_another_activation_is_rejected(tmp_path: Path) -> None:
     config.model.init = "gaussian"
     import_weights(config, path, tmp_path / "run", published.NAMES)
     config.model.activation = "tanh"
-    with pytest.raises(UserError, match=r"activation is 'tanh', theirs 'relu'; give --config=conf"):
+    with pytest.raises(UserError, match=r"activation was 'relu' and is 'tanh'; give --config=conf"):
         import_weights(config, path, tmp_path / "other", published.NAMES)
 
 
