@@ -5,12 +5,11 @@ python -m src.report --workdir=DIR[,DIR…] [--checkpoint=newest|best] [--neighb
 The page is report/index.html in the first DIR. It also shows the curves of the other runs.
 """
 
-import importlib.util
 from pathlib import Path
 
 from ..cli.app import run
 from ..cli.flags import CommandFlags
-from ..errors import UserError
+from ..figures import check_extra
 
 FLAGS = CommandFlags()
 WORKDIR = FLAGS.workdirs("The run directory, and those of other runs to compare curves with.")
@@ -18,14 +17,6 @@ CHECKPOINT = FLAGS.checkpoint()
 AMONG = FLAGS.integer(
     "neighbors_among", 10_000, "Training images to search for neighbors, at most.", lower_bound=1
 )
-
-EXTRA = ("jinja2", "matplotlib")
-
-
-def check_extra() -> None:
-    """Raises UserError if a package that the page needs is not installed."""
-    if missing := [name for name in EXTRA if importlib.util.find_spec(name) is None]:
-        raise UserError(f"{' and '.join(missing)} not installed: pip install -e '.[report]'")
 
 
 def main() -> None:

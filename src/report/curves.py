@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from . import svg
+from ..figures import theme
 
 MAX_POINTS = 300  # per curve; more would only enlarge the page
 WIDTH, HEIGHT = 340, 240  # pixels
@@ -45,7 +45,7 @@ def _values(lines: Lines, field: str, *, training: bool) -> tuple[np.ndarray, np
 
 
 def _draw_metric(runs: Sequence[Lines], field: str, label: str, scale: float) -> Markup:
-    figure = svg.figure(WIDTH, HEIGHT)
+    figure = theme.figure(WIDTH, HEIGHT)
     axes = figure.subplots()
     for number, lines in enumerate(runs):
         x, y = thin(*_values(lines, field, training=True))
@@ -54,11 +54,11 @@ def _draw_metric(runs: Sequence[Lines], field: str, label: str, scale: float) ->
         _plot(axes, number, x, scale * y, marked=len(x) <= 40, linewidth=2.2)
     _start_at_zero(axes)
     axes.set(xlabel="epoch", ylabel=label)
-    return svg.inline(figure, f"{label} over the epochs")
+    return theme.inline(figure, f"{label} over the epochs")
 
 
 def _draw_learning_rate(runs: Sequence[Lines]) -> Markup:
-    figure = svg.figure(WIDTH, HEIGHT)
+    figure = theme.figure(WIDTH, HEIGHT)
     axes = figure.subplots()
     schedules = [_values(lines, "learning_rate", training=True) for lines in runs]
     for number, (x, y) in enumerate(schedules):
@@ -69,11 +69,11 @@ def _draw_learning_rate(runs: Sequence[Lines]) -> Markup:
         axes.set_yscale("log")
     _start_at_zero(axes, include_y=not in_steps)
     axes.set(xlabel="epoch", ylabel="learning rate")
-    return svg.inline(figure, "learning rate over the epochs")
+    return theme.inline(figure, "learning rate over the epochs")
 
 
 def _plot(axes: Axes, number: int, *points: np.ndarray, marked: bool, linewidth: float) -> None:
-    style: Any = {"color": svg.series(number), "linestyle": svg.dash(number)}
+    style: Any = {"color": theme.series(number), "linestyle": theme.dash(number)}
     marker: Any = {"marker": "o" if marked else "", "markersize": linewidth + 1.5}
     axes.plot(*points, linewidth=linewidth, **style, **marker)
 

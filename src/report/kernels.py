@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from . import svg
+from ..figures import theme
 from .images import png
 
 RANDOM_COLORFULNESS = 2 / 3  # expected of independent weights: two of three directions
@@ -60,12 +60,12 @@ def section(kernels: np.ndarray) -> dict[str, Any] | None:
 
 
 def _histogram(measured: list[np.ndarray]) -> Markup:
-    figure = svg.figure(340, 100 + 70 * len(measured))
+    figure = theme.figure(340, 100 + 70 * len(measured))
     rows = figure.subplots(len(measured), sharex=True, sharey=True, squeeze=False)[:, 0]
     for number, (axes, values) in enumerate(zip(rows, measured, strict=True)):
-        axes.hist(values, bins=20, range=(0, 1), color=svg.series(number), alpha=0.8)
-        axes.axvline(RANDOM_COLORFULNESS, color=svg.MUTED, linestyle=":")
+        axes.hist(values, bins=20, range=(0, 1), color=theme.series(number), alpha=0.8)
+        axes.axvline(RANDOM_COLORFULNESS, color=theme.MUTED, linestyle=":")
         axes.set_ylabel("kernels" if len(measured) == 1 else f"tower {number + 1}")
     rows[-1].set_xlim(0, 1)
     rows[-1].set_xlabel("colorfulness\n(dotted: expected of random weights)")
-    return svg.inline(figure, "Histogram of the kernels' colorfulness", max_width=480)
+    return theme.inline(figure, "Histogram of the kernels' colorfulness", max_width=480)

@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 
 from ..errors import UserError
+from ..figures import layers, network, theme
 from ..filesystem import atomic_write
 from ..runs.config import read_config
 from ..runs.metrics_file import read_metrics
@@ -21,10 +22,7 @@ from . import (
     feature_maps,
     kernels,
     neighbors,
-    network,
-    network_figure,
     predictions,
-    svg,
 )
 from .run import Run
 from .summary import summarize
@@ -55,7 +53,7 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"workdir {workdirs[0]}: {error.strerror}; copy it elsewhere") from None
-    with matplotlib.rc_context(svg.STYLE):
+    with matplotlib.rc_context(theme.STYLE):
         values = _template_values(Run(workdirs[0], checkpoint), workdirs, among)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -86,7 +84,7 @@ def _template_values(run: Run, workdirs: Sequence[Path], among: int) -> dict[str
         data, missing = None, str(error)
         logger.warning("%s: the page has no images: %s", run.workdir, missing)
     images = _image_sections(run, among) if data else None
-    net = network.describe(run.architecture, len(run.class_names))
+    net = layers.describe(run.architecture, len(run.class_names))
     first = run.architecture.layer_names[0]
     return {
         "run": run,
@@ -94,12 +92,12 @@ def _template_values(run: Run, workdirs: Sequence[Path], among: int) -> dict[str
         "system": describe_system(),
         "settings": json.dumps(run.config.to_dict(), indent=2, ensure_ascii=False),
         "runs": [
-            {"name": name, "color": number % svg.NUM_COLORS, "dash": svg.dash(number)}
+            {"name": name, "color": number % theme.NUM_COLORS, "dash": theme.dash(number)}
             for number, name in enumerate(_names(workdirs))
         ],
         "curves": curves.draw([read_metrics(workdir) for workdir in workdirs]),
         "network": net,
-        "drawings": [network_figure.draw(net, vertical=vertical) for vertical in (False, True)],
+        "drawings": [network.inline(net, vertical=vertical) for vertical in (False, True)],
         "kernels": kernels.section(np.asarray(run.classifier.params[first]["kernel"])),
         "first": first,
         "missing": missing,

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.patches import Rectangle
 
-from . import svg
+from ..figures import theme
 from .run import Run
 
 NUM_IMAGES = 8  # of examples, and of mistakes
@@ -135,16 +135,16 @@ def _draw_matrix(
     size = len(chosen)
     labels = shorten([names[i] for i in chosen], viewport.max_letters)
     width = min(40 * size, viewport.width) + 40 + 6.5 * max(map(len, labels))
-    figure = svg.figure(width, width)
+    figure = theme.figure(width, width)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     for row, column in np.argwhere(counts[np.ix_(chosen, chosen)]):
         cell = chosen[row], chosen[column]
-        color = svg.series(0) if row == column else svg.ACCENT
+        color = theme.series(0) if row == column else theme.ACCENT
         corner = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, alpha=shares[cell]))
         text: dict[str, Any] = {"ha": "center", "va": "center", "size": 9.5}
-        text["color"] = svg.BACKGROUND if shares[cell] > 0.6 else svg.TEXT
+        text["color"] = theme.BACKGROUND if shares[cell] > 0.6 else theme.TEXT
         axes.text(column, row, f"{counts[cell]}", **text)
     style: dict[str, Any] = {"fontsize": 10, "parse_math": False}  # a dollar sign is no formula
     axes.set_xticks(range(size), labels, rotation=90, **style)
@@ -154,4 +154,4 @@ def _draw_matrix(
     axes.grid(visible=False)
     axes.tick_params(length=0)
     description = f"Confusion matrix of {size} classes, for a {viewport.device}"
-    return svg.inline(figure, description, max_width=1.4 * width)
+    return theme.inline(figure, description, max_width=1.4 * width)

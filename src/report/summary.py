@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.dataset import PreparedDataset
+from ..figures.layers import published_name
 from ..runs.provenance import read_provenance
 from ..runs.results import read_result, result_at
-from . import network
 from .run import Run
 
 
@@ -30,7 +30,7 @@ def summarize(run: Run, data: PreparedDataset | None, error: float | None) -> di
         "examples": data and data.num_examples[data.eval_split],
         **(logged or {}),
         "logged": logged is not None,
-        "network": network.published_name(run.config.model),
+        "network": published_name(run.config.model),
         "dataset": dataset if dataset == folder else Path(folder).name,
         "eval_split": data.eval_split if data else "evaluation",
         "training_images": training_images,

@@ -14,10 +14,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import cifar
+from src import figures
 from src.errors import UserError
 from src.inference.classifier import load
-from src.report import __main__ as command
-from src.report import page, svg
+from src.report import page
 from src.report.run import Run
 from src.report.summary import summarize
 from src.runs.metrics_file import read_metrics
@@ -53,7 +53,7 @@ def test_the_page_shows_the_results_of_the_run(written, workdir: Path):
     assert "exact search among all 1,437 training images" in text
     parameters = sum(x.size for x in jax.tree.leaves(load(workdir).params))
     assert f"<b>{parameters:,}</b><span>parameters" in text
-    assert not [color for color in svg.VARIABLES if color in text]
+    assert not re.search("(fill|stroke): #", text)  # figures have the colors of the page
     assert "network after 24 steps (newest checkpoint)" in text
     assert "<h1>AlexNet (paper), varied · digits</h1>" in text
     assert "report: 2 towers, trained on 1,437 images of 10 classes" in text
@@ -284,8 +284,9 @@ def test_run_names_are_the_shortest_different_ends_of_their_paths():
 
 
 def test_without_the_extra_the_command_names_what_to_install(monkeypatch):
-    monkeypatch.setattr(command, "EXTRA", ("jinja2", "no_such_package"))
+    monkeypatch.setattr(figures, "EXTRA", ("jinja2", "no_such_package"))
     with pytest.raises(UserError, match=r"^no_such_package not installed: .*\.\[report\]"):
-        command.check_extra()
-    code = "import sys, src.report.__main__ as m; sys.exit(any(p in sys.modules for p in m.EXTRA))"
+        figures.check_extra()
+    code = "import sys, src.report.__main__, src.figures as f\n"
+    code += "sys.exit(any(package in sys.modules for package in f.EXTRA))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

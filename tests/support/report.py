@@ -6,12 +6,12 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from src.report import svg
+from src.figures import theme
 
 
 @pytest.fixture(autouse=True)
 def style() -> Iterator[None]:
-    with matplotlib.rc_context(svg.STYLE):
+    with matplotlib.rc_context(theme.STYLE):
         yield
 
 

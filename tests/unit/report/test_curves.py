@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from src.report import curves, svg
+from src.figures import theme
+from src.report import curves
 
 
 def test_long_curves_are_replaced_by_means():
@@ -43,7 +44,7 @@ def test_a_curve_of_one_point_has_a_marker():
 
 
 def test_runs_of_the_same_color_have_different_dashes():
-    styles = {(svg.series(number), svg.dash(number)) for number in range(18)}
+    styles = {(theme.series(number), theme.dash(number)) for number in range(18)}
     assert len(styles) == 18
 
 

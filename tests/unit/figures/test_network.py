@@ -7,11 +7,11 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from configs import alexnet, cifar, small
+from src.figures import layers, network
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.cifar import PRESETS as CIFAR
 from src.models.presets import PRESETS
-from src.report import network, network_figure
 from tests.support import tiny
 
 PARAMETERS = {"paper": 60_965_224, "chm145": 60_965_224, "one_gpu": 59_798_312}
@@ -21,8 +21,8 @@ EXCHANGES = {"paper": 4, "chm145": 4, "torchvision": 7}
 ALL = {**PRESETS, **CIFAR}
 
 
-def describe(name: str) -> network.Network:
-    return network.describe(ALL[name], 1000 if name in PRESETS else 10)
+def describe(name: str) -> layers.Network:
+    return layers.describe(ALL[name], 1000 if name in PRESETS else 10)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -31,13 +31,13 @@ def test_the_figure_shows_every_layer_and_its_parameters(name: str):
     assert net.parameters == PARAMETERS[name]
     assert [layer.name for layer in net.layers] == [*ALL[name].convs, *ALL[name].dense]
     for vertical in (False, True):
-        figure = network_figure.draw(net, vertical=vertical)
+        figure = network.inline(net, vertical=vertical)
         for layer in net.layers:
             assert f">{layer.name}</text>" in figure
-            assert f">{layer.parameters:,}</text>" in figure
+            assert f">{layer.parameters:,}{' parameters' * vertical}</text>" in figure
             assert layer.received == 0 or f">{layer.received:,} cross</text>" in figure
         exchanges = EXCHANGES.get(name, 0)
-        assert figure.count("input: all towers") == exchanges
+        assert figure.count("← all towers") == exchanges
         crossing = figure.count("stroke: var(--accent)")
         assert crossing == 2 * exchanges if vertical else (crossing > 0) == (exchanges > 0)
         assert ("tower 2" in figure) == (net.towers > 1)
@@ -73,14 +73,14 @@ def test_the_papers_network_matches_the_figure_of_the_paper():
     assert describe("one_gpu").sent == 0
     # In Caffe's networks, normalization needs the other tower's maps, before or after pooling.
     assert describe("bvlc").sent == 30_336 + 55 * 55 * 48 + 27 * 27 * 128
-    assert f">{55 * 55 * 48:,} cross<" in network_figure.draw(describe("bvlc"), vertical=True)
+    assert f">{55 * 55 * 48:,} cross<" in network.inline(describe("bvlc"), vertical=True)
     assert describe("caffenet").sent == 30_336 + 27 * 27 * 48 + 13 * 13 * 128
 
 
 def test_one_tower_exchanges_no_values_for_normalization():
-    net = network.describe(replace(ALL["bvlc"], towers=1), 1000)
+    net = layers.describe(replace(ALL["bvlc"], towers=1), 1000)
     assert net.sent == 0
-    assert "cross" not in network_figure.draw(net, vertical=True)
+    assert "cross" not in network.inline(net, vertical=True)
 
 
 @pytest.mark.parametrize("name", ["chm145", "conv-local-11pct"])
@@ -95,7 +95,7 @@ def test_shapes_match_computed_activations(name: str):
     model = AlexNet(10, reduced, rngs=nnx.Rngs(0))
     images = np.zeros((1, reduced.image_size, reduced.image_size, 3), np.float32)
     computed = {name: x[0].shape[1:] for name, x in model.activations(images).items()}
-    described = network.describe(reduced, 10)
+    described = layers.describe(reduced, 10)
     assert {layer.name: layer.output for layer in described.layers} == computed
     assert described.parameters == sum(x.size for x in jax.tree.leaves(nnx.state(model, nnx.Param)))
 
@@ -110,9 +110,9 @@ def test_shapes_match_computed_activations(name: str):
     ],
 )
 def test_published_name_is_the_nearest_published_network(config: ConfigDict, name: str):
-    assert network.published_name(config.model) == name
+    assert layers.published_name(config.model) == name
 
 
 def test_every_published_network_has_its_own_name():
-    for name, preset in network.PUBLISHED.items():
-        assert network.published_name(ConfigDict(asdict(preset))) == name
+    for name, preset in layers.PUBLISHED.items():
+        assert layers.published_name(ConfigDict(asdict(preset))) == name

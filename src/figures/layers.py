@@ -1,4 +1,4 @@
-"""The layers of a network as the page describes them: shapes, parameters, exchanged values."""
+"""The layers of a network as figures show them: shapes, parameters, exchanged values."""
 
 import math
 from dataclasses import asdict, dataclass

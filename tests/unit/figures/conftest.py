@@ -1,0 +1,3 @@
+"""See tests/support/report.py."""
+
+from tests.support.report import style  # noqa: F401
