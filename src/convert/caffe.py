@@ -8,8 +8,8 @@ import math
 from typing import Any, BinaryIO
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from ..data.protobuf import message_class
 from ..errors import UserError
 
 _FIELDS = (  # message, label, type, name, number
@@ -36,33 +36,14 @@ def read_caffemodel(file: BinaryIO) -> dict[str, list[np.ndarray]]:
     Raises:
       UserError: a blob is damaged. Another format raises any exception.
     """
-    network = _parse(file, "NetParameter")
+    network = message_class("NetParameter", _FIELDS).FromString(file.read())
     layers = [*network.layer, *network.layers]
     return {layer.name: [_to_array(blob) for blob in layer.blobs] for layer in layers}
 
 
 def read_binaryproto(file: BinaryIO) -> np.ndarray:
     """A single blob, such as a mean image (1, 3, H, W); raises as `read_caffemodel` does."""
-    return _to_array(_parse(file, "BlobProto"))
-
-
-def _parse(file: BinaryIO, message_name: str) -> Any:
-    proto = descriptor_pb2.FieldDescriptorProto
-    schema = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe")
-    names = dict.fromkeys(message for message, *_ in _FIELDS)
-    messages = {name: schema.message_type.add(name=name) for name in names}
-    for message, label, kind, name, number in _FIELDS:
-        field = messages[message].field.add(name=name, number=number)
-        field.label = getattr(proto, f"LABEL_{label.upper()}")
-        if kind in messages:
-            field.type, field.type_name = proto.TYPE_MESSAGE, f".caffe.{kind}"
-        else:
-            field.type = getattr(proto, f"TYPE_{kind.upper()}")
-            field.options.packed = label == "repeated"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(schema)
-    classes = message_factory.GetMessageClassesForFiles(["caffe.proto"], pool)
-    return classes[f"caffe.{message_name}"].FromString(file.read())
+    return _to_array(message_class("BlobProto", _FIELDS).FromString(file.read()))
 
 
 def _to_array(blob: Any) -> np.ndarray:

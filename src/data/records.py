@@ -9,6 +9,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import CommandError, UserError, describe_system_error
+from .protobuf import message_class
+
+# tf.train.Example; importing TensorFlow's or TFDS's takes as long as all else that readers import.
+EXAMPLE = message_class(
+    "Example",
+    [
+        ("Example", "optional", "Features", "features", 1),
+        ("Features", "repeated", "Entry", "feature", 1),
+        ("Entry", "optional", "string", "key", 1),
+        ("Entry", "optional", "Feature", "value", 2),
+        ("Feature", "optional", "BytesList", "bytes", 1),
+        ("Feature", "optional", "Int64List", "ints", 3),
+        ("BytesList", "repeated", "bytes", "value", 1),
+        ("Int64List", "repeated", "int64", "value", 1),
+    ],
+)
 
 
 @contextlib.contextmanager
@@ -48,9 +64,9 @@ class Records:
         """The encoded images and the labels, int32 (N,), of N examples; raises as `examples`."""
         examples = list(self.examples(indices))
         labels = np.array([label for _, label in examples], np.int32)
-        return [bytes(encoded) for encoded, _ in examples], labels
+        return [encoded for encoded, _ in examples], labels
 
-    def examples(self, indices: Iterable[int]) -> Iterator[tuple[memoryview, int]]:
+    def examples(self, indices: Iterable[int]) -> Iterator[tuple[bytes, int]]:
         """Yields the encoded images and the labels of examples.
 
         Raises:
@@ -59,56 +75,21 @@ class Records:
         """
         for index in indices:  # `__getitems__` starts a thread for each file
             with naming_damage(self._directory):
-                example = _parse(self._source[index])
-            label = _to_int(example["label"])
+                features = self._features(index)
+                (encoded,), (label,) = features["image"].bytes.value, features["label"].ints.value
             if label not in self._labels:
                 raise UserError(
                     f"{self._directory}: label {label} is not one of 0…{self._labels[-1]}; remove "
                     "the directory to prepare the images again"
                 )
-            yield example["image"], label
+            yield encoded, label
 
     def file(self, index: int) -> str:
         """The path of an example's file in the source, or the name that TFDS has for it."""
         with naming_damage(self._directory):
-            return os.fsdecode(bytes(_parse(self._source[index])["file"]))
+            (name,) = self._features(index)["file"].bytes.value
+            return os.fsdecode(name)
 
-
-def _parse(example: bytes) -> dict[str, memoryview]:
-    """The first value of each feature of a serialized tf.train.Example.
-
-    Importing TensorFlow's or TFDS's protocol buffers takes as long as all else that readers import.
-    """
-    ((_, features),) = _fields(memoryview(example))
-    values = {}
-    for _, entry in _fields(features):
-        (_, name), (_, feature) = _fields(entry)
-        ((_, kind),) = _fields(feature)
-        ((_, values[str(name, "utf-8")]),) = _fields(kind)
-    return values
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The numbers and contents of a protocol buffer's fields, all of which have a length."""
-    end = 0
-    while end < len(message):
-        tag, start = _varint(message, end)
-        length, start = _varint(message, start)
-        end = start + length
-        yield tag >> 3, message[start:end]
-
-
-def _varint(message: memoryview, start: int) -> tuple[int, int]:
-    """An integer of variable length, seven bits a byte, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = message[start]
-        value |= (byte & 127) << shift
-        start, shift = start + 1, shift + 7
-        if byte < 128:
-            return value, start
-
-
-def _to_int(message: memoryview) -> int:
-    value, _ = _varint(message, 0)
-    return value - (value >> 63 << 64)  # of two's complement
+    def _features(self, index: int) -> dict[str, Any]:
+        example = EXAMPLE.FromString(self._source[index])
+        return {entry.key: entry.value for entry in example.features.feature}

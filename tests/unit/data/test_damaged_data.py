@@ -2,6 +2,7 @@
 
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_unreadable_file_is_no_damage(folder, root, monkeypatch):
         raise RuntimeError(f"read() failed: {os.strerror(errno.EIO)}; reading /there/file")
 
     records = prepared.records("train")
-    monkeypatch.setattr("src.data.records._parse", fail)
+    monkeypatch.setattr("src.data.records.EXAMPLE", SimpleNamespace(FromString=fail))
     with pytest.raises(RuntimeError, match="Input/output error"):
         records.read([0])
 
