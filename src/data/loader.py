@@ -83,7 +83,7 @@ _cached_permutation = functools.lru_cache(maxsize=2)(permutation)  # a batch may
 def _cache(dataset: PreparedDataset, records: Records) -> Cache | None:
     """The cache of a split's decoded images, if they fit."""
     if records not in _caches and len(records) * dataset.size**2 * 3 <= dataset.cache_gb * 1e9:
-        _caches[records] = readers().cache(len(records), dataset.size)
+        _caches[records] = Cache(readers().memory, len(records), dataset.size)
     return _caches.get(records)
 
 

@@ -22,8 +22,8 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -55,7 +55,7 @@ class Request(NamedTuple):
     whole: tuple[int, int, int]  # the shape of a prepared image
     shape: tuple[int, ...]  # of the images that it returns
     position: int  # of the images in the shared memory
-    crops: Crops | None  # None: whole images
+    crops: Crops
     cache: tuple[int, tuple[int, ...]] | None  # the position and the shape of the cache
 
 
@@ -104,20 +104,16 @@ class Cache:
 
 
 class Readers:
-    """The readers of this process.
-
-    Args:
-      count: number of processes.
-    """
+    """The readers of this process: `count` processes, and the memory that they share with it."""
 
     def __init__(self, count: int):
-        self.count, self._memory = count, SharedMemory()
+        self.count, self.memory = count, SharedMemory()
         self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         pipes = [multiprocessing.Pipe() for _ in range(count)]
         files = [theirs.fileno() for _, theirs in pipes]
         program = (
             f"import sys; sys.path = {sys.path}; from {__name__} import run_readers; "
-            f"run_readers({files}, {self._memory.file})"
+            f"run_readers({files}, {self.memory.file})"
         )
         # The readers inherit that these signals wait: who stops the run with them means this
         # process, which may still need images.
@@ -127,7 +123,7 @@ class Readers:
                 [sys.executable, "-c", program],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[*files, self._memory.file],
+                pass_fds=[*files, self.memory.file],
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -135,10 +131,6 @@ class Readers:
             theirs.close()
             self._idle.put(ours)
         self._connections = [ours for ours, _ in pipes]
-
-    def cache(self, count: int, size: int) -> Cache:
-        """A cache of so many decoded images, size × size."""
-        return Cache(self._memory, count, size)
 
     def read(
         self,
@@ -163,10 +155,11 @@ class Readers:
         Raises:
           What reading raises; CommandError if the reader was killed.
         """
-        side = crops.size if crops else size
-        shape = (len(indices), side, side, 3)
-        position, pixels = self._memory.allocate(shape)
-        known = cache.labels[indices] if cache else np.full(len(indices), -1)
+        count = len(indices)
+        crops = crops or Crops(size, np.zeros((count, 2), int), np.zeros(count, bool))
+        shape = (count, crops.size, crops.size, 3)
+        position, pixels = self.memory.allocate(shape)
+        known = cache.labels[indices] if cache else np.full(count, -1)
         where = (cache.position, cache.shape) if cache else None
         connection = self._idle.get()
         try:
@@ -253,33 +246,21 @@ def _serve(connection: Connection, file: int) -> None:
 def _read(
     records: Records, request: Request, out: np.ndarray, cache: np.ndarray | None
 ) -> np.ndarray:
-    """Decodes images to `out`, and to the cache if there is one; returns the labels."""
+    """Decodes images, to the cache if there is one, and crops them to `out`; returns the labels."""
+    size, offsets, flips = request.crops
     labels = request.labels.astype(np.int32)
-    (missing,) = np.nonzero(labels < 0)
-    examples = zip(missing.tolist(), records.examples(request.indices[missing]), strict=True)
-
-    def decode(to: Callable[[int], np.ndarray | None]) -> Iterator[np.ndarray]:
-        for place, (encoded, labels[place]) in examples:
-            yield images.decode(encoded, to(place))
-
-    if cache is not None:
-        deque(decode(lambda place: cache[request.indices[place]]), maxlen=0)
-        _crop((cache[index] for index in request.indices), out, request.crops)
-    elif request.crops:
-        whole = np.empty(request.whole, np.uint8)
-        _crop(decode(lambda _: whole), out, request.crops)
-    else:
-        deque(decode(lambda place: out[place]), maxlen=0)
-    return labels
-
-
-def _crop(whole: Iterable[np.ndarray], out: np.ndarray, crops: Crops | None) -> None:
-    """Crops and mirrors images to `out`."""
-    size = len(out[0])
-    offsets, flips = crops[1:] if crops else ([(0, 0)] * len(out), [False] * len(out))
-    for image, pixels, (top, left), flip in zip(whole, out, offsets, flips, strict=True):
-        crop = image[top : top + size, left : left + size]
+    examples = records.examples(request.indices[labels < 0])
+    buffer = np.empty(request.whole, np.uint8)
+    for place, ((top, left), flip) in enumerate(zip(offsets, flips, strict=True)):
+        whole = out[place] if size == len(buffer) and not flip else buffer
+        if cache is not None:
+            whole = cache[request.indices[place]]
+        if labels[place] < 0:
+            encoded, labels[place] = next(examples)
+            images.decode(encoded, whole)
+        crop = whole[top : top + size, left : left + size]
         if flip:
-            cv2.flip(crop, 1, dst=pixels)  # ten times as fast as assigning crop[:, ::-1]
+            cv2.flip(crop, 1, dst=out[place])  # ten times as fast as assigning crop[:, ::-1]
         else:
-            pixels[:] = crop
+            out[place] = crop
+    return labels
