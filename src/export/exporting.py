@@ -3,16 +3,21 @@
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
+from ..data.crops import evaluation_views
+from ..data.statistics import Statistics
 from ..errors import UserError
 from ..inference.classifier import Classifier, load
-from ..inference.forward import make_portable
-from ..models.factory import parameter_counts
+from ..inference.forward import Network
+from ..models.factory import Params, parameter_counts
 from ..runs.preprocessing import read_preprocessing
 from ..runs.provenance import read_origin, read_provenance
 from ..runs.results import result_at
@@ -55,6 +60,44 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
     except OSError as error:
         message = f"{error.strerror or error}; give a file in another directory"
         raise UserError(f"--out={out}: {message}") from None
+
+
+def make_portable(
+    network: Network, params: Params, statistics: Statistics, views: int
+) -> Callable[[jax.Array], jax.Array]:
+    """The network for one device, with its parameters inside.
+
+    It uses the plainest operations, for translation to other programs: each view is a slice, and
+    its part of the mean image is a constant.
+
+    Args:
+      network: whose.
+      params: as NumPy arrays, all towers.
+      statistics: as NumPy arrays.
+      views: of each image, whose probabilities are averaged.
+
+    Returns:
+      A function from uint8 images (N, size, size, 3) to probabilities, float32 (N, classes). N may
+      be a symbolic dimension.
+    """
+    graph, crop = network.graphdef(), network.architecture.image_size
+    offsets, flips = (np.asarray(x) for x in evaluation_views(views, network.margin))
+    black = np.zeros((1, *statistics.mean.shape), np.uint8)
+    means = [
+        -np.asarray(network.view(black, statistics, view))
+        for view in zip(offsets, flips, strict=True)
+    ]
+
+    def probabilities(images: jax.Array) -> jax.Array:
+        model = nnx.merge(graph, params)
+        crops = []
+        for (row, column), flip, mean in zip(offsets.tolist(), flips.tolist(), means, strict=True):
+            part = images[:, row : row + crop, column : column + crop]
+            crops.append((part[:, :, ::-1] if flip else part).astype(jnp.float32) - mean)
+        by_view = jax.lax.map(lambda x: jax.nn.softmax(model.logits(x)), jnp.stack(crops))
+        return by_view.mean(axis=0)[:, : network.num_classes]
+
+    return probabilities
 
 
 def _check_output(out: Path) -> None:

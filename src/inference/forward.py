@@ -6,7 +6,6 @@ from typing import Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -104,44 +103,6 @@ def make_features(network: Network, mesh: Mesh, layer: str) -> Forward:
 
     outputs = network.num_classes if layer == network.architecture.head else None
     return _compile(features, mesh, jax.P(DATA_AXIS, *axes, TOWER_AXIS), outputs)
-
-
-def make_portable(
-    network: Network, params: Params, statistics: Statistics, views: int
-) -> Callable[[jax.Array], jax.Array]:
-    """The network for one device, with its parameters inside.
-
-    It uses the plainest operations, for translation to other programs: each view is a slice, and
-    its part of the mean image is a constant.
-
-    Args:
-      network: whose.
-      params: as NumPy arrays, all towers.
-      statistics: as NumPy arrays.
-      views: of each image, whose probabilities are averaged.
-
-    Returns:
-      A function from uint8 images (N, size, size, 3) to probabilities, float32 (N, classes). N may
-      be a symbolic dimension.
-    """
-    graph, crop = network.graphdef(), network.architecture.image_size
-    offsets, flips = (np.asarray(x) for x in evaluation_views(views, network.margin))
-    black = np.zeros((1, *statistics.mean.shape), np.uint8)
-    means = [
-        -np.asarray(network.view(black, statistics, view))
-        for view in zip(offsets, flips, strict=True)
-    ]
-
-    def probabilities(images: jax.Array) -> jax.Array:
-        model = nnx.merge(graph, params)
-        crops = []
-        for (row, column), flip, mean in zip(offsets.tolist(), flips.tolist(), means, strict=True):
-            part = images[:, row : row + crop, column : column + crop]
-            crops.append((part[:, :, ::-1] if flip else part).astype(jnp.float32) - mean)
-        by_view = jax.lax.map(lambda x: jax.nn.softmax(model.logits(x)), jnp.stack(crops))
-        return by_view.mean(axis=0)[:, : network.num_classes]
-
-    return probabilities
 
 
 def _compile(forward: Forward, mesh: Mesh, out_specs: jax.P, outputs: int | None) -> Forward:
