@@ -2,6 +2,7 @@
 
 main, prepare, evaluate, predict: the commands.
 experiment    compares variants of a recipe over several seeds
+serve         a page to try a network on, and predictions over HTTP
 report        a page about a trained run: curves, kernels, predictions
 plan          speed and memory of a recipe on GPUs, without a GPU
 export        a trained network in a file for other programs, with its model card

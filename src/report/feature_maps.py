@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
-import matplotlib
+import cv2
 import numpy as np
 
+from ..inference.classifier import Classifier
 from .images import mosaic, png
 from .run import Run
 
@@ -17,21 +18,24 @@ def section(run: Run) -> dict[str, Any]:
     """The output of each layer but the last, an image for each tower."""
     example = run.sample(run.data.eval_split, 1)
     names = run.architecture.layer_names[:-1]
-    layers = [_layer(run, example.pixels, name) for name in names]
+    layers = [draw_layer(run.classifier, example.pixels, name) for name in names]
     return {**run.photos(example)[0], "layers": layers}
 
 
-def _layer(run: Run, pixels: np.ndarray, name: str) -> dict[str, Any]:
-    net = run.architecture
-    output = run.classifier.features(pixels, name)[0]
+def draw_layer(classifier: Classifier, pixels: np.ndarray, name: str) -> dict[str, Any]:
+    """A layer's output for a prepared image (1, size, size, 3), drawn for each tower."""
+    net = classifier.architecture
+    output = classifier.features(pixels, name)[0]
     if output.shape[:-1] == (1, 1):  # maps of one position are like units
         output = output[0, 0]
     towers = np.split(output, net.towers, axis=-1)
     low, high = min(output.min(), 0), max(np.quantile(output, 0.999), 1e-30)
+    drawings = [_draw_tower((tower - low) / (high - low)) for tower in towers]
     count, is_maps = towers[0].shape[-1], output.ndim == 3
     return {
         "name": name,
-        "images": [png(_draw_tower((tower - low) / (high - low))) for tower in towers],
+        "images": [png(drawing) for drawing in drawings],
+        "aspect": drawings[0].shape[1] / drawings[0].shape[0],
         "active": [float((tower > 0).mean()) for tower in towers],
         "count": count,
         "kind": "maps" if is_maps else "units",
@@ -51,4 +55,6 @@ def _draw_tower(output: np.ndarray) -> np.ndarray:
         strongest = np.argsort(-output.mean(axis=(0, 1)), kind="stable")[:MAX_MAPS]
         tiles = np.moveaxis(output[..., np.sort(strongest)], -1, 0)
         columns, scale, gap = 8, max(1, round(MIN_SIDE / len(output))), 4
-    return mosaic(matplotlib.colormaps["magma"](tiles, bytes=True)[..., :3], columns, scale, gap)
+    gray = np.rint(255 * tiles.clip(0, 1)).astype(np.uint8)
+    bgr = cv2.applyColorMap(gray.reshape(-1, gray.shape[-1]), cv2.COLORMAP_MAGMA)
+    return mosaic(bgr[..., ::-1].reshape(*gray.shape, 3), columns, scale, gap)

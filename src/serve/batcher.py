@@ -1,0 +1,52 @@
+"""Computes images that arrive one by one in batches, in a thread of their own."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+Result = TypeVar("Result")
+
+
+class Batcher:
+    """The only thread that uses the devices; images that wait for it become one batch.
+
+    Several threads must not use several devices: their collectives would wait for each other.
+
+    Args:
+      compute: from images (N, …) to results (N, …), N at most `max_batch`.
+      max_batch: images a batch.
+    """
+
+    def __init__(self, compute: Callable[[np.ndarray], np.ndarray], max_batch: int):
+        self._compute, self._max_batch = compute, max_batch
+        self._waiting: deque[tuple[np.ndarray, Future[np.ndarray]]] = deque()
+        self._thread = ThreadPoolExecutor(1)
+
+    def submit(self, image: np.ndarray) -> Future[np.ndarray]:
+        """The result of one image."""
+        future: Future[np.ndarray] = Future()
+        self._waiting.append((image, future))
+        self._thread.submit(self._compute_waiting)  # has no work if an earlier call took the image
+        return future
+
+    def call(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """What a function returns that uses the devices; images that came before go first."""
+        return self._thread.submit(function, *arguments)
+
+    def _compute_waiting(self) -> None:
+        count = min(len(self._waiting), self._max_batch)
+        taken = [self._waiting.popleft() for _ in range(count)]
+        batch = [(image, f) for image, f in taken if f.set_running_or_notify_cancel()]
+        if not batch:
+            return
+        try:
+            results = self._compute(np.stack([image for image, _ in batch]))
+        except Exception as error:  # concerns those who wait for these images, not the thread
+            for _, future in batch:
+                future.set_exception(error)
+        else:
+            for (_, future), result in zip(batch, results, strict=True):
+                future.set_result(result)
