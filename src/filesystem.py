@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import socket
+import stat
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from typing import Any
 from .errors import CommandError, UserError
 
 logger = logging.getLogger(__name__)
+
+FileStatus = tuple[int, int] | None
+"""Size in bytes and time of the last change in nanoseconds; None for a dangling link."""
 
 
 def build_once(
@@ -102,25 +106,24 @@ def write_json(path: Path, value: Any) -> None:
         os.fsync(file.fileno())  # else a power failure may leave an empty file of that name
 
 
+@contextlib.contextmanager
+def _system_errors(path: Path | None = None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        message = f"{error.filename or path}: {reason}; run the command again when it can be read"
+        raise CommandError(message) from error
+
+
 def read_file(path: Path) -> bytes:
     """Reads a file that was listed; raises CommandError if the system cannot read it."""
     with _system_errors(path):
         return path.read_bytes()
 
 
-def file_status(path: str) -> tuple[int, int] | None:
-    """The size and the time of the last change, in nanoseconds, of a file; None if it dangles."""
-    with _system_errors(path):
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path):
-                return None
-            raise
-        return status.st_size, status.st_mtime_ns
-
-
-def walk_files(*directories: Path) -> list[Path]:
+@_system_errors()
+def walk_files(*directories: Path) -> dict[str, FileStatus]:
     """Lists the regular files below directories, and dangling links; hidden files do not count.
 
     A directory's own files come before those of its subdirectories, each in sorted order. Links
@@ -128,40 +131,35 @@ def walk_files(*directories: Path) -> list[Path]:
     to it, pipes, sockets and devices are left out and logged.
 
     Raises:
-      CommandError: a directory cannot be listed.
+      CommandError: a directory cannot be listed, or a file's status cannot be read.
     """
-    real, links = deque(map(str, directories)), deque[str]()
-    found: dict[str, list[str]] = {}  # the names of the files in each directory
+    to_walk = deque(map(str, directories))
     ancestors = {str(parent) for path in directories for parent in path.resolve().parents}
     visited = {_identify(ancestor): ancestor for ancestor in ancestors}  # a link to it is a loop
+    found: dict[str, dict[str, FileStatus]] = {}  # the files in each directory
     left_out = []
-    while real or links:
-        directory = (real or links).popleft()
-        with _system_errors(directory):
-            identity = _identify(directory)
-            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-        first = visited.setdefault(identity, directory)
-        if first != directory:
-            left_out.append(f"{directory} (the same directory as {first})")
-            continue
-        names = found[directory] = []
-        for entry in entries:
-            if entry.name.startswith("."):
+    while to_walk:
+        for directory, subdirectories, names in os.walk(to_walk.popleft(), onerror=_refuse):
+            first = visited.setdefault(_identify(directory), directory)
+            if first != directory:
+                left_out.append(f"{directory} (the same directory as {first})")
+                subdirectories.clear()
                 continue
-            kind = _kind(entry)
-            if kind == "directory":
-                real.append(entry.path)
-            elif kind == "link":
-                links.append(entry.path)
-            elif kind == "file":
-                names.append(entry.name)
-            else:
-                left_out.append(f"{entry.path} (not a regular file)")
+            subdirectories[:] = (name for name in subdirectories if not name.startswith("."))
+            paths = (os.path.join(directory, name) for name in subdirectories)
+            to_walk += filter(os.path.islink, paths)  # which os.walk does not follow
+            found[directory] = {}
+            for name in sorted(name for name in names if not name.startswith(".")):
+                status = _status(os.path.join(directory, name))
+                if status is None or stat.S_ISREG(status.st_mode):
+                    found[directory][name] = status and (status.st_size, status.st_mtime_ns)
+                else:
+                    left_out.append(f"{directory}/{name} (not a regular file)")
     if left_out:
         some = repr("; ".join(left_out[:3]))[1:-1]  # a name may have line breaks
         logger.warning("left out %d paths: %s", len(left_out), some)
     ordered = sorted(found, key=lambda directory: directory.split(os.sep))
-    return [Path(directory, name) for directory in ordered for name in found[directory]]
+    return {os.path.join(top, name): found[top][name] for top in ordered for name in found[top]}
 
 
 def _identify(directory: str) -> tuple[int, int]:
@@ -169,19 +167,15 @@ def _identify(directory: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
-    """Of links, only those to directories are "link"; a dangling link is a "file"."""
-    if not entry.is_symlink():
-        return "directory" if entry.is_dir() else "file" if entry.is_file() else "other"
-    if os.path.isdir(entry.path):
-        return "link"
-    return "file" if os.path.isfile(entry.path) or not os.path.exists(entry.path) else "other"
-
-
-@contextlib.contextmanager
-def _system_errors(path: str | Path) -> Iterator[None]:
+def _status(path: str) -> os.stat_result | None:
+    """None for a dangling link."""
     try:
-        yield
+        return os.stat(path)
     except OSError as error:
-        message = f"{path}: {error.strerror or error}; run the command again when it can be read"
-        raise CommandError(message) from error
+        if error.errno in (errno.ENOENT, errno.ELOOP) and os.path.islink(path):
+            return None
+        raise
+
+
+def _refuse(error: OSError) -> None:
+    raise error

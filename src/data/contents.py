@@ -10,14 +10,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..filesystem import read_file, write_json
+from ..filesystem import FileStatus, read_file, write_json
 from .parallel import compute_ahead
 
 AHEAD = 64  # files that are being read
 CLOCK = 2_000_000_000  # nanoseconds, between which a file system may not tell two changes apart
-
-FileStatus = tuple[int, int] | None
-"""Size in bytes and time of the last change in nanoseconds; None for a dangling link."""
 
 
 def digest_of(content: bytes) -> str:

@@ -59,7 +59,7 @@ def _expand(argument: str) -> Iterator[NamedImage]:
     if argument == STANDARD_INPUT:
         yield NamedImage(argument, _read_bytes(argument))
     elif os.path.isdir(argument):
-        files = sorted(file for file in walk_files(Path(argument)) if file.exists())
+        files = sorted(Path(file) for file, status in walk_files(Path(argument)).items() if status)
         yield from (NamedImage(str(file), file) for file in files)
     elif glob.has_magic(argument) and not os.path.exists(argument):
         matches = sorted(glob.glob(argument, recursive=True))

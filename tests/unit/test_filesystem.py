@@ -12,7 +12,7 @@ from src.filesystem import build_once, walk_files, write_json
 
 
 def names(directory: Path) -> list[str]:
-    return [str(file.relative_to(directory)) for file in walk_files(directory)]
+    return [os.path.relpath(file, directory) for file in walk_files(directory)]
 
 
 def touch(*paths: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from ...errors import UserError, list_names
-from ...filesystem import file_status, walk_files
-from ..contents import FileStatus, read_digests
+from ...filesystem import FileStatus, walk_files
+from ..contents import read_digests
 from ..image_files import printable
 from ..images import UnreadableImage
 from .source import Example, MissingOriginals, Originals, Source, Split, choose_split
@@ -25,8 +25,8 @@ EVAL_SPLITS = ("val", "valid", "validation", "test")
 SPLIT_NAME = re.compile("train(ing)?|val(id(ation)?)?|test(ing)?", re.IGNORECASE)
 TENTH = f"{2**128 // 10:032x}"  # a tenth of all digests are less
 
-Listing = Mapping[str, list[str]]
-"""The files of each class, as paths relative to the data set's directory."""
+Listing = Mapping[str, dict[str, FileStatus]]
+"""The files of each class with their status, as paths relative to the data set's directory."""
 
 
 def folder_source(section: ConfigDict, trains: bool) -> Source:
@@ -55,35 +55,35 @@ def folder_source(section: ConfigDict, trains: bool) -> Source:
     _check_classes(field, listings)
     class_names = list(next(iter(listings.values())))
     files = {
-        file: file_status(os.path.join(path, file))
+        file: status
         for listing in listings.values()
         for class_files in listing.values()
-        for file in class_files
+        for file, status in class_files.items()
     }
 
     def load() -> Originals:
-        parts = listings if is_split else _split(path, field, listings[""], files)
-        splits = {name: _make_split(path, name, parts[name], files) for name in names}
+        parts = listings if is_split else _split(path, field, listings[""])
+        splits = {name: _make_split(path, name, parts[name]) for name in names}
         return Originals(class_names, splits.get("train"), splits[eval_name])
 
-    identity = _identity(listings, files) if is_split else f"{_identity(listings, files)} {names}"
+    identity = _identity(listings) if is_split else f"{_identity(listings)} {names}"
     return Source(path.resolve().name, identity, lambda: class_names, load, path, files)
 
 
 def _list_classes(path: Path, field: str, splits: Sequence[str]) -> dict[str, Listing]:
     """Lists the files of each class in each split, sorted by class; "" is the directory itself."""
     classes = {split: _class_directories(path, split, field) for split in splits}
-    found: dict[str, list[str]] = {
-        directory: [] for directories in classes.values() for directory in directories.values()
+    found: dict[str, dict[str, FileStatus]] = {
+        directory: {} for directories in classes.values() for directory in directories.values()
     }
-    loose: list[str] = []
+    loose: dict[str, FileStatus] = {}
     start, depth = len(str(path / "-")) - 1, 2 if splits[0] else 1
-    for file in walk_files(*(path / split for split in splits)):
-        relative = str(file)[start:]  # as text, since pathlib takes longer than the system
+    for file, status in walk_files(*(path / split for split in splits)).items():
+        relative = file[start:]  # as text, since pathlib takes longer than the system
         directory = os.sep.join(relative.split(os.sep, depth)[:depth])
-        found.get(directory, loose).append(relative)
+        found.get(directory, loose)[relative] = status
     if loose:
-        some = "; ".join(map(printable, loose[:3]))
+        some = "; ".join(map(printable, list(loose)[:3]))
         if not all(classes.values()):
             raise UserError(f"{field}: {some}: not in a class directory; move it to one")
         logger.warning("%s: left out %d files outside classes: %s", path, len(loose), some)
@@ -129,46 +129,47 @@ def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
             )
 
 
-def _split(
-    path: Path, field: str, listing: Listing, files: Mapping[str, FileStatus]
-) -> Mapping[str, Listing]:
+def _split(path: Path, field: str, listing: Listing) -> Mapping[str, Listing]:
     """Evaluates on a tenth of each class: the images whose digests are below a bound.
 
     A new image therefore moves no other, and equal images stay together. Only where a class would
     have no image in one of the splits, its lowest or highest digest decides.
     """
-    digests = read_digests(path, [file for file, status in files.items() if status])
-    parts: dict[str, dict[str, list[str]]] = {"train": {}, "val": {}}
-    for name, class_files in listing.items():
-        different = sorted({digests[file] for file in class_files if file in digests})
+    readable = [file for files in listing.values() for file, status in files.items() if status]
+    digests = read_digests(path, readable)
+    parts: dict[str, dict[str, dict[str, FileStatus]]] = {"train": {}, "val": {}}
+    for name, files in listing.items():
+        different = sorted({digests[file] for file in files if file in digests})
         if len(different) < 2:
             raise UserError(f"{field}: {name!r} has {len(different)} different images; add some")
         count = min(max(bisect.bisect(different, TENTH), 1), len(different) - 1)
         evaluated = set(different[:count])
         for part in parts:
-            parts[part][name] = [
-                file for file in class_files if (digests.get(file) in evaluated) == (part == "val")
-            ]
+            parts[part][name] = {
+                file: status
+                for file, status in files.items()
+                if (digests.get(file) in evaluated) == (part == "val")
+            }
     return parts
 
 
-def _make_split(path: Path, name: str, listing: Listing, files: Mapping[str, FileStatus]) -> Split:
+def _make_split(path: Path, name: str, listing: Listing) -> Split:
     def examples() -> Iterator[Example]:
-        for label, names in enumerate(listing.values()):
-            for file in names:
-                image = path / file if files[file] else UnreadableImage("dangling link")
+        for label, files in enumerate(listing.values()):
+            for file, status in files.items():
+                image = path / file if status else UnreadableImage("dangling link")
                 yield Example(file, label, image)
 
     return Split(name, sum(map(len, listing.values())), examples)
 
 
-def _identity(listings: Mapping[str, Listing], files: Mapping[str, FileStatus]) -> str:
+def _identity(listings: Mapping[str, Listing]) -> str:
     """A hash of the files' names and sizes."""
     digest = hashlib.sha256()
     for name, listing in listings.items():
-        for class_name, names in listing.items():
+        for class_name, files in listing.items():
             digest.update(os.fsencode(f"{name}/{class_name}\n"))
-            for file in names:
-                size, _ = files[file] or (0, 0)
+            for file, status in files.items():
+                size, _ = status or (0, 0)
                 digest.update(os.fsencode(f"{file} {size}\n"))
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import UserError, check_choice
-from ..contents import FileStatus
+from ...filesystem import FileStatus
 from ..images import UnreadableImage
 
 
