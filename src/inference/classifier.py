@@ -33,10 +33,10 @@ MAX_BATCH = 64  # images a batch, for each shard of the data
 def load(
     workdir: str | Path, *, checkpoint: str = "newest", mesh: Mesh | None = None
 ) -> "Classifier":
-    """Loads the network of a run, on whatever devices there are.
+    """Loads the network of a run, finished or not, on whatever devices there are.
 
     Args:
-      workdir: the run directory, finished or not.
+      workdir: the run directory.
       checkpoint: "newest", or the "best" on the evaluation split.
       mesh: to lay the parameters out on; by default all devices.
 
@@ -46,7 +46,7 @@ def load(
     workdir = Path(workdir)
     config = read_config(workdir)
     if layers := (read_provenance(workdir) or {}).get("random"):
-        message = "workdir %s: %s are random; train from it with --config.init_from"
+        message = "workdir %s: %s are random until trained, with --config.init_from"
         logger.warning(message, workdir, layers)
     preprocessing = read_preprocessing(workdir)
     mesh = mesh or make_mesh(None, towers=config.model.towers)
@@ -116,11 +116,7 @@ class Classifier:
         """The probabilities (classes,) of one image file after the other, in their order.
 
         The next batch is read while the current one is computed. A file that cannot be read has an
-        `error` and does not stop the others.
-
-        Args:
-          files: paths, or other kinds of `images.RawImage`; the iterable may be endless.
-          views: as for images.
+        `error` and does not stop the others. The iterable may be endless.
         """
         for result in self._run_files(self.classify(views or self.config.views), files):
             log_p = result.output
@@ -128,10 +124,6 @@ class Classifier:
 
     def features(self, images: np.ndarray, layer: str = "fc7") -> np.ndarray:
         """A layer's output for the images' centers: float32 (N, units) or (N, H, W, maps).
-
-        Args:
-          images: as for the probabilities.
-          layer: conv1 … conv5, fc6 … fc8.
 
         Raises:
           UserError: there is no such layer, or as for the probabilities.
@@ -141,7 +133,7 @@ class Classifier:
     def file_features(
         self, files: Iterable[images_.RawImage], layer: str = "fc7"
     ) -> Iterator[FileResult]:
-        """A layer's output for one image file after the other, read as by `predict_files`.
+        """A layer's output for one file after the other, read as by `predict_files`.
 
         Raises:
           UserError: there is no such layer.

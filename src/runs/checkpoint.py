@@ -45,22 +45,16 @@ class _DamagedError(Exception):
 
 
 class _UnreadableError(CommandError):
-    """The system fails to read a checkpoint, which may be intact."""
+    """The system fails to read a checkpoint, or the run trains on and has removed it."""
 
 
-class _ChangedError(CommandError):
-    """The directory has other checkpoints than before: the run in it is training."""
-
-
-_FAILURES = (_DamagedError, _UnreadableError, _ChangedError)  # the last of all processes' counts
+_FAILURES = (_DamagedError, _UnreadableError)  # the last of all processes' counts
 
 
 class Checkpointer:
     """The checkpoints of a run; a context manager that waits for pending writes at its end.
 
-    Args:
-      workdir: the run directory.
-      read_only: whether to create, save and remove nothing.
+    With `read_only`, it creates, saves and removes nothing.
     """
 
     def __init__(self, workdir: Path, read_only: bool = False):
@@ -87,9 +81,7 @@ class Checkpointer:
     def save(self, checkpoint: Checkpoint, best_step: int = 0) -> None:
         """Copies the arrays and writes them in the background, independently of their mesh.
 
-        Args:
-          checkpoint: its step must be later than that of any other.
-          best_step: the step whose checkpoint is kept besides the newest.
+        The step must be later than that of any other checkpoint. That of `best_step` is kept too.
         """
         self._preserved.policies = [LatestN(KEPT_NEWEST), CustomSteps([best_step])]
         items = {name: ocp.args.StandardSave(tree) for name, tree in checkpoint.trees.items()}
@@ -108,10 +100,8 @@ class Checkpointer:
     def restore(self, like: Mapping[str, Any]) -> Checkpoint | None:
         """Restores the newest undamaged checkpoint; None if there is no checkpoint.
 
-        Damaged newer checkpoints move to the directory `damaged` beside `checkpoints`.
-
-        Args:
-          like: the pytrees by name, of `jax.ShapeDtypeStruct` with shardings.
+        Damaged newer checkpoints move to the directory `damaged` beside `checkpoints`. `like` has
+        the pytrees by name, of `jax.ShapeDtypeStruct` with shardings.
 
         Raises:
           UserError: there are checkpoints, but all are damaged.
@@ -119,7 +109,7 @@ class Checkpointer:
         """
         if not self._reader.all_steps():
             return None
-        checkpoint, damaged = self._newest_undamaged(like)
+        checkpoint, damaged = _retry(lambda: self._newest_undamaged(like))
         if jax.process_index() == 0:
             for step in damaged:
                 aside = self._directory.parent / "damaged" / str(step)
@@ -131,16 +121,13 @@ class Checkpointer:
         return checkpoint
 
     def restore_params(self, like: Any, which: str = "newest") -> tuple[Any, int]:
-        """Restores the parameters of the "newest" undamaged checkpoint, or of the "best".
-
-        Returns:
-          The parameters, and their step.
+        """The parameters of the "newest" undamaged checkpoint, or of the "best", and their step.
 
         Raises:
           UserError: there is no checkpoint, or all are damaged, or the best is.
           CommandError: the system fails three times to read one.
         """
-        return _retry(_ChangedError, lambda: self._restore_params(like, which))
+        return _retry(lambda: self._restore_params(like, which))
 
     def _restore_params(self, like: Any, which: str) -> tuple[Any, int]:
         if not self._reader.all_steps():
@@ -174,9 +161,6 @@ class Checkpointer:
         )
 
     def _restore(self, step: int, like: Mapping[str, Any]) -> Checkpoint:
-        return _retry(_UnreadableError, lambda: self._restore_once(step, like))
-
-    def _restore_once(self, step: int, like: Mapping[str, Any]) -> Checkpoint:
         """If one process cannot read the checkpoint, all raise, for all must continue alike."""
         failure, rank = None, -1
         try:
@@ -210,15 +194,17 @@ class Checkpointer:
         before = self._reader.all_steps()
         self._reader.reload()
         if self._reader.all_steps() != before:
-            return _ChangedError(f"workdir: {self._directory} changes while it is read; try again")
+            return _UnreadableError(
+                f"workdir: {self._directory} changes while it is read; try again"
+            )
         if reason := describe_system_error(error):
             return _UnreadableError(f"workdir: cannot read checkpoint {step}: {reason}")
         return _DamagedError((str(error).strip() or repr(error)).splitlines()[0])
 
 
-def _retry(error: type[Exception], attempt: Callable[[], T]) -> T:
+def _retry(attempt: Callable[[], T]) -> T:
     for pause in PAUSES:
-        with contextlib.suppress(error):
+        with contextlib.suppress(_UnreadableError):
             return attempt()
         time.sleep(pause)
     return attempt()

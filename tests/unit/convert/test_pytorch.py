@@ -193,7 +193,7 @@ def test_features_alone_get_random_dense_layers(
     import_weights(CONFIG, tmp_path / "net.safetensors", tmp_path / "run", published.NAMES)
     caplog.clear()
     only, full = (load(tmp_path / name, mesh=miniature.mesh(1, 1)) for name in ("features", "run"))
-    warning = f"workdir {tmp_path}/features: fc6, fc7, fc8 are random; train from it with"
+    warning = f"workdir {tmp_path}/features: fc6, fc7, fc8 are random until trained, with"
     assert caplog.text.count("are random") == caplog.text.count(warning) == 1
     expected = full.features(IMAGES, "conv5")
     assert np.ptp(expected) > 0
