@@ -15,15 +15,10 @@ from .tensor_layout import to_groups
 
 
 def export_weights(workdir: Path, path: Path, checkpoint: str) -> None:
-    """Writes a run's network as a state dict for PyTorch, in a safetensors file.
+    """Writes a run's "newest" or "best" network as a state dict for PyTorch, a .safetensors file.
 
     The tensors are NAME.weight and NAME.bias of each layer, by groups (`convert.tensor_layout`),
     and `mean` (size, size, 3). The header has the class names and the architecture as JSON.
-
-    Args:
-      workdir: the run directory.
-      path: the file to write; its extension must be .safetensors.
-      checkpoint: "newest" or "best".
 
     Raises:
       UserError: there is no checkpoint, or the file cannot be written.

@@ -50,10 +50,10 @@ def import_weights(
 
     Args:
       config: the recipe of the weights' network.
-      path: the file, as for `weight_files.read_weights`.
+      path: as for `read_weights`.
       workdir: a directory without a run.
       class_names: in the order of the last layer.
-      mean: a mean image, as for `weight_files.read_mean`. Default: the weights' mean color.
+      mean: as for `read_mean`. Default: the weights' mean color.
 
     Raises:
       UserError: the file is damaged or has another network, or the directory has a run.
@@ -84,11 +84,7 @@ def import_weights(
 
 
 def read_class_names(path: Path) -> list[str]:
-    """The class names in a file with one name per line.
-
-    Raises:
-      UserError: the file cannot be read, or has a name twice.
-    """
+    """The names in a file, one per line; UserError if it cannot be read, or has a name twice."""
     try:
         names = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -29,13 +29,7 @@ def read_digests(directory: Path, files: Sequence[str]) -> dict[str, str]:
 
 
 class Contents:
-    """The contents of a directory's files.
-
-    Args:
-      directory: the directory.
-      files: their status, by their paths in `directory`.
-      cache: keeps the digests of files that do not change.
-    """
+    """The contents of a directory's `files`; `cache` keeps the digests of unchanged ones."""
 
     def __init__(self, directory: Path, files: Mapping[str, FileStatus], cache: Path):
         self._directory, self._files, self._cache = directory, files, cache

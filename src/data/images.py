@@ -35,11 +35,7 @@ class UnreadableImage(ValueError):
 
 
 class PixelBudget:
-    """Limits how many pixels all threads have in memory at a time.
-
-    Args:
-      pixels: the limit; an image with more pixels is alone in memory.
-    """
+    """Limits the pixels that all threads have in memory; an image with more is alone in memory."""
 
     def __init__(self, pixels: int):
         self._pixels, self._used = pixels, 0

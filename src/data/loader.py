@@ -91,16 +91,12 @@ _caches: weakref.WeakKeyDictionary[Records, Cache] = weakref.WeakKeyDictionary()
 
 
 def eval_batches(dataset: PreparedDataset, split: str, rows: Rows, *, global_batch: int) -> Batches:
-    """Loads every example of a split once, in order; the last batch is padded.
-
-    Args:
-      rows: of the global batch, for this process.
-      global_batch: images per batch, over all processes.
+    """Loads these rows of the batches of a split, each example once, in order.
 
     Yields:
       "image": uint8 (rows, size, size, 3), not cropped.
       "label": int32 (rows,).
-      "mask": float32 (rows,), 1 for an example and 0 for padding.
+      "mask": float32 (rows,), 1 for an example and 0 for padding of the last batch.
     """
     records, size = dataset.records(split), dataset.size
     count, pickled, cache = len(records), pickle.dumps(records), _cache(dataset, records)

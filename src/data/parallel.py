@@ -12,12 +12,10 @@ Result = TypeVar("Result")
 def compute_ahead(
     function: Callable[[Input], Result], inputs: Iterable[Input], ahead: int
 ) -> Generator[Result, None, None]:
-    """Yields the result of each input, in order.
+    """Yields the result of each input, in order; `ahead` of them are in progress at a time.
 
-    Args:
-      function: called in threads; parallel only while it releases the GIL.
-      inputs: iterated in the caller's thread; may be endless.
-      ahead: how many inputs are in progress at a time.
+    The function is called in threads, in parallel only while it releases the GIL. The inputs may be
+    endless; they are iterated in the caller's thread.
     """
     pool = ThreadPoolExecutor()
     pending: deque[Future[Result]] = deque()

@@ -50,8 +50,7 @@ def prepare_dataset(
     what was last prepared from them. Each call logs which images are left out.
 
     Args:
-      section: `config.data`. `size` is height and width of the prepared images, `root` the
-        directory of the prepared data sets; `find_source` takes the other fields.
+      section: `config.data`.
       trains: whether to prepare the training split too, with its statistics.
       check_classes: raises if the names of the classes are wrong, before anything is prepared.
 
@@ -180,14 +179,7 @@ class _Result(NamedTuple):
 
 
 class _PreparedSplit:
-    """Prepares a split, and keeps what the statistics and the report need.
-
-    Args:
-      split: the original images.
-      section: `config.data`.
-      class_names: in the order of the labels.
-      contents: gets the digest of each file.
-    """
+    """Prepares a split, adds digests to `contents`, and keeps what statistics and report need."""
 
     def __init__(
         self, split: Split, section: ConfigDict, class_names: list[str], contents: Contents

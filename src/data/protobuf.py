@@ -9,10 +9,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 def message_class(name: str, fields: Sequence[tuple[str, str, str, str, int]]) -> Any:
     """The class of a message.
 
-    Args:
-      name: of the message.
-      fields: (message, label, type, name, number) of the fields to read, in this message and in
-        those that it contains.
+    `fields` are (message, label, type, name, number) of the fields to read, in this message and in
+    those that it contains.
     """
     proto = descriptor_pb2.FieldDescriptorProto
     schema = descriptor_pb2.FileDescriptorProto(name="schema.proto")

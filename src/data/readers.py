@@ -146,7 +146,7 @@ class Readers:
           records: pickled Records.
           indices: of the examples (N,).
           size: height and width of the prepared images.
-          crops: of the images; None for whole images.
+          crops: None for whole images.
           cache: keeps the decoded images for the next time.
 
         Returns:

@@ -45,10 +45,7 @@ def naming_damage(directory: Path) -> Iterator[None]:
 class Records:
     """Random access to the examples of a split; safe to use in threads, and to pickle.
 
-    Args:
-      files: TFDS's `file_instructions` of the split.
-      directory: of the prepared data set.
-      num_classes: of the data set.
+    `files` are TFDS's `file_instructions` of the split.
     """
 
     def __init__(self, files: Sequence[Any], directory: Path, num_classes: int):

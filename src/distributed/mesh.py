@@ -24,7 +24,7 @@ def make_mesh(
     batch_size: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Mesh:
-    """Arranges all devices as (data, model).
+    """Arranges the devices, by default all, as (data, model).
 
     Args:
       section: `config.mesh`; None stands for "auto" in both fields.
@@ -33,7 +33,6 @@ def make_mesh(
         `data`: number of devices that share the batch; "auto" is all devices divided by `model`.
       towers: tower count of the network.
       batch_size: images per step; None skips the check.
-      devices: the devices to arrange; None stands for all devices.
 
     Raises:
       UserError: a field is invalid, or the mesh does not divide the devices, towers or batch.

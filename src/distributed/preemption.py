@@ -47,13 +47,8 @@ class Preemption:
     """Records signals while it is entered; call it to ask whether to stop.
 
     A second signal more than SAME_REQUEST seconds after the first ends the process at once, with
-    the signal's own status: training may not have saved anything.
-
-    Args:
-      report_progress: called at each call.
-
-    Attributes:
-      is_preempted: the last answer.
+    the signal's own status: training may not have saved anything. Each call calls `report_progress`
+    and keeps its answer in `is_preempted`.
     """
 
     def __init__(self, report_progress: Callable[[], None] = lambda: None) -> None:

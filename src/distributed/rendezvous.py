@@ -81,11 +81,7 @@ def join_leader(process: ProcessInfo, within: float) -> tuple[Connection, dict[s
 
 
 def connect(process: ProcessInfo, within: float) -> socket.socket:
-    """Tries for that many seconds to reach process 0.
-
-    Raises:
-      JoinError: nothing listens there.
-    """
+    """Tries for that many seconds to reach process 0; raises JoinError if nothing listens there."""
     deadline = time.monotonic() + within
     target = f"process 0 at {process.coordinator}"
     is_first = True

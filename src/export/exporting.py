@@ -34,7 +34,7 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
       out: a file in a directory that does not exist, or that has only hidden files.
       form: one of FORMATS.
       checkpoint: "newest" or "best".
-      views: the number of views per image to average; None for the recipe's number.
+      views: per image, to average; None for the recipe's number.
 
     Raises:
       UserError: there is no run in `workdir`, or `out` cannot be written.
@@ -65,16 +65,10 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
 def make_portable(
     network: Network, params: Params, statistics: Statistics, views: int
 ) -> Callable[[jax.Array], jax.Array]:
-    """The network for one device, with its parameters inside.
+    """The network for one device, with its parameters inside, NumPy arrays of all towers.
 
     It uses the plainest operations, for translation to other programs: each view is a slice, and
     its part of the mean image is a constant.
-
-    Args:
-      network: whose.
-      params: as NumPy arrays, all towers.
-      statistics: as NumPy arrays.
-      views: of each image, whose probabilities are averaged.
 
     Returns:
       A function from uint8 images (N, size, size, 3) to probabilities, float32 (N, classes). N may

@@ -75,12 +75,7 @@ for i in np.argsort(-probabilities)[:5]:
 
 
 def render_model_card(file: str, metadata: dict[str, Any]) -> str:
-    """The model card, in Markdown.
-
-    Args:
-      file: the exported network's file name.
-      metadata: the content of the JSON file beside it, as from `exporting.export_network`.
-    """
+    """The model card of an exported file, in Markdown, from the metadata in the file beside it."""
     made_with = metadata["made_with"] | {"SHA-256 of the network": metadata["sha256"]}
     sections = {
         "# AlexNet for " + _images_of(metadata["recipe"]["data"]["dataset"]): _summary(metadata),

@@ -109,12 +109,7 @@ def _other_images(workdir: Path, dataset: PreparedDataset, section: ConfigDict) 
 def predict_ensemble(
     members: Mapping[str, Classifier], originals: Sequence[RawImage], views: int | None
 ) -> Iterator[FileResult]:
-    """The mean of the members' probabilities (classes,) of one file after the other.
-
-    Args:
-      members: the networks by their workdirs.
-      originals: see `Classifier.predict_files`.
-      views: of each image; None for each recipe's own.
+    """The mean of the probabilities (classes,) of networks, by their workdirs, of each file.
 
     Raises:
       UserError: the members have different classes.

@@ -42,8 +42,7 @@ def evaluate(
     """Averages the members' probabilities of every image; each image counts once on any mesh.
 
     Args:
-      members: the networks.
-      mesh: that their parameters are laid out on.
+      members: networks whose parameters are laid out on the mesh.
       global_batch: images per batch over all processes, as in the members' batches.
       stop: called before each batch.
       confusion: int (classes, classes); if given, the images are counted there by true (row) and
@@ -109,13 +108,7 @@ def _make_add(
 
 
 class Evaluator:
-    """Evaluates a network on the evaluation split; call it with the parameters.
-
-    Args:
-      config: the recipe.
-      dataset: its prepared images.
-      mesh: that the parameters are laid out on.
-    """
+    """Evaluates a network on the evaluation split; call it with the parameters, on the mesh."""
 
     def __init__(self, config: ConfigDict, dataset: PreparedDataset, mesh: Mesh):
         network = Network.from_config(config, len(dataset.class_names))

@@ -63,13 +63,7 @@ class Network:
 
 
 def make_classify(network: Network, mesh: Mesh, views: int) -> Forward:
-    """Compiles the log-probabilities of images, float32 (N, classes).
-
-    Args:
-      network: whose.
-      mesh: that the parameters are laid out on.
-      views: of each image, whose probabilities are averaged: see `evaluation_views`.
-    """
+    """Compiles the log of the mean probabilities over `evaluation_views`: float32 (N, classes)."""
     graph = network.graphdef(mesh)
     offsets_and_flips = evaluation_views(views, network.margin)
 
@@ -89,8 +83,7 @@ def make_classify(network: Network, mesh: Mesh, views: int) -> Forward:
 def make_features(network: Network, mesh: Mesh, layer: str) -> Forward:
     """Compiles a layer's output for the central view, the towers' maps or units side by side.
 
-    Returns:
-      A function to float32 (N, H, W, maps) or (N, units).
+    It is float32 (N, H, W, maps) or (N, units).
     """
     graph = network.graphdef(mesh)
     (center,) = zip(*evaluation_views(1, network.margin), strict=True)

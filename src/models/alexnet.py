@@ -32,17 +32,13 @@ class AlexNet(nnx.Module):
     """The network; its parameters are in attributes named after its layers, such as conv1 and fc6.
 
     Each layer has a `kernel`, (towers, kh, kw, in, out) or (towers, in, out), and a `bias`,
-    (towers, out); `layers.LocalConv` has its own shapes. The leading axis can be sharded over the
-    mesh axis `model`. Inside `jax.shard_map`, the same code computes only the device's own towers.
-    The inputs of fc6 are ordered by tower, then height, width and map.
+    (towers, out), float32; `layers.LocalConv` has its own shapes. The leading axis can be sharded
+    over the mesh axis `model`. Inside `jax.shard_map`, the same code computes only the device's own
+    towers. The inputs of fc6 are ordered by tower, then height, width and map. If the towers cannot
+    share the classes evenly, the last outputs of the last tower are padding.
 
-    Args:
-      num_classes: number of classes. If the towers cannot share them evenly, the last outputs of
-        the last tower are padding.
-      architecture: a published network or a variation of it.
-      dtype: of the activations; parameters are float32.
-      kernels: how the device computes; the results are equal up to rounding.
-      rngs: its stream `params` draws the initial weights.
+    Its methods take images (N, H, W, 3), the mean image subtracted, in units of 0 to 255, and for
+    each image a typed key (N,) of its dropout; None: no dropout. `dtype` is that of activations.
     """
 
     def __init__(
@@ -68,26 +64,11 @@ class AlexNet(nnx.Module):
             in_features = layer.kernel.shape[-1] * (last_size**2 if name == last_conv else 1)
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        """The class scores of images, without dropout, where one device holds all towers.
-
-        Args:
-          images: (N, H, W, 3), the mean image subtracted, in units of 0 to 255.
-
-        Returns:
-          float32 (N, classes).
-        """
+        """The class scores, float32 (N, classes), where one device holds all towers."""
         return self.logits(images)[:, : self.num_classes]
 
     def logits(self, images: jax.Array, dropout_keys: jax.Array | None = None) -> jax.Array:
-        """The scores of the local towers' classes; −inf for outputs that are padding.
-
-        Args:
-          images: (N, H, W, 3), the mean image subtracted, in units of 0 to 255.
-          dropout_keys: (N,), a typed key for each image; None: no dropout.
-
-        Returns:
-          float32 (N, local classes), the classes that `local_classes` names.
-        """
+        """The scores of `local_classes`, float32 (N, local classes); −inf for padding."""
         outputs = self.activations(images, dropout_keys)[self.architecture.head]
         scores = jnp.concatenate(outputs, axis=-1).astype(jnp.float32)
         return jnp.where(self.local_classes() < self.num_classes, scores, -jnp.inf)
@@ -104,10 +85,6 @@ class AlexNet(nnx.Module):
         """The output of each layer, an array per local tower: the paper's Figure 2, left to right.
 
         Under `jax.jit` only the layers that the caller uses are computed.
-
-        Args:
-          images: (N, H, W, 3), the mean image subtracted, in units of 0 to 255.
-          dropout_keys: (N,), a typed key for each image; None: no dropout.
 
         Returns:
           For each layer by name and each local tower, (N, H, W, maps) or (N, units), after the

@@ -33,14 +33,7 @@ def graphdef(
     dtype: jax.typing.DTypeLike = jnp.float32,
     kernels: Kernels = PLAIN,
 ) -> nnx.GraphDef:
-    """The network without its parameters: `nnx.merge(graphdef, params)` is an `AlexNet`.
-
-    Args:
-      architecture: the network.
-      num_classes: units of its last layer.
-      dtype: of the activations.
-      kernels: how the device computes.
-    """
+    """The network without its parameters: `nnx.merge(graphdef, params)` is an `AlexNet`."""
     make = functools.partial(AlexNet, num_classes, architecture, dtype=dtype, kernels=kernels)
     model = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
     return nnx.graphdef(model)

@@ -24,10 +24,5 @@ CPU_KERNELS = {"blocked": BLOCKED, "plain": PLAIN}
 
 
 def choose_kernels(platform: str, cpu_kernels: str) -> Kernels:
-    """The kernels of a platform, such as "cpu" or "gpu".
-
-    Args:
-      platform: of the devices.
-      cpu_kernels: one of CPU_KERNELS, which only CPUs use.
-    """
+    """The kernels of a platform, such as "cpu" or "gpu"; only CPUs use those of `cpu_kernels`."""
     return CPU_KERNELS[cpu_kernels] if platform == "cpu" else PLAIN

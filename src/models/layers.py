@@ -211,17 +211,10 @@ def _inverse_power(d: jax.Array, beta: float) -> jax.Array:
 
 
 def dropout(xs: Towers, rate: float, keys: jax.Array, layer: int, towers: int) -> Towers:
-    """Zeroes units with probability `rate` (section 4.2), and leaves the others as they are.
+    """Zeroes units (N, units) with probability `rate` (section 4.2); leaves the others as they are.
 
-    The caller scales them: `AlexNet` does, in training or at test.
-
-    Args:
-      xs: (N, units) a tower.
-      rate: the probability.
-      keys: (N,), a typed key for each example: a mask depends on the example and the tower, and on
-        no device.
-      layer: distinguishes the masks of one layer from those of another.
-      towers: of the whole network.
+    The caller scales them: `AlexNet` does, in training or at test. A mask depends on the example's
+    typed key (N,), the layer and the tower, and on no device.
     """
 
     def mask(key: jax.Array, tower: jax.Array | int, units: int) -> jax.Array:

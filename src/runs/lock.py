@@ -13,11 +13,9 @@ LOCK = "lock"  # file that contains the token of the run that holds the lock
 
 @contextlib.contextmanager
 def lock(workdir: Path, token: str) -> Iterator[None]:
-    """Holds the lock of a run directory. The system releases the lock of a process that dies.
+    """Holds the lock of a run directory; the system releases the lock of a process that dies.
 
-    Args:
-      workdir: the run directory, which is created if it does not exist.
-      token: identifies the run; its other processes check it with `is_locked_by`.
+    It creates the directory. The run's other processes check the `token` with `is_locked_by`.
 
     Raises:
       UserError: another process holds the lock.

@@ -32,11 +32,7 @@ def write_preprocessing(workdir: Path, preprocessing: Preprocessing) -> None:
 
 
 def read_preprocessing(workdir: Path) -> Preprocessing:
-    """Reads from a run directory.
-
-    Raises:
-      UserError: the file is missing or damaged.
-    """
+    """Reads from a run directory; UserError if the file is missing or damaged."""
     try:
         with np.load(workdir / "preprocessing.npz") as arrays:
             statistics = Statistics(*(arrays[name] for name in Statistics._fields))

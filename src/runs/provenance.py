@@ -21,10 +21,9 @@ def read_provenance(workdir: Path) -> dict[str, str] | None:
 
 
 def write_origin(workdir: Path, init_from: str) -> None:
-    """Saves the origin of the weights that a run starts from; `init_from` is a run, or empty.
+    """Saves the origin of the weights that a run starts from.
 
-    Raises:
-      UserError: there is no such run.
+    `init_from` is a run, or empty; UserError if there is no such run.
     """
     origin = None
     if init_from:

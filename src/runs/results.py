@@ -16,21 +16,15 @@ def write_result(workdir: Path, result: dict[str, Any]) -> None:
 
 
 def read_result(workdir: Path) -> dict[str, Any] | None:
-    """The final result of a run; None for an unfinished run.
-
-    Raises:
-      UserError: the result is damaged or has another format.
-    """
+    """The final result of a run, if it is finished; UserError for damage or another format."""
     return _read(workdir / "result.json")
 
 
 def write_evaluation(workdir: Path, result: dict[str, Any]) -> None:
     """Saves a result with its `step` and `views`; it replaces a result with the same values.
 
-    A result on other images than the run's has their name in `images`, and its `split`.
-
-    Raises:
-      OSError: the directory cannot be written to.
+    A result on other images than the run's has their name in `images`, and its `split`. Raises
+    OSError if the directory cannot be written to.
     """
     images = result.get("images")
     directory = Path(images, result["split"]) if images else ""
@@ -42,9 +36,8 @@ def write_evaluation(workdir: Path, result: dict[str, Any]) -> None:
 def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
     """The result of the network after `step` steps, from any evaluation on the run's own images.
 
-    Returns:
-      A result with as many `views`, else with other `views`, else None. Its `examples` are the
-      number of images, where known.
+    It has as many `views`, else other `views`; None without any. Its `examples` are the number of
+    images, where known.
     """
     saved = [workdir / "result.json", *(workdir / EVALUATIONS).glob("*.json")]
     lines = reversed(read_metrics(workdir))

@@ -11,16 +11,7 @@ from .source import Source
 
 
 def find_source(section: ConfigDict, trains: bool = True) -> Source:
-    """Finds a data set.
-
-    Args:
-      section: `config.data`.
-        `dataset`: "digits"; "folder:PATH", see `folder_source`; or a TFDS name such as
-        "imagenet2012" or "imagenette/320px-v2".
-        `train_split`: the split to train on; by default "train".
-        `eval_split`: the split to evaluate on; by default a validation split, else "test".
-        `tfds_dir`: where TFDS keeps its data sets.
-      trains: whether the training split is needed too, which the data set must then have.
+    """Finds the data set of `config.data`, with its training split if `trains`.
 
     Raises:
       MissingOriginals: there is no such data set.
