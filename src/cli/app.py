@@ -14,7 +14,13 @@ import jax
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from ..distributed.devices import avoid_compiler_plugin, keep_memory, split_cpu, use_cpu_devices
+from ..distributed.devices import (
+    avoid_compiler_plugin,
+    cache_programs,
+    keep_memory,
+    split_cpu,
+    use_cpu_devices,
+)
 from ..errors import CommandError, describe_system_error
 from .flags import CommandFlags
 
@@ -72,6 +78,7 @@ def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence
                 return 0
             avoid_compiler_plugin()
             keep_memory()
+            cache_programs(os.environ)
             if flags.values.cpu_devices is None:
                 split_cpu(os.environ)
             else:

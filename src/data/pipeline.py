@@ -1,6 +1,8 @@
 """The tf.data pipeline: batches loaded in parallel, ahead of their use."""
 
 import atexit
+import os
+import threading
 import weakref
 from collections.abc import Callable, Generator
 from typing import Any
@@ -11,6 +13,20 @@ Batch = dict[str, np.ndarray]
 Batches = Generator[Batch, None, None]
 
 _running: weakref.WeakSet[Batches] = weakref.WeakSet()
+_importing = threading.Lock()
+
+
+def import_tensorflow() -> Any:
+    """Imports TensorFlow, which takes two seconds, but not Keras, which takes one more."""
+    with _importing:
+        setting = os.environ.get("TF_USE_LEGACY_KERAS", "")
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # TensorFlow imports only the present Keras
+        try:
+            import tensorflow as tf
+        finally:
+            os.environ["TF_USE_LEGACY_KERAS"] = setting
+    tf.config.set_visible_devices([], "GPU")  # JAX uses the GPUs
+    return tf
 
 
 def in_parallel(load: Callable[[int], Batch], steps: range, calls: int) -> Batches:
@@ -27,9 +43,7 @@ def in_parallel(load: Callable[[int], Batch], steps: range, calls: int) -> Batch
 
 
 def _iterate(load: Callable[[int], Batch], steps: range, calls: int) -> Batches:
-    import tensorflow as tf  # takes seconds, which a mistake in a command need not wait for
-
-    tf.config.set_visible_devices([], "GPU")  # JAX uses the GPUs
+    tf = import_tensorflow()
     failures = []
     loaded: dict[int, Batch] = {}  # passes TensorFlow by, which would take longer to pass it on
 

@@ -1,5 +1,6 @@
 """Which devices this process uses."""
 
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -81,6 +82,17 @@ def keep_memory() -> None:
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def cache_programs(environment: Mapping[str, str]) -> None:
+    """Keeps compiled programs in the user's cache, unless JAX already has a directory for them."""
+    if jax.config.values["jax_compilation_cache_dir"]:
+        return
+    directory = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "alexnet")
+    with contextlib.suppress(OSError):  # nothing can be written there: compile each time
+        directory.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def platform(mesh: Mesh) -> str:

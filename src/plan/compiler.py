@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from jaxlib import _hlo  # type: ignore[attr-defined]
 from ml_collections import ConfigDict
 
-from ..data.statistics import Statistics
 from ..distributed.devices import avoid_compiler_plugin, compiler_options
-from ..distributed.mesh import BATCH, make_mesh
+from ..distributed.mesh import make_mesh
 from ..errors import UserError
 from ..training.state import TrainState, abstract_state
-from ..training.step import Batch, make_train_step
+from ..training.step import abstract_inputs, make_train_step
 from . import hlo
 from .gpu import Gpu
 
@@ -84,24 +82,6 @@ def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
     return list(topologies.get_topology_desc("", "cuda", **target).devices)
 
 
-def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, Any]:
-    """Shapes, types and shardings of a step's inputs besides the state."""
-
-    def array(shape: tuple[int, ...], dtype: str, spec: jax.P = BATCH) -> Any:
-        return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=NamedSharding(mesh, spec))
-
-    images, crop, size = config.batch_size, config.model.image_size, config.data.size
-    batch = {
-        "image": array((images, crop, crop, 3), "uint8"),
-        "label": array((images,), "int32"),
-        "offset": array((images, 2), "int32"),
-        "flip": array((images,), "bool"),
-    }
-    shapes = [(size, size, 3), (3,), (3, 3), ()]
-    *statistics, learning_rate = [array(shape, "float32", jax.P()) for shape in shapes]
-    return batch, Statistics(*statistics), learning_rate
-
-
 def compile_step(
     config: ConfigDict, classes: int, devices: list[jax.Device], gpu: Gpu | None
 ) -> Program:
@@ -114,7 +94,7 @@ def compile_step(
         config.mesh, towers=config.model.towers, batch_size=config.batch_size, devices=devices
     )
     state = abstract_state(config, classes, mesh)
-    step: Any = make_train_step(config, classes, mesh)
+    step = make_train_step(config, classes, mesh)
     lowered = step.lower(state, *abstract_inputs(config, mesh))
     compiled = lowered.compile(compiler_options=gpu and options(gpu, mesh))
     printing = _hlo.HloPrintOptions()

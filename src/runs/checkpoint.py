@@ -214,8 +214,12 @@ def _json_checksum(value: Any) -> int:
     return zlib.crc32(json.dumps(value, sort_keys=True).encode())
 
 
-@jax.jit
 def checksum(tree: Any) -> jax.Array:
     """The sum of all leaves' 32-bit words modulo 2³², which is the same on any mesh."""
-    leaves = [lax.bitcast_convert_type(leaf, jnp.uint32) for leaf in jax.tree.leaves(tree)]
-    return sum((leaf.sum(dtype=jnp.uint32) for leaf in leaves), jnp.uint32(0))
+    return _sum_words(jax.tree.leaves(tree))
+
+
+@jax.jit  # compiled once for parameters and velocities, whose leaves are alike
+def _sum_words(leaves: list[jax.Array]) -> jax.Array:
+    words = [lax.bitcast_convert_type(leaf, jnp.uint32) for leaf in leaves]
+    return sum((leaf.sum(dtype=jnp.uint32) for leaf in words), jnp.uint32(0))

@@ -6,6 +6,7 @@ import enum
 import itertools
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
 from ..data.loader import TrainLoader
+from ..data.pipeline import import_tensorflow
 from ..data.preparation import prepare_dataset
 from ..distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from ..distributed.preemption import Preemption
@@ -31,8 +33,8 @@ from .periods import Periods
 from .progress_bar import ProgressBar
 from .schedule import Schedule, make_schedule
 from .state import Progress, TrainState, abstract_state, from_checkpoint, to_checkpoint
-from .step import Batch, make_train_step
-from .writers import SaveCheck, Writer, make_writers
+from .step import Batch, abstract_inputs, make_train_step
+from .writers import Writer, make_writers
 
 STOPPED = (
     "stopped after step {step} of {total}; everything is saved, run the same command again to "
@@ -99,21 +101,28 @@ def _train(
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
     schedule = make_schedule(config.schedule, periods)
     train_step = make_train_step(config, classes, mesh)
+    like = abstract_state(config, classes, mesh)
     evaluate = Evaluator(config, dataset, mesh)
     statistics = replicate(mesh, dataset.statistics)
     with contextlib.ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor())  # for what takes seconds to start
+        threads.submit(import_tensorflow)
+        compiled = threads.submit(train_step.lower(like, *abstract_inputs(config, mesh)).compile)
         preempted = stack.enter_context(Preemption(group.report_progress))
         checkpointer = stack.enter_context(Checkpointer(workdir))
-        state, progress = _restore_or_init(checkpointer, schedule, config, dataset, mesh)
+        if not (restored := _restore(checkpointer, schedule, like)):
+            restored = initial_state(config, dataset.class_names, mesh), Progress(schedule.state())
+        state, progress = restored
         saved = first = int(state.step)
         started = time.monotonic() - progress.seconds
         batches = _train_batches(config, dataset, mesh, range(first, periods.total))
         bar = bar or stack.enter_context(ProgressBar(periods.total, shown=is_main))
         bar.advance_to(bar.n + first)
-        writers = _resume_writers(workdir, first, progress, checkpointer, is_main)
+        writers = _resume_writers(workdir, first, progress) if is_main else []
         pending = progress.pending_metrics
         log = MetricLogger(writers, bar, periods, config.batch_size, classes, pending)
         stack.enter_context(log)
+        compiled.result()
         for step in itertools.count(first):
             if periods.evaluates_at(step) and step > progress.evaluated:
                 log.flush()
@@ -134,6 +143,7 @@ def _train(
             batch = log.wait_for(batches)
             state, step_metrics = train_step(state, batch, statistics, np.float32(rate))
             log.log_step(step + 1, rate, step_metrics)
+            checkpointer.check_for_errors()
         final = None if preempted.is_preempted else evaluate(state.params, config.views, preempted)
     if final is None:
         return TrainResult(Status.PREEMPTED, STOPPED.format(step=step, total=periods.total))
@@ -158,33 +168,23 @@ def _finished(workdir: Path, result: dict[str, Any], mesh: Mesh) -> TrainResult:
     return TrainResult(Status.FINISHED, message, result)
 
 
-def _restore_or_init(
-    checkpointer: Checkpointer,
-    schedule: Schedule,
-    config: ConfigDict,
-    dataset: PreparedDataset,
-    mesh: Mesh,
-) -> tuple[TrainState, Progress]:
-    like = abstract_state(config, len(dataset.class_names), mesh)
+def _restore(
+    checkpointer: Checkpointer, schedule: Schedule, like: TrainState
+) -> tuple[TrainState, Progress] | None:
+    """The state of the newest checkpoint, if there is one, also in the schedule."""
     trees = {"params": like.params, "velocity": like.velocity}
-    if checkpoint := checkpointer.restore(trees):
-        progress = Progress(**checkpoint.progress)
-        schedule.restore(progress.schedule)
-        return from_checkpoint(checkpoint, like), progress
-    state = initial_state(config, dataset.class_names, mesh)
-    return state, Progress(schedule=schedule.state())
+    if not (checkpoint := checkpointer.restore(trees)):
+        return None
+    progress = Progress(**checkpoint.progress)
+    schedule.restore(progress.schedule)
+    return from_checkpoint(checkpoint, like), progress
 
 
-def _resume_writers(
-    workdir: Path, step: int, progress: Progress, checkpointer: Checkpointer, is_main: bool
-) -> list[Writer]:
+def _resume_writers(workdir: Path, step: int, progress: Progress) -> list[Writer]:
     """Removes lines of metrics written after the last checkpoint, then opens the writers."""
-    check = SaveCheck(checkpointer.check_for_errors)
-    if not is_main:
-        return [check]
     keep_metrics(
         workdir,
         lambda line: line["step"] <= (step if line["split"] == "train" else progress.evaluated),
         progress.metrics_checksum,
     )
-    return [check, *make_writers(workdir, step)]
+    return make_writers(workdir, step)

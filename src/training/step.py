@@ -1,14 +1,14 @@
 """The compiled part of training: loss, gradient, update."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from ..data.augment import color_noise, subtract_mean
@@ -25,9 +25,20 @@ from .state import TrainState, random_keys
 
 Batch = dict[str, jax.Array]  # image, label, offset, flip: what data.loader yields
 Metrics = dict[str, jax.Array]
-TrainStep = Callable[
-    [TrainState, Batch, Statistics, jax.typing.ArrayLike], tuple[TrainState, Metrics]
-]
+
+
+class TrainStep(Protocol):
+    """A step of training, compiled at the first call or by `lower(…).compile()`."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        batch: Batch,
+        statistics: Statistics,
+        learning_rate: jax.typing.ArrayLike,
+    ) -> tuple[TrainState, Metrics]: ...
+
+    def lower(self, *abstract: Any) -> Any: ...
 
 
 def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainStep:
@@ -69,6 +80,23 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
         return TrainState(state.step + 1, params, velocity), metrics
 
     return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(mesh))
+
+
+def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, Any]:
+    """Shapes, types and shardings of a step's inputs besides the state."""
+
+    def array(shape: tuple[int, ...], dtype: str, spec: jax.P = BATCH) -> Any:
+        return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=NamedSharding(mesh, spec))
+
+    images, crop, size = config.batch_size, config.model.image_size, config.data.size
+    batch = {
+        "image": array((images, crop, crop, 3), "uint8"),
+        "label": array((images,), "int32"),
+        "offset": array((images, 2), "int32"),
+        "flip": array((images,), "bool"),
+    }
+    statistics = [array(shape, "float32", jax.P()) for shape in [(size, size, 3), (3,), (3, 3)]]
+    return batch, Statistics(*statistics), jax.ShapeDtypeStruct((), jnp.float32)
 
 
 def _make_forward(config: ConfigDict, num_classes: int, kernels: Kernels) -> Callable[..., Metrics]:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,19 +17,6 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Ends the writing."""
-
-
-class SaveCheck:
-    """Writes nothing; raises the error of a checkpoint that could not be written meanwhile."""
-
-    def __init__(self, check_for_errors: Callable[[], None]):
-        self._check_for_errors = check_for_errors
-
-    def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:  # noqa: ARG002
-        self._check_for_errors()
-
-    def close(self) -> None:
-        pass
 
 
 class JsonLines:

@@ -15,7 +15,7 @@ from src.distributed.mesh import replicate, to_devices
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.training.state import TrainState, abstract_state, create_state
-from src.training.step import make_train_step
+from src.training.step import abstract_inputs, make_train_step
 from tests.support import miniature
 from tests.support.miniature import NUM_CLASSES
 
@@ -289,3 +289,16 @@ def test_the_gradient_is_that_of_the_mean_cross_entropy_and_decays_the_weights_b
         lambda w, g: w - 0.5 * (g + WEIGHT_DECAY * w), initial().params, gradients
     )
     assert_close(run.states[0].params, expected, 1e-5)
+
+
+def test_step_compiled_ahead_is_the_one_that_trains(caplog: pytest.LogCaptureFixture) -> None:
+    config, mesh = recipe(), miniature.mesh(2, 2)
+    step = make_train_step(config, NUM_CLASSES, mesh)
+    state, statistics = placed(initial(), (2, 2)), replicate(mesh, miniature.statistics())
+    batch = to_devices(mesh, miniature.batch(config, 0), config.batch_size)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        like = abstract_state(config, NUM_CLASSES, mesh)
+        step.lower(like, *abstract_inputs(config, mesh)).compile()
+        for rate in (0.1, 0.2):
+            state, _ = step(state, batch, statistics, np.float32(rate))
+    assert sum(m.startswith("Compiling jit(step)") for m in caplog.messages) == 1
