@@ -4,7 +4,6 @@ import functools
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ..data import images as images_
+from ..data.parallel import compute_ahead
 from ..distributed.mesh import DATA_AXIS, make_mesh, replicate, shard_abstract, to_devices
 from ..errors import UserError, check_choice
 from ..models.architecture import Architecture
@@ -57,6 +57,9 @@ def load(
     return Classifier(config, preprocessing, params, mesh, step)
 
 
+Reading = tuple[images_.RawImage, np.ndarray | images_.UnreadableImage]
+
+
 class FileResult(NamedTuple):
     """The network's output for an image file."""
 
@@ -79,12 +82,7 @@ class Classifier:
     """
 
     def __init__(
-        self,
-        config: ConfigDict,
-        preprocessing: Preprocessing,
-        params: Any,
-        mesh: Mesh,
-        step: int,
+        self, config: ConfigDict, preprocessing: Preprocessing, params: Any, mesh: Mesh, step: int
     ):
         self.config = config
         self.class_names = preprocessing.class_names
@@ -171,32 +169,27 @@ class Classifier:
     def _run_files(
         self, forward: Forward, files: Iterable[images_.RawImage]
     ) -> Iterator[FileResult]:
-        remaining = iter(files)
-        with ThreadPoolExecutor() as pool:
+        reading = compute_ahead(self._try_to_read, files, self.max_batch)
+        rows, output = 0, None
+        pending: list[Reading] = []  # whose output is being computed
+        while batch := list(itertools.islice(reading, self.max_batch)):
+            rows = rows or self._rows(len(batch))
+            pixels = [result for _, result in batch if isinstance(result, np.ndarray)]
+            finished = jax.block_until_ready(output)  # one at a time: see `evaluate`
+            output = self._start(forward, np.stack(pixels), rows) if pixels else None
+            yield from _finish(pending, finished)
+            pending = batch
+        yield from _finish(pending, output)
 
-            def start_reading() -> Reading:
-                next_files = itertools.islice(remaining, self.max_batch)
-                return [(file, pool.submit(self._read, file)) for file in next_files]
-
-            reading, rows = start_reading(), 0
-            pending: Reading = []  # whose output is being computed
-            output = None
-            while reading:
-                rows = rows or self._rows(len(reading))
-                ahead = start_reading()
-                pixels = [f.result() for _, f in reading if f.exception() is None]
-                finished = jax.block_until_ready(output)  # one at a time: see `evaluate`
-                output = self._start(forward, np.stack(pixels), rows) if pixels else None
-                yield from _finish(pending, finished)
-                reading, pending = ahead, reading
-            yield from _finish(pending, output)
-
-    def _read(self, original: images_.RawImage) -> np.ndarray:
-        """An image as evaluation sees it, to the bit: uint8 (size, size, 3)."""
+    def _try_to_read(self, file: images_.RawImage) -> Reading:
+        """An image as evaluation sees it, to the bit: uint8 (size, size, 3); or the error."""
         size = self.config.data.size
-        if isinstance(original, np.ndarray) and original.shape == (size, size, 3):
-            return original  # is prepared already
-        return images_.decode(images_.prepare(original, size))
+        if isinstance(file, np.ndarray) and file.shape == (size, size, 3):
+            return file, file  # is prepared already
+        try:
+            return file, images_.decode(images_.prepare(file, size))
+        except images_.UnreadableImage as error:
+            return file, error
 
     def _rows(self, count: int) -> int:
         """The batch size for `count` images: one of few sizes, so that few are compiled."""
@@ -211,16 +204,11 @@ class Classifier:
         return forward(self.params, on_devices["image"], self.statistics)
 
 
-Reading = list[tuple[images_.RawImage, Future[np.ndarray]]]
-
-
-def _finish(reading: Reading, output: jax.Array | None) -> Iterator[FileResult]:
+def _finish(batch: list[Reading], output: jax.Array | None) -> Iterator[FileResult]:
     outputs = iter([] if output is None else np.asarray(output))
-    for file, future in reading:
-        if error := future.exception():
-            if not isinstance(error, images_.UnreadableImage):
-                raise error
-            yield FileResult(file, None, str(error))
+    for file, result in batch:
+        if isinstance(result, images_.UnreadableImage):
+            yield FileResult(file, None, str(result))
         else:
             yield FileResult(file, next(outputs))
 

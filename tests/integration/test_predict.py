@@ -179,7 +179,9 @@ def test_files_are_read_at_most_two_batches_ahead(
     endless = (requested.append(i) or digit_files[0] for i in itertools.count())
     answers = classifier.predict_files(endless)
     next(answers)
-    assert len(requested) == 24  # a batch that is answered, one that is computed, one that is read
+    assert (
+        16 < len(requested) <= 24
+    )  # a batch that is answered, one that is computed, one that is read
     answers.close()
 
 
