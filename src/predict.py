@@ -68,7 +68,6 @@ def main() -> int:
 
 
 def show(name: str, probabilities: np.ndarray, class_names: Sequence[str]) -> None:
-    """Prints the most probable classes, as a table or as a line of JSON."""
     order = np.argsort(-probabilities)[: TOP.value]
     top = [(class_names[i], float(probabilities[i])) for i in order]
     if JSON.value:

@@ -55,7 +55,6 @@ class Contents:
         return f"-{digest[:8]}" if self._files else ""
 
     def read_missing(self) -> None:
-        """Reads the files whose digests are missing."""
         missing = [file for file in self._files if file not in self._digests]
         self._digests |= read_digests(self._directory, missing)
 

@@ -55,7 +55,6 @@ class PreparedDataset:
 
     @functools.cached_property
     def statistics(self) -> Statistics:
-        """Statistics of the training split's pixels."""
         with naming_damage(self.directory), np.load(self.directory / "statistics.npz") as arrays:
             return Statistics(**arrays)
 

@@ -193,7 +193,6 @@ class _PreparedSplit:
         self._left_out: list[dict[str, Any]] = []
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yields the prepared images in order."""
         split = self._split
         results = compute_ahead(self._prepare, split.examples(), AHEAD)
         bar = tqdm(results, split.name, split.num_examples, unit=" images", mininterval=1)

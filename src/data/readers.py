@@ -181,7 +181,6 @@ class Readers:
         return pixels, labels
 
     def close(self) -> None:
-        """Ends the processes."""
         for connection in self._connections:
             connection.close()
         self.helper.wait()
@@ -223,7 +222,6 @@ def run_readers(files: Sequence[int], memory: int) -> None:
 
 
 def _serve(connection: Connection, file: int) -> None:
-    """Answers requests until the connection ends."""
     load_records = functools.lru_cache(OPEN_SPLITS)(pickle.loads)
 
     @functools.cache

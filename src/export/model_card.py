@@ -170,7 +170,6 @@ def _training(metadata: dict[str, Any]) -> str:
 
 
 def _start(origin: dict[str, Any] | None) -> str:
-    """The weights that training started from."""
     if origin is None:
         return "the weights of another network, about which nothing more is known"
     if origin["weights_from"]:

@@ -44,13 +44,12 @@ def evaluate_ensemble(
       counts_classes: whether to return `confusion`.
 
     Returns:
-      What `evaluate` does, and `views`; `dataset` and `split`, the names; `steps`, that each
-      network was trained for; `images`, the name of the prepared dataset, None if it is the first
-      run's own; `class_names`; `confusion`, the images by true (row) and most probable class.
+      What `evaluate` does, `views` and `class_names`; `dataset` and `split`, the names; `steps`,
+      that each network was trained for; `images`, the name of the prepared dataset, None if it is
+      the first run's own; `confusion`, the images by true (row) and most probable class.
 
     Raises:
-      UserError: a directory has no run, the runs have different data, or the images have other
-        classes.
+      UserError: a directory has no run, or the runs or the images have different data or classes.
     """
     configs = _read_configs(workdirs, data)
     mesh = make_mesh(None, towers=math.gcd(*(c.model.towers for c in configs)))
@@ -109,7 +108,7 @@ def _other_images(workdir: Path, dataset: PreparedDataset, section: ConfigDict) 
 def predict_ensemble(
     members: Mapping[str, Classifier], originals: Sequence[RawImage], views: int | None
 ) -> Iterator[FileResult]:
-    """The mean of the probabilities (classes,) of networks, by their workdirs, of each file.
+    """The networks' mean probabilities (classes,) for each file; `members` are by their workdirs.
 
     Raises:
       UserError: the members have different classes.

@@ -123,13 +123,11 @@ class Evaluator:
     def __call__(
         self, params: Params, views: int, stop: Callable[[], bool]
     ) -> dict[str, float] | None:
-        """As `evaluate` does."""
         member = Member(self._classify(views), params, self._statistics, self._batches)
         return evaluate([member], self._mesh, self._batch_size, stop)
 
 
 def describe_result(result: dict[str, Any]) -> str:
-    """A result in a line."""
     return (
         f"top-1 error {result['top1_error']:.2%}, top-5 error {result['top5_error']:.2%} "
         f"({result['examples']} images, {result['views']} view{'s' * (result['views'] > 1)})"

@@ -38,7 +38,6 @@ class Network:
 
     @classmethod
     def from_config(cls, config: ConfigDict, num_classes: int) -> Self:
-        """The network of a recipe."""
         architecture = Architecture.from_config(config.model)
         size, mean = config.data.size, config.augment.mean
         return cls(architecture, num_classes, config.dtype, size, mean, config.cpu_kernels)

@@ -66,5 +66,4 @@ DEFAULTS: dict[str, Any] = {
 
 
 def default_config() -> ConfigDict:
-    """The recipe of the paper's text."""
     return ConfigDict(DEFAULTS)

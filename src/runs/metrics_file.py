@@ -21,7 +21,6 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
 
 
 def metrics_checksum(workdir: Path) -> int:
-    """The checksum of all lines so far."""
     path = workdir / NAME
     return zlib.crc32(path.read_bytes()) if path.exists() else 0
 

@@ -11,7 +11,6 @@ PACKAGES = ("jax", "jaxlib", "flax", "torch", "tensorflow-cpu", "tensorflow", "n
 
 
 def describe_system() -> dict[str, str]:
-    """The date, processor, operating system and package versions."""
     versions = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
