@@ -58,26 +58,23 @@ class TrainLoader:
         return in_parallel(load, steps, readers().count + 1)
 
     def _draw(self, rows: Rows, step: int, num_examples: int) -> tuple[np.ndarray, Crops]:
-        """The examples of a step's rows, and their crops."""
         count, margin = self.global_batch, self.dataset.size - self.crop
         positions = np.arange(step * count, (step + 1) * count)[rows]
         epochs, places = np.divmod(positions, num_examples)
         indices = np.empty_like(places)
         for epoch in range(epochs.min(), epochs.max() + 1):
-            order = _cached_permutation(self.seed, epoch, num_examples)
+            order = permutation(self.seed, epoch, num_examples)
             indices[epochs == epoch] = order[places[epochs == epoch]]
         offsets, flips = draw_crops((self.seed, step), self.augment, count=count, margin=margin)
         return indices, Crops(self.crop, offsets[rows], flips[rows])
 
 
+@functools.lru_cache(maxsize=2)  # a batch may straddle epochs
 def permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     """The order of the examples in an epoch, with the smallest unsigned type: (num_examples,)."""
     order = np.arange(num_examples, dtype=np.min_scalar_type(num_examples))
     np.random.default_rng([seed, epoch, 0]).shuffle(order)
     return order
-
-
-_cached_permutation = functools.lru_cache(maxsize=2)(permutation)  # a batch may straddle epochs
 
 
 def _cache(dataset: PreparedDataset, records: Records) -> Cache | None:
