@@ -10,15 +10,14 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 from jax.sharding import Mesh
-from jaxlib import _hlo  # type: ignore[attr-defined]
 from ml_collections import ConfigDict
 
 from ..distributed.devices import avoid_compiler_plugin, compiler_options
 from ..distributed.mesh import make_mesh
 from ..errors import UserError
+from ..training import hlo
 from ..training.state import TrainState, abstract_state
 from ..training.step import abstract_inputs, make_train_step
-from . import hlo
 from .gpu import Gpu
 
 # These add cost estimates to the program, and leave matrix products to cuBLAS.
@@ -97,10 +96,7 @@ def compile_step(
     step = make_train_step(config, classes, mesh)
     lowered = step.lower(state, *abstract_inputs(config, mesh))
     compiled = lowered.compile(compiler_options=gpu and options(gpu, mesh))
-    printing = _hlo.HloPrintOptions()
-    printing.print_operand_shape = True
-    (module,) = compiled.runtime_executable().hlo_modules()
-    program = hlo.instructions(module.to_string(printing))
+    program = hlo.instructions(hlo.program_text(compiled))
     memory = _memory(compiled.memory_analysis(), state, program)
     collectives = hlo.collectives(program, [*config.model.convs, *config.model.dense])
     return Program(mesh, config.batch_size, memory, program, collectives)

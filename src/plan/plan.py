@@ -12,13 +12,11 @@ from ml_collections import ConfigDict
 from . import compiler, roofline
 from .compiler import Program
 from .gpu import Gpu
-from .hlo import Collective
 from .roofline import IDEAL, Assumptions, CollectiveTiming
 
 IMAGES_PER_CORE = 2_776  # images/s that one core loads: 5,552 on two of an AMD EPYC
 EPOCHS = 90
 WORKSPACES = 0.05  # of JAX's memory: cuDNN chooses its own workspaces when the run starts
-SMALL = 4096  # bytes; smaller collectives are sums of losses, errors and norms
 
 MODELLED = "a modelled bound: compiled for these GPUs, timed on none"
 
@@ -168,14 +166,12 @@ def search(
 
 def _collective(timing: CollectiveTiming, model: int) -> Plan:
     collective = timing.collective
-    gpus = len(collective.groups[0])
-    rows = {device // model for device in collective.groups[0]}
     return {
         "kind": collective.kind,
-        "tensor": _tensor(collective),
+        "tensor": collective.tensor,
         "shapes": [str(array) for array in collective.operands],
-        "axis": {1: "towers", gpus: "data"}.get(len(rows), "all"),
-        "gpus": gpus,
+        "axis": collective.axis(model),
+        "gpus": len(collective.groups[0]),
         "bytes": collective.bytes,
         "bytes_sent": collective.bytes_sent,
         "across_hosts": timing.across_hosts,
@@ -184,16 +180,6 @@ def _collective(timing: CollectiveTiming, model: int) -> Plan:
         "exposed_seconds": timing.exposed,
         "overlaps": timing.exposed < 0.5 * timing.seconds,
     }
-
-
-def _tensor(collective: Collective) -> str:
-    """The tensor of a collective, in words."""
-    layers = collective.layers
-    if not layers or collective.bytes < SMALL:
-        return "sums: scores, loss, norm"
-    name = layers[0] if len(layers) == 1 else f"{layers[0]} … {layers[-1]}"
-    prefix = {"all-gather": "maps into", "reduce-scatter": "gradient of maps into"}
-    return f"{prefix.get(collective.kind, 'gradient of')} {name}"
 
 
 def compare(plan: Plan, workload: Workload) -> Plan:

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from configs.alexnet import paper
 from src.errors import UserError
-from src.plan import compiler, gpu, hlo, plan, report, roofline
+from src.plan import compiler, gpu, plan, report, roofline
+from src.training import hlo
 from src.training import step as step_module
 from tests.support import miniature
 from tests.support.commands import run
@@ -44,7 +45,7 @@ def step(model: int, device: str, images: int = 4, topology: str = "1x1x2") -> c
 
 
 def large(program: compiler.Program, kind: str) -> list[hlo.Collective]:
-    return [c for c in program.collectives if c.kind == kind and c.bytes > plan.SMALL]
+    return [c for c in program.collectives if c.kind == kind and c.bytes > hlo.SMALL]
 
 
 @needs_extra
@@ -97,7 +98,7 @@ def test_gpu_and_cpu_programs_have_the_same_collectives(model: int) -> None:
 
     on_gpus, on_cpus = bytes_by_kind(step(model, "h100")), bytes_by_kind(step(model, "cpu"))
     assert on_gpus.keys() == on_cpus.keys()
-    assert on_gpus == pytest.approx(on_cpus, abs=plan.SMALL)  # XLA may merge sums into gradients
+    assert on_gpus == pytest.approx(on_cpus, abs=hlo.SMALL)  # XLA may merge sums into gradients
 
 
 @needs_extra

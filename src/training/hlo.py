@@ -1,4 +1,4 @@
-"""Parses XLA's text of a scheduled program: instructions in order, and collectives."""
+"""Parses XLA's text of a compiled step: instructions in order, and collectives."""
 
 import functools
 import math
@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax
 import numpy as np
+from jaxlib import _hlo  # type: ignore[attr-defined]
 
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "f16": 2, "bf16": 2, "s64": 8, "u64": 8, "f64": 8}  # else 4
+SMALL = 4096  # bytes; smaller all-reduces are sums of losses, errors and norms
 COLLECTIVES = ["all-gather", "all-reduce", "reduce-scatter", "all-to-all"]
 COLLECTIVES += ["collective-permute", "collective-broadcast"]
 # Name, results, opcode, operands and attributes, such as
@@ -66,6 +69,21 @@ class Collective:
         return size * len(self.groups[0]) if self.kind == "all-gather" else size
 
     @property
+    def tensor(self) -> str:
+        """What is communicated, in words."""
+        if not self.layers or (self.kind == "all-reduce" and self.bytes < SMALL):
+            return "sums: scores, loss, norm"
+        first, last = self.layers[0], self.layers[-1]
+        prefix = {"all-gather": "maps into", "reduce-scatter": "gradient of maps into"}
+        what = prefix.get(self.kind, "gradient of")
+        return f"{what} {first if first == last else f'{first} … {last}'}"
+
+    def axis(self, model: int) -> str:
+        """The axis of the mesh, of `model` devices a row, along which devices communicate."""
+        rows = {device // model for device in self.groups[0]}
+        return {1: "towers", len(self.groups[0]): "data"}.get(len(rows), "all")
+
+    @property
     def bytes_sent(self) -> float:
         """Bytes that each device sends around a ring."""
         others = (len(self.groups[0]) - 1) / len(self.groups[0])
@@ -76,6 +94,14 @@ def arrays(text: str) -> list[Array]:
     """All array types in a text, such as `(bf16[128,4096]{1,0}, f32[])`."""
     types = re.findall(r"\b([a-z]\w*)\[([\d,]*)\]", text)
     return [Array(dtype, tuple(_numbers(dimensions))) for dtype, dimensions in types]
+
+
+def program_text(compiled: jax.stages.Compiled) -> str:
+    """The text of a compiled function, with the types of operands."""
+    options = _hlo.HloPrintOptions()
+    options.print_operand_shape = True
+    (module,) = compiled.runtime_executable().hlo_modules()  # type: ignore[union-attr]
+    return module.to_string(options)
 
 
 def instructions(text: str) -> list[Instruction]:

@@ -1,8 +1,8 @@
-"""What the planner reads from a compiled program's text."""
+"""What is read from a compiled program's text."""
 
 import pytest
 
-from src.plan import hlo
+from src.training import hlo
 
 
 @pytest.mark.parametrize(
