@@ -8,6 +8,7 @@ plan          speed and memory of a recipe on GPUs, without a GPU
 export        a trained network in a file for other programs, with its model card
 convert       weights from and to PyTorch, Caffe and NumPy files
 retrieve      the training images most similar to an image
+figures       one look for figures: curves of experiments, networks drawn from recipes
 cli           runs a command: flags, errors in one line, exit statuses
 training      the loop and its step, optimizer, schedule, initialization and metrics
 inference     forward passes, classification, evaluation, ensembles and nearest neighbors

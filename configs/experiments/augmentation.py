@@ -22,7 +22,7 @@ from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a version that takes seconds."""
+    """The experiment on a data set; on `digits`, a smoke test that takes seconds."""
     both = changed(crops(dataset), {"views": 1})
     return comparison(
         "Without crops and mirror images the network overfits substantially; color noise lowers "

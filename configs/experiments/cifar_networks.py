@@ -18,7 +18,7 @@ PUBLISHED = {"80sec": 0.26, "19pct": 0.19, "18pct": 0.18, "19pct-translations": 
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a version that takes seconds."""
+    """The experiment on a data set; on `digits`, a smoke test that takes seconds."""
     return comparison(
         "The networks reach, within one point, the test errors that cuda-convnet's files and their "
         "names state",

@@ -24,7 +24,7 @@ from src.models.cifar import PCT19
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a version that takes seconds."""
+    """The experiment on a data set; on `digits`, a smoke test that takes seconds."""
     without = cifar.get_config("19pct", dataset)
     dense = {"fc4": DenseSpec(512), "fc5": DenseSpec()}
     without.model = ConfigDict(dataclasses.asdict(dataclasses.replace(PCT19, dense=dense)))

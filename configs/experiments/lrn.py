@@ -19,7 +19,7 @@ from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a version that takes seconds."""
+    """The experiment on a data set; on `digits`, a smoke test that takes seconds."""
     shorter = {"duration": "60 epochs", "schedule.boundaries": ("50 epochs", "55 epochs")}
     normalized = changed(cifar.get_config("conv-local-11pct", dataset), shorter)
     return comparison(

@@ -18,7 +18,7 @@ from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a version that takes seconds."""
+    """The experiment on a data set; on `digits`, a smoke test that takes seconds."""
     overlapping = crops(dataset)
     return comparison(
         "Overlapping pools lower the top-1 error by 0.4 points on ImageNet (section 3.4)",

@@ -16,6 +16,10 @@ reaches 25% about half an epoch later than the error of single steps.
 
 Result (one seed): 6.0 epochs with ReLU, 46.2 with tanh: 7.7 times; 7.0 times with the rate 0.008.
 Time: 49 minutes and the search, on two cores of an AMD EPYC with --cpu_devices=4.
+
+Digits cannot show it, so relu_vs_tanh.py:digits is a smoke test. With He's initial weights, an
+input scale of 1/64 and the best of several rates, both networks reach 2% training error on them
+after five to ten epochs or so, and seeds differ by more than the two.
 """
 
 from ml_collections import ConfigDict
@@ -25,7 +29,7 @@ from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a version that takes seconds."""
+    """The experiment on a data set; on `digits`, a smoke test that takes seconds."""
     without_regularization = {
         "optimizer.weight_decay": 0.0,
         "optimizer.weight_decays.fc4": 0.0,
@@ -36,15 +40,15 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
         "With ReLUs it reaches a training error of 25% six times faster than with tanh "
         "(section 3.1, Figure 1)",
         {
-            "relu": changed(relu, {"duration": "12 epochs"}),
+            "ReLU": changed(relu, {"duration": "12 epochs"}),
             "tanh": changed(relu, {"duration": "60 epochs", "model.activation": "tanh"}),
         },
-        reference={"tanh": "relu"},
+        reference={"tanh": "ReLU"},
         seeds=(0,),
         target_training_error=0.25,
-        published={"relu": 6.0, "tanh": 36.0},
+        published={"ReLU": 6.0, "tanh": 36.0},
         rates={
-            "relu": (0.0005, 0.001, 0.002, 0.004, 0.008),
+            "ReLU": (0.0005, 0.001, 0.002, 0.004, 0.008),
             "tanh": (0.001, 0.002, 0.004, 0.008, 0.016, 0.032),
         },
     )

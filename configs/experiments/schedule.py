@@ -19,7 +19,7 @@ from src.experiment.spec import changed, comparison
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a version that takes seconds."""
+    """The experiment on a data set; on `digits`, a smoke test that takes seconds."""
     constant = changed(crops(dataset), {"schedule.name": "constant", "duration": "100 epochs"})
     if dataset == "cifar10":
         held_out = {"data.train_split": "train[:90%]", "data.eval_split": "train[90%:]"}

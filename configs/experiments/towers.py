@@ -22,7 +22,7 @@ from src.models.presets import ONE_GPU
 
 
 def get_config(dataset: str = "imagenette") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a version that takes seconds."""
+    """The experiment on a data set; on `digits`, a smoke test that takes seconds."""
     paper = small.get_config(dataset)
     half = {f"model.convs.{name}.maps": spec.maps for name, spec in ONE_GPU.convs.items()}
     connected = {

@@ -3,10 +3,9 @@
 python -m src.experiment --config=configs/experiments/NAME.py[:DATASET] [--workdir=DIR]
 
 Run the same command again to resume. At the end DIR, by default runs/NAME[-DATASET], contains
-results.json, table.md, figure.png, and a run directory for each run.
+results.json, table.md, figure.svg and figure.png, and a run directory for each run.
 """
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from ..distributed.environment import process_info
 from ..distributed.preemption import exit_on_signal
 from ..distributed.process_group import ProcessGroup
 from ..errors import EXIT_PREEMPTED, UserError
-from .analysis import describe_results
+from ..figures import check_extra
+from .analysis import format_results
 from .runner import run_experiment
 from .spec import slug, validate_experiment
 
@@ -26,8 +26,7 @@ WORKDIR = FLAGS.string("workdir", None, "Directory for the results. Default: run
 
 
 def main() -> int:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError('the figure needs matplotlib: pip install -e ".[report]"')
+    check_extra()
     exit_on_signal()
     config = CONFIG.value
     if "variants" not in config:
@@ -40,7 +39,7 @@ def main() -> int:
     with ProcessGroup(process_info(os.environ), processes) as group:
         results = run_experiment(config, workdir, group)
     if results:
-        print(f"\n{describe_results(results)}\nsee {workdir}")
+        print(f"\n{format_results(results)}\nsee {workdir}")
     return EXIT_PREEMPTED if results is None else 0
 
 

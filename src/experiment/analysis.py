@@ -1,12 +1,13 @@
-"""The results of an experiment as a table, in Markdown."""
+"""The results of an experiment as a table, in Markdown and for a terminal."""
 
 import statistics
-import warnings
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scipy import stats
+from ..figures.findings import SMOKE, compare, finished_runs, title
+from ..plan.report import table
 
 
 class Unit(NamedTuple):
@@ -32,29 +33,56 @@ def describe_results(results: Mapping[str, Any]) -> str:
     to the published value if there is no reference. Its 95% confidence interval (CI) is that of
     Welch's t-test, which needs several seeds of both.
     """
-    variants = results["variants"]
-    rows = [row for name in variants for row in _rows(results, name)]
+    rows = [row for name in results["variants"] for row in _rows(results, name)]
     cells = [[row.get(column, "") for column in rows[0]] for row in rows]
     lines = [f"| {' | '.join(line)} |" for line in ([*rows[0]], ["---"] * len(rows[0]), *cells)]
+    return "\n".join([*lines, "", *(f"- {note}." for note in _notes(results)), ""])
+
+
+def format_results(results: Mapping[str, Any], width: int = 80) -> str:
+    """For a terminal: the finding, as many columns of the table as fit, and the notes."""
+    rows = [row for name in results["variants"] for row in _rows(results, name)]
+    error = list(rows[0])[2]
+    headings = {  # the most important first
+        "variant": "variant",
+        error: "epochs" if results["target_training_error"] else f"{results['split']} error",
+        "difference (95% CI)": "difference (95% CI)",
+        "reference": "from",
+        "published": "published",
+        "training error, last epoch": "in training",
+        "time of a run": "time",
+    }
+    columns: list[list[str]] = []
+    for name, heading in headings.items():
+        cells = [row.get(name, "").replace(", not significant", "") for row in rows]
+        tried = [*columns, [heading, *cells]]
+        if any(cells) and max(map(len, table(_transposed(tried)))) <= width:
+            columns = tried
+    notes = [textwrap.fill(f"{note}.", width - 2) for note in _notes(results)]
+    return "\n".join([title(results), "", *table(_transposed(columns)), "", *notes])
+
+
+def _transposed(columns: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _notes(results: Mapping[str, Any]) -> list[str]:
+    variants = results["variants"]
     runs = [run for variant in variants.values() for run in variant["runs"].values()]
     seeds = len(runs) // len(variants)
     days = sorted({run["machine"]["date"][:10] for run in runs if run.get("machine")})
     facts = [f"Data set {results['dataset']}", f"{seeds} seeds" if seeds > 1 else "one seed"]
     facts += [" to ".join(dict.fromkeys([days[0], days[-1]]))] if days else []
-    notes = [f"Hypothesis: {results['hypothesis']}", ", ".join(facts)]
+    notes = [SMOKE] if results.get("smoke") else []
+    notes += [f"Hypothesis: {results['hypothesis']}", ", ".join(facts)]
     for name, variant in variants.items():
         rate = variant["recipe"]["schedule.learning_rate"]
         rates = sorted(map(float, variant["lr_search_results"]))
         for edge, size, other in [(0, "smallest", "smaller"), (-1, "largest", "larger")]:
-            if rates and rate == rates[edge]:
+            if len(rates) > 1 and rate == rates[edge]:
                 best = f"The best learning rate of {name}, {rate:g}, is the {size} tried"
                 notes.append(f"{best}: a {other} one may be better")
-    return "\n".join([*lines, "", *(f"- {note}." for note in notes), ""])
-
-
-def finished_runs(variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The runs that have not diverged."""
-    return [run for run in variant["runs"].values() if "diverged" not in run]
+    return notes
 
 
 def _rows(results: Mapping[str, Any], name: str) -> list[dict[str, str]]:
@@ -123,13 +151,11 @@ def _difference(results: Mapping[str, Any], name: str, unit: Unit) -> tuple[str,
 
 
 def _compare(values: Sequence[float], others: Sequence[float], unit: Unit) -> str:
-    mean, reference = statistics.mean(values), statistics.mean(others)
-    ratio = f"{mean / reference:.1f} times, " if unit is EPOCHS else ""
-    difference = f"{ratio}{unit.signed(mean - reference)}{unit.difference_suffix}"
-    if 1 in (len(values), len(others)):
+    found = compare(values, others)
+    ratio = f"{found.ratio:.1f} times, " if unit is EPOCHS else ""
+    difference = f"{ratio}{unit.signed(found.difference)}{unit.difference_suffix}"
+    if found.interval is None:
         return difference
-    with warnings.catch_warnings():  # about equal values, whose interval is still right
-        warnings.simplefilter("ignore", RuntimeWarning)
-        low, high = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
-    verdict = ", not significant" if low <= 0 <= high else ""
-    return f"{difference} ({unit.signed(low)} to {unit.signed(high)}{verdict})"
+    low, high = map(unit.signed, found.interval)
+    verdict = "" if found.significant else ", not significant"
+    return f"{difference} ({low} to {high}{verdict})"

@@ -84,6 +84,7 @@ def collect_results(
         "reference": config.reference.to_dict(),
         "target_training_error": config.target_training_error,
         "search": config.search,
+        "smoke": config.smoke,
         "variants": variants,
     }
 

@@ -24,7 +24,6 @@ from ..training.loop import Status, train
 from ..training.periods import Periods
 from ..training.progress_bar import ProgressBar
 from .analysis import describe_results
-from .figure import draw_figure
 from .results import DIVERGED, collect_results, epoch_means, to_json
 from .spec import Run, SearchResults, measured_runs, search_runs
 
@@ -36,7 +35,7 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> di
 
     Args:
       config: see `spec.comparison`.
-      workdir: gets results.json, table.md, figure.png, and a run directory for each run.
+      workdir: gets results.json, table.md, figure.*, and a run directory for each run.
       group: the processes, each of which calls this.
 
     Returns:
@@ -52,7 +51,7 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> di
     )
     steps = [_count_steps(run.recipe, datasets[run.variant]) for run in (*searches, *runs)]
     *starts, total = itertools.accumulate(steps, initial=0)
-    with ProgressBar(total, shown=group.is_main_process) as bar:
+    with ProgressBar(total, shown=group.is_main_process, detailed=False) as bar:
 
         def train_all(runs: Sequence[Run], first: int) -> bool:
             """Trains runs until one is preempted; returns whether all are finished."""
@@ -77,7 +76,9 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> di
     results = collect_results(config, runs, lr_search_results, averages, split)
     (workdir / "results.json").write_text(to_json(results) + "\n")
     (workdir / "table.md").write_text(describe_results(results))
-    draw_figure(results, workdir / "figure.png")
+    from ..figures import curves, theme  # which need the extra
+
+    theme.write(lambda: curves.draw(results), workdir / "figure", ("svg", "png"))
     return results
 
 

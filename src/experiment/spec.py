@@ -29,7 +29,7 @@ class Run(NamedTuple):
 
 
 def comparison(hypothesis: str, variants: Mapping[str, ConfigDict], **options: Any) -> ConfigDict:
-    """The configuration of an experiment; on `digits`, of a version that takes seconds.
+    """The configuration of an experiment; on `digits`, of a smoke test that takes seconds.
 
     Args:
       hypothesis: the result that the paper, or another source, states, in a sentence.
@@ -48,10 +48,12 @@ def comparison(hypothesis: str, variants: Mapping[str, ConfigDict], **options: A
     config.rates = ConfigDict()  # by variant, learning rates; the lowest training loss decides
     config.search = "2 epochs"  # how long to train with each of these rates
     config.average = False  # whether to also measure the average of each variant's networks
+    # Whether it only shows that the experiment runs: too short to test the hypothesis.
+    config.smoke = any(recipe.data.dataset == "digits" for recipe in variants.values())
     if unknown := options.keys() - config.keys():
         raise TypeError(f"comparison() has no option {', '.join(unknown)}")
     config.update(options)
-    if any(recipe.data.dataset == "digits" for recipe in variants.values()):
+    if config.smoke:
         variants = {name: changed(recipe, SHORT) for name, recipe in variants.items()}
         config.seeds = config.seeds[: 2 if config.average else 1]
         config.search = "4 steps"

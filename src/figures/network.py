@@ -75,16 +75,17 @@ class _Layout:
         count, towers = len(network.layers), network.towers
         self.vertical, self._towers = vertical, towers
         self.font, self.line = (12.0, 15.5) if vertical else (14.5, 19.0)
-        self.title = textwrap.wrap(title, 38 if vertical else 76)
-        head = self.line * 1.5 * len(self.title)
         captions = max(len(_caption(layer)) for layer in network.layers) * self.line + 12
         self._pitch = max(LAYER_PITCH, captions) if vertical else LAYER_PITCH
+        self.width = self._pitch * (count + 1) - 6
         if vertical:
             self.width = max(360.0, CAPTION_WIDTH + VERTICAL_TOWER_PITCH * towers)
+        self.title = textwrap.wrap(title, int(self.width / self.font))
+        head = self.line * 1.5 * len(self.title) + 6 * bool(title)
+        if vertical:
             self.height = self._pitch * (count + 1) + head
             self._middle = (CAPTION_WIDTH + self.width) / 2
         else:
-            self.width = self._pitch * (count + 1) - 6
             self.captions_top = captions - 16
             self.height = self.captions_top + TOWER_PITCH * towers + 44 + head
             self._middle = self.captions_top + 22 + TOWER_PITCH / 2 * towers

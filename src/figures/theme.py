@@ -36,7 +36,7 @@ BACKGROUND, TEXT, MUTED, BORDER, ACCENT = (f"figure:{name}" for name in list(PAL
 
 STYLE: Any = {  # matplotlib's types want each key's name
     "svg.fonttype": "none",
-    "savefig.facecolor": BACKGROUND,
+    **dict.fromkeys(("savefig.facecolor", "axes.facecolor"), BACKGROUND),
     "savefig.dpi": 200,
     "font.size": 11,
     "text.color": TEXT,
@@ -159,7 +159,7 @@ def _element(figure: Figure, attributes: str, *, transparent: bool) -> str:
     body = re.sub(r"font(-family)?: [^;\"]*?(, sans-serif)", "font-family: inherit", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
     body = re.sub(r"\s+", " ", body)
-    body = re.sub(r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1", body)  # coordinates, but no text
+    body = re.sub(r"(\d\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", body)).replace("> <", ">\n<")
     opening = Markup('<svg role="img" aria-label="{}" {}').format(description, Markup(attributes))
     size = r'<svg [^>]*?viewBox="([^"]*)"[^>]*>'
     return re.sub(size, lambda m: f'{opening} viewBox="{m[1]}">', body, count=1)

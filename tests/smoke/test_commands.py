@@ -55,6 +55,25 @@ def test_report(digits_run: Path) -> None:
     assert (digits_run / "report/index.html").stat().st_size > 10_000
 
 
+def test_figures(tmp_path: Path, capsys) -> None:
+    out = f"--out={tmp_path}"
+    assert run("figures.__main__", "results/towers.json", out, "--formats=svg,png") == 0
+    assert run("figures.__main__", "--config=configs/small.py", out) == 0
+    names = ["towers.svg", "towers.png", "towers-dark.png", "figure2.svg", "figure2-phone.svg"]
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in names]
+    text = (tmp_path / "figure2.svg").read_text()
+    assert "Two towers that exchange feature maps only before conv3, fc6, fc7 and fc8" in text
+    assert ">64 × 64 × 3</text>" in text
+    for wrong, message in {
+        "--formats=svg,gif": "'gif' is not one of svg, pdf, png",
+        "missing.json": "missing.json: no such file",
+        "results/faults.jsonl": "faults.jsonl: damaged",
+        "--config=tests/support/tiny_experiment.py": "--config: an experiment, not a recipe",
+    }.items():
+        assert run("figures.__main__", wrong, out) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_export_and_convert(digits_run: Path, tmp_path: Path) -> None:
     exported = tmp_path / "exported" / "net.jax"
     assert run("export.__main__", f"--workdir={digits_run}", f"--out={exported}") == 0

@@ -1,27 +1,16 @@
 import json
 import math
-import re
 import statistics
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pytest
 
-from src.experiment.analysis import describe_results
-from src.experiment.figure import draw_figure
+from src.experiment.analysis import describe_results, format_results
 from src.experiment.results import comparable, to_json
 from src.experiment.spec import comparison
 from tests.support import commands, tiny
 from tests.support.finished import collected, two_variants
-
-
-def draw_svg(results: dict[str, Any], tmp_path: Path) -> str:
-    """The figure of the results as SVG; its text is searchable."""
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw_figure(results, tmp_path / "figure.svg")
-    return (tmp_path / "figure.svg").read_text()
 
 
 def table(results: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -106,11 +95,6 @@ def test_table_counts_epochs_until_a_training_error(tmp_path: Path) -> None:
     assert rows["plain"]["reference"] == "better"
     expected = "2.5 times, +1.5 epochs (−4.9 to +7.9, not significant)"
     assert rows["plain"][DIFFERENCE] == expected
-    svg = draw_svg(results, tmp_path)
-    assert ">training error over an epoch, %</text>" in svg
-    assert "error on test" not in svg
-    widths = re.findall(r"stroke: (#1f77b4|#ff7f0e); stroke-width: ([\d.]+)", svg)
-    assert Counter(widths) == {("#1f77b4", "1.8"): 3, ("#ff7f0e", "1.8"): 3}  # and the legend's
 
 
 def test_table_compares_epochs_with_published_epochs(tmp_path: Path) -> None:
@@ -161,7 +145,6 @@ def test_diverged_runs_are_part_of_the_results(tmp_path: Path) -> None:
     assert list(rows["better"].values())[1:] == [
         *("", "diverged", "plain", "", "", "9", "0.02", "3", "0", "")
     ]
-    assert "average of 2 networks</text>" in draw_svg(results, tmp_path)
 
 
 def test_diverged_runs_are_not_compared_with_published_errors(tmp_path: Path) -> None:
@@ -205,10 +188,6 @@ def test_variants_without_a_reference_are_compared_with_published_errors(tmp_pat
     assert plain == ["plain", "40%", "40.90%", "published", "+0.90 points"]
     assert better == ["better", "14.2%", "30.00%", "published", "+15.80 points"]
     assert average == ["average of 1 networks", "", "25.00%", "one network", "−5.00 points"]
-    svg = draw_svg(results, tmp_path)
-    assert "error on test by the center view, %" in svg
-    assert "(dashed: in training, over an epoch)" in svg
-    assert "average of 1 networks" in svg
 
 
 def test_each_variant_is_compared_with_its_own_reference(tmp_path: Path) -> None:
@@ -251,6 +230,33 @@ def test_notes_state_the_dates_of_the_runs(tmp_path: Path) -> None:
     runs_of_better = results["variants"]["better"]["runs"]
     assert runs_of_better["0"]["machine"] == {"date": "2012-10-02 13:45 UTC", "device": "cpu"}
     assert runs_of_better["1"]["machine"] is None
+
+
+def test_the_terminal_shows_the_columns_that_fit(tmp_path: Path) -> None:
+    runs = {
+        "plain": [([0.5, 0.3], 0.40), ([0.5, 0.3], 0.42)],
+        "better": [([0.4, 0.2], 0.30), ([0.4, 0.2], 0.33)],
+    }
+    results = collected(tmp_path, two_variants(), runs)
+    assert format_results(results).splitlines() == [
+        "better: 31.5% test error, 9.5 points less than plain",
+        "",
+        "  variant     test error             difference (95% CI)       from  published",
+        "  plain    41.00 ± 1.41%                    +1.00 points  published        40%",
+        "  better   31.50 ± 2.12%  −9.50 points (−18.47 to −0.53)      plain",
+        "",
+        "Hypothesis: Better is better.",
+        "Data set none, 2 seeds.",
+    ]
+    assert "in training" in format_results(results, width=100)
+
+
+def test_a_smoke_test_says_so(tmp_path: Path) -> None:
+    config = two_variants(seeds=(0,), smoke=True)
+    results = collected(tmp_path, config, {"plain": [([0.5], 0.4)], "better": [([0.5], 0.3)]})
+    assert results["smoke"]
+    assert notes(results)[0] == "- Smoke test: too short to test the claim."
+    assert format_results(results).startswith("Smoke test: too short to test the claim\n")
 
 
 def test_image_folder_is_named_without_its_path() -> None:

@@ -55,6 +55,16 @@ def test_tower_variants_differ_only_in_width_or_connections() -> None:
         assert 2 * half[layer].maps == paper.model.convs[layer].maps
 
 
+@pytest.mark.parametrize("name", [*DIFFERENCES, "towers", "cifar_networks"])
+def test_digits_are_a_smoke_test_unless_they_can_show_the_claim(name: str) -> None:
+    digits = get_config(name)
+    assert digits.smoke == (name != "ensemble")
+    assert {recipe.duration for recipe in digits.variants.values()} == {
+        "8 steps" if digits.smoke else "10 epochs"
+    }
+    assert not get_config(name, "cifar10").smoke
+
+
 def test_augmentation_variants_are_tested_on_the_center_view() -> None:
     variants = get_config("augmentation", "cifar10").variants
     assert [recipe.views for recipe in variants.values()] == [1] * 5
@@ -69,10 +79,10 @@ def test_changed_does_not_modify_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("order=('relu','tan')", "config.order: 'tan' is not one of relu, tanh"),
+        ("order=('ReLU','tan')", "config.order: 'tan' is not one of ReLU, tanh"),
         ("order=()", "config.order: must not be empty"),
-        ("order=([1],)", "config.order: [1] is not one of relu, tanh"),
-        ("order=('relu','relu')", "config.order: relu, relu has a value twice"),
+        ("order=([1],)", "config.order: [1] is not one of ReLU, tanh"),
+        ("order=('ReLU','ReLU')", "config.order: ReLU, ReLU has a value twice"),
         ("seeds=1,-1", "config.seeds: -1 is not an integer from 0 to 2^32 - 1"),
         ("seeds=1,1", "config.seeds: 1, 1 has a value twice"),
         ("seeds=a", "config.seeds: 'a' is not an integer from 0 to 2^32 - 1"),
@@ -99,7 +109,7 @@ def test_changed_does_not_modify_the_recipe() -> None:
             "target_training_error=-0.1",
             "config.target_training_error: -0.1 is not at least 0 and below 1",
         ),
-        ("variants.relu.views=5", "config.views: 5 is not allowed; choose one of 1, 9, 10"),
+        ("variants.ReLU.views=5", "config.views: 5 is not allowed; choose one of 1, 9, 10"),
     ],
 )
 def test_invalid_values_are_reported(
