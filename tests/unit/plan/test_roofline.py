@@ -2,7 +2,8 @@
 
 import pytest
 
-from src.plan import compiler, gpu, hlo, roofline
+from src.plan import compiler, gpu, roofline
+from src.training import hlo
 from tests.support import miniature
 
 # The first kernel reads and writes four million numbers while as many are gathered from the other
