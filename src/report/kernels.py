@@ -1,4 +1,4 @@
-"""Figure 3: the kernels of the first layer, and how colorful they are."""
+"""Figure 3: the kernels of the first layer beside the initial ones, and how colorful they are."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import numpy as np
 from markupsafe import Markup
 
 from ..figures import theme
-from .images import png
+from .images import mosaic, png
 
+SAME = 0.95  # cosine: a change of a third of a kernel's size, which the eye does not see
 RANDOM_COLORFULNESS = 2 / 3  # expected of independent weights: two of three directions
 
 
@@ -35,20 +36,32 @@ def probability_of_superiority(a: np.ndarray, b: np.ndarray) -> float:
     return float((np.sign(b[:, None] - a[None]) / 2 + 0.5).mean())
 
 
-def section(kernels: np.ndarray) -> dict[str, Any] | None:
+def similarity(kernels: np.ndarray, initial: np.ndarray) -> float:
+    """The median cosine between a kernel and its initial one; both are (towers, H, W, 3, maps)."""
+    a, b = (np.moveaxis(x, -1, 1).reshape(len(x), x.shape[-1], -1) for x in (kernels, initial))
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return float(np.median((a * b).sum(axis=-1) / np.maximum(norms, 1e-30)))
+
+
+def section(kernels: np.ndarray, initial: np.ndarray | None) -> dict[str, Any] | None:
     """Each tower's kernels (towers, H, W, 3, maps) as images, and how colorful they are.
 
-    None if the first layer is locally connected, with different kernels at each position.
+    Args:
+      kernels: of the trained network.
+      initial: those before the first step, if known; each is drawn beside the trained kernel.
+
+    Returns:
+      None if the first layer is locally connected, with different kernels at each position.
     """
     if kernels.shape[3] != 3:
         return None
     measured = [colorfulness(tower.astype(np.float64)) for tower in kernels]
+    drawn = [kernels] if initial is None else [kernels, initial]
     towers = []
-    for tower, values in zip(kernels, measured, strict=True):
-        tiles = np.moveaxis(tower, -1, 0)
-        largest = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True)
-        tiles = (127.5 + 127.5 * tiles / np.maximum(largest, 1e-30)).round().astype(np.uint8)
-        images = [(png(tile), f"{value:.2f}") for tile, value in zip(tiles, values, strict=True)]
+    for values, *versions in zip(measured, *drawn, strict=True):
+        tiles = np.stack([_tiles(version) for version in versions], axis=1)
+        pictures = [png(mosaic(tile, columns=2, scale=1, gap=1)) for tile in tiles]
+        images = [(image, f"{value:.2f}") for image, value in zip(pictures, values, strict=True)]
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
         towers.append({"images": images, "low": low, "median": median, "high": high})
     return {
@@ -56,7 +69,16 @@ def section(kernels: np.ndarray) -> dict[str, Any] | None:
         "histogram": _histogram(measured),
         "probability": probability_of_superiority(*measured) if len(measured) == 2 else None,
         "size": kernels.shape[1],
+        "similarity": None if initial is None else similarity(kernels, initial),
+        "same": SAME,
     }
+
+
+def _tiles(kernels: np.ndarray) -> np.ndarray:
+    """The kernels (H, W, 3, maps) of a tower as uint8 (maps, H, W, 3); zero is gray."""
+    tiles = np.moveaxis(kernels, -1, 0)
+    largest = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True)
+    return (127.5 + 127.5 * tiles / np.maximum(largest, 1e-30)).round().astype(np.uint8)
 
 
 def _histogram(measured: list[np.ndarray]) -> Markup:

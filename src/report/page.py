@@ -1,6 +1,5 @@
 """Writes the page about a run."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,24 +7,24 @@ from typing import Any
 
 import jinja2
 import matplotlib
-import numpy as np
 
 from ..errors import UserError
 from ..figures import layers, network, theme
 from ..filesystem import atomic_write
-from ..runs.config import read_config
+from ..runs.config import flatten, read_config
 from ..runs.metrics_file import read_metrics
 from ..runs.system_info import describe_system
 from . import (
     augmentation,
     curves,
+    devices,
     feature_maps,
     kernels,
     neighbors,
     predictions,
 )
 from .run import Run
-from .summary import summarize
+from .summary import preset_differences, summarize
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def write(workdirs: Sequence[Path], *, checkpoint: str = "newest", among: int = 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("page.html").render(values, duration=duration)
+    page = environment.get_template("page.html").render(values, duration=duration, css=theme.css)
     with atomic_write(path) as incomplete:
         incomplete.write_text(page, encoding="utf-8")
     return path
@@ -90,7 +89,8 @@ def _template_values(run: Run, workdirs: Sequence[Path], among: int) -> dict[str
         "run": run,
         "summary": summarize(run, data, images["error"] if images else None),
         "system": describe_system(),
-        "settings": json.dumps(run.config.to_dict(), indent=2, ensure_ascii=False),
+        "settings": flatten(run.config),
+        "differences": preset_differences(run.config),
         "runs": [
             {"name": name, "color": number % theme.NUM_COLORS, "dash": theme.dash(number)}
             for number, name in enumerate(_names(workdirs))
@@ -98,7 +98,8 @@ def _template_values(run: Run, workdirs: Sequence[Path], among: int) -> dict[str
         "curves": curves.draw([read_metrics(workdir) for workdir in workdirs]),
         "network": net,
         "drawings": [network.inline(net, vertical=vertical) for vertical in (False, True)],
-        "kernels": kernels.section(np.asarray(run.classifier.params[first]["kernel"])),
+        "kernels": kernels.section(run.kernels(first), run.initial_kernels(first)),
+        "devices": devices.section(run),
         "first": first,
         "missing": missing,
         "images": images,
@@ -110,7 +111,7 @@ def _image_sections(run: Run, among: int) -> dict[str, Any]:
     return {
         "error": float((predicted.classes != predicted.labels).mean()),
         "examples": predictions.examples(run),
-        "matrix": predictions.matrix(run, predicted),
+        "errors": predictions.errors(run.class_names, predicted),
         "mistakes": predictions.mistakes(run, predicted),
         "neighbors": neighbors.section(run, among),
         "maps": feature_maps.section(run),

@@ -1,4 +1,4 @@
-"""Figure 4, left: predictions for evaluation images, the confusion matrix, and mistakes."""
+"""Figure 4, left: predictions for evaluation images; the errors, by class and by confusion."""
 
 from collections.abc import Sequence
 from os.path import commonprefix
@@ -9,9 +9,12 @@ from markupsafe import Markup
 from matplotlib.patches import Rectangle
 
 from ..figures import theme
+from ..inference.evaluation import describe_classes
 from .run import Run
 
 NUM_IMAGES = 8  # of examples, and of mistakes
+MAX_CLASSES = 20  # in a confusion matrix, or in the list of errors
+FAINTEST = 0.2  # opacity of a single mistake
 
 
 class Viewport(NamedTuple):
@@ -23,7 +26,7 @@ class Viewport(NamedTuple):
     max_letters: int  # of a class name
 
 
-SCREEN, PHONE = Viewport("screen", 20, 600, 16), Viewport("phone", 10, 240, 12)
+SCREEN, PHONE = Viewport("screen", MAX_CLASSES, 600, 16), Viewport("phone", 10, 240, 12)
 
 
 class Predictions(NamedTuple):
@@ -42,17 +45,6 @@ def predict(run: Run) -> Predictions:
         p = run.classifier(batch.pixels, views=1)
         parts.append((batch.labels, p.argmax(axis=1).astype(np.int32), p.max(axis=1)))
     return Predictions(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def most_confused(counts: np.ndarray, max_classes: int = SCREEN.max_classes) -> np.ndarray:
-    """The classes that are confused most often, ascending: int (max_classes or fewer,)."""
-    if len(counts) <= max_classes:
-        return np.arange(len(counts))
-    chosen: set[int] = set()
-    for pair in frequent_mistakes(counts):
-        if len(chosen.union(pair)) <= max_classes:
-            chosen.update(pair)
-    return np.array(sorted(chosen), int)
 
 
 def frequent_mistakes(counts: np.ndarray) -> list[tuple[int, int]]:
@@ -89,25 +81,26 @@ def mistakes(run: Run, predictions: Predictions) -> list[dict[str, Any]]:
     )
 
 
-def matrix(run: Run, predictions: Predictions) -> dict[str, Any]:
-    """The confusion matrix of the most confused classes, and the most frequent mistakes.
+def errors(names: list[str], predictions: Predictions) -> dict[str, Any]:
+    """The confusion matrix, the most frequent mistakes, and the error of each class.
 
-    There are two drawings: for a screen, and of fewer classes for a phone.
+    There are two drawings of the matrix, for a screen and for a phone, where all classes fit.
+    Where they do not fit, more of the most frequent mistakes are listed instead.
     """
-    names = run.class_names
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (predictions.labels, predictions.classes), 1)
     pairs = [
         {"label": names[a], "predicted": names[b], "count": counts[a, b], "total": counts[a].sum()}
-        for a, b in frequent_mistakes(counts)[:6]
+        for a, b in frequent_mistakes(counts)[: 6 if len(names) <= MAX_CLASSES else MAX_CLASSES]
     ]
-    drawings = []
-    for viewport in (SCREEN, PHONE):
-        chosen = most_confused(counts, viewport.max_classes)
-        if len(chosen):
-            drawing = _draw_matrix(counts, chosen, names, viewport)
-            drawings.append({"drawing": drawing, "classes": len(chosen)})
-    return {"drawings": drawings, "pairs": pairs}
+    classes = [row for row in describe_classes(counts, names) if row["examples"]]
+    classes.sort(key=lambda row: -row["top1_error"])
+    viewports = [viewport for viewport in (SCREEN, PHONE) if len(names) <= viewport.max_classes]
+    return {
+        "drawings": [_draw_matrix(counts, names, viewport) for viewport in viewports],
+        "pairs": pairs,
+        "classes": classes[:MAX_CLASSES],
+    }
 
 
 def shorten(names: Sequence[str], max_letters: int) -> list[str]:
@@ -129,23 +122,22 @@ def _elide(name: str, max_letters: int) -> str:
     return f"{name[: max_letters - 1 - end]}…{name[-end:]}"
 
 
-def _draw_matrix(
-    counts: np.ndarray, chosen: np.ndarray, names: list[str], viewport: Viewport
-) -> Markup:
-    size = len(chosen)
-    labels = shorten([names[i] for i in chosen], viewport.max_letters)
+def _draw_matrix(counts: np.ndarray, names: list[str], viewport: Viewport) -> Markup:
+    """The shares of each true class in percent; every mistake has a color and a number."""
+    size, labels = len(names), shorten(names, viewport.max_letters)
     width = min(40 * size, viewport.width) + 40 + 6.5 * max(map(len, labels))
     figure = theme.figure(width, width)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    for row, column in np.argwhere(counts[np.ix_(chosen, chosen)]):
-        cell = chosen[row], chosen[column]
-        color = theme.series(0) if row == column else theme.ACCENT
+    for row, column in np.argwhere(counts):
+        share, is_mistake = shares[row, column], row != column
+        color = theme.ACCENT if is_mistake else theme.series(0)
+        opacity = FAINTEST + (1 - FAINTEST) * share if is_mistake else share
         corner = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, alpha=shares[cell]))
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, alpha=opacity))
         text: dict[str, Any] = {"ha": "center", "va": "center", "size": 9.5}
-        text["color"] = theme.BACKGROUND if shares[cell] > 0.6 else theme.TEXT
-        axes.text(column, row, f"{counts[cell]}", **text)
+        text["color"] = theme.BACKGROUND if opacity > 0.6 else theme.TEXT
+        axes.text(column, row, _percent(share), **text)
     style: dict[str, Any] = {"fontsize": 10, "parse_math": False}  # a dollar sign is no formula
     axes.set_xticks(range(size), labels, rotation=90, **style)
     axes.set_yticks(range(size), labels, **style)
@@ -155,3 +147,10 @@ def _draw_matrix(
     axes.tick_params(length=0)
     description = f"Confusion matrix of {size} classes, for a {viewport.device}"
     return theme.inline(figure, description, max_width=1.4 * width)
+
+
+def _percent(share: float) -> str:
+    """A share in whole percents; one mistake is not rounded away."""
+    if 0.995 <= share < 1:
+        return ">99"
+    return f"{100 * share:.0f}" if share >= 0.005 else "<1"

@@ -1,6 +1,7 @@
 """The run that the page describes: its network and its images."""
 
 import functools
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +12,16 @@ from tqdm import tqdm
 
 from ..data import images
 from ..data.dataset import PreparedDataset
+from ..distributed.mesh import make_mesh
+from ..errors import UserError
 from ..inference.classifier import MAX_BATCH, load
+from ..runs.config import read_config
+from ..runs.provenance import read_provenance
 from ..runs.workdir import open_dataset
+from ..training.initialization import initial_state
 from .images import photo
+
+logger = logging.getLogger(__name__)
 
 SEED = 0  # of every random choice of examples
 
@@ -38,10 +46,27 @@ class Run:
 
     def __init__(self, workdir: Path, checkpoint: str = "newest"):
         self.workdir, self.checkpoint = workdir, checkpoint
-        self.classifier = load(workdir, checkpoint=checkpoint)
+        self.mesh = make_mesh(None, towers=read_config(workdir).model.towers)
+        self.classifier = load(workdir, checkpoint=checkpoint, mesh=self.mesh)
         self.config = self.classifier.config
         self.class_names = self.classifier.class_names
+        self.is_imported = read_provenance(workdir) is not None
         self.architecture = self.classifier.architecture
+
+    def kernels(self, layer: str) -> np.ndarray:
+        """The kernels of a layer, (towers, …)."""
+        return np.asarray(self.classifier.params[layer]["kernel"])
+
+    def initial_kernels(self, layer: str) -> np.ndarray | None:
+        """Those before the first step; None if they are unknown."""
+        if self.is_imported:
+            return None
+        try:
+            state = initial_state(self.config, self.class_names, self.mesh)
+        except UserError as error:
+            logger.warning("%s: its initial weights are unknown: %s", self.workdir, error)
+            return None
+        return np.asarray(state.params[layer]["kernel"])
 
     @functools.cached_property
     def data(self) -> PreparedDataset:

@@ -1,10 +1,15 @@
-"""The head of the page: the network and its results."""
+"""The head of the page: the network, its results, and what is special about its recipe."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from ..data.dataset import PreparedDataset
-from ..figures.layers import published_name
+from ..figures.layers import PUBLISHED, published_name
+from ..runs.config import Difference, differences
+from ..runs.defaults import default_config
 from ..runs.provenance import read_provenance
 from ..runs.results import read_result, result_at
 from .run import Run
@@ -40,3 +45,15 @@ def summarize(run: Run, data: PreparedDataset | None, error: float | None) -> di
         "is_last": is_last,
         "seconds": result["seconds"] if result and is_last else None,
     }
+
+
+def preset_differences(config: ConfigDict) -> tuple[str, list[Difference]]:
+    """The nearest published network, and the fields that differ from it and the paper's training.
+
+    Returns:
+      The network's name, and for each field its name, its value there, and its value here.
+    """
+    name = published_name(config.model).removesuffix(", varied")
+    preset = default_config()
+    preset.model = ConfigDict(asdict(PUBLISHED[name]))
+    return name, differences(preset, config)

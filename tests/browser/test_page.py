@@ -26,7 +26,7 @@ from tests.support.commands import ROOT, run
 from tests.support.runs import trained
 
 SECTIONS = ("curves", "network", "kernels", "examples", "neighbors", "maps", "confusion")
-SECTIONS += ("augmentation", "settings")
+SECTIONS += ("augmentation", "devices", "settings")
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,10 @@ def test_the_command_prints_the_path_and_the_size_of_the_page(written):
 def test_the_page_shows_the_results_of_the_run(written, workdir: Path):
     text = " ".join(written[0].read_text().split())
     result = json.loads((workdir / "result.json").read_text())
-    assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
+    assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error, one view" in text
     # The page computes this error itself. The result is also of one view.
     assert f"misclassifies {100 * result['top1_error']:.1f}% of the test images" in text
-    assert "Errors are measured on 360 images (test) with 1 view per image." in text
+    assert "Errors are measured on 360 images (test) with one view of each image." in text
     assert "exact search among all 1,437 training images" in text
     parameters = sum(x.size for x in jax.tree.leaves(load(workdir).params))
     assert f"<b>{parameters:,}</b><span>parameters" in text
@@ -92,7 +92,7 @@ def test_without_images_the_page_leaves_out_their_sections_and_says_why(
 ):
     text = " ".join(page.write([without_images]).read_text().split())
     sections = re.findall('<section id="([a-z]*)"', text)
-    assert sections == ["curves", "network", "kernels", "missing", "settings"]
+    assert sections == ["curves", "network", "kernels", "missing", "devices", "settings"]
     assert re.search("leaves out the sections that need images: [^<]*gone", text)
     assert "the page has no images" in caplog.text
     result = json.loads((without_images / "result.json").read_text())
@@ -177,6 +177,50 @@ def test_browsers_display_the_page(written, browser, width: int, scheme: str):
     assert min(measured["letters"]) >= 9
     background, text = brightness(measured["background"]), brightness(measured["text"])
     assert (background > 0.9, text < 0.5) == ((True, True) if scheme == "light" else (False, False))
+
+
+def test_the_contents_link_all_sections(written, browser):
+    tab = browser.new_page()
+    tab.goto(written[0].as_uri())
+    links, sections, landmarks = tab.evaluate(
+        """() => [
+          [...document.querySelectorAll('nav a')].map(a => [a.hash.slice(1), a.textContent]),
+          [...document.querySelectorAll('main > section')].map(section => [section.id,
+            document.getElementById(section.getAttribute('aria-labelledby')).lastChild.textContent]),
+          [...document.body.children].map(e => e.tagName),
+        ]"""
+    )
+    tab.close()
+    assert links == sections
+    assert tuple(name for name, _ in links) == SECTIONS
+    assert landmarks == ["HEADER", "NAV", "MAIN"]
+
+
+def test_the_printed_page_is_light_and_complete(written, browser):
+    tab = browser.new_page(viewport={"width": 720, "height": 1000}, color_scheme="dark")
+    tab.emulate_media(media="print")
+    tab.goto(written[0].as_uri())
+    background, text, whole, bars, shown, settings = tab.evaluate(
+        """() => {
+          const style = query => getComputedStyle(document.querySelector(query));
+          const whole = 'figure, .card, .query, .tower, .maps, tr, .bar, .horizontal';
+          return [
+            style('body').backgroundColor, style('svg text').fill,
+            [...document.querySelectorAll(whole)].filter(
+              e => getComputedStyle(e).breakInside != 'avoid').map(e => e.outerHTML),
+            [style('.bar i').printColorAdjust, style('.bar.true i').backgroundColor],
+            [style('.horizontal').display, style('.vertical').display],
+            document.querySelector('pre').getBoundingClientRect().height,
+          ];
+        }"""
+    )
+    tab.close()
+    assert brightness(background) > 0.9 or background == "rgba(0, 0, 0, 0)"
+    assert brightness(text) < 0.5
+    assert whole == []
+    assert bars == ["exact", "rgb(26, 127, 75)"]
+    assert shown == ["block", "none"]
+    assert settings > 100
 
 
 @pytest.mark.parametrize("width", [1280, 360])

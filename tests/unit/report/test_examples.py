@@ -46,7 +46,7 @@ def test_frequent_mistakes_are_counted(run: Run) -> None:
     test = read_all(run, "test")
     predicted = run.classifier(test.pixels, views=1).argmax(axis=1)
     counts = confusion_matrix(test.labels, predicted, labels=range(10))
-    pairs = predictions.matrix(run, predictions.predict(run))["pairs"]
+    pairs = predictions.errors(run.class_names, predictions.predict(run))["pairs"]
     shown = [run.class_names.index(pair["label"]) for pair in pairs]
     predicted_as = [run.class_names.index(pair["predicted"]) for pair in pairs]
     assert [pair["count"] for pair in pairs] == counts[shown, predicted_as].tolist()

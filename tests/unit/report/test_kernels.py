@@ -1,3 +1,6 @@
+import base64
+
+import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -30,8 +33,30 @@ def test_probability_of_superiority_is_the_area_under_the_roc_curve():
     assert kernels.probability_of_superiority(a, b) == pytest.approx(area)
 
 
+def test_similarity_is_the_median_cosine():
+    initial = RANDOM.normal(size=(2, 11, 11, 3, 48))
+    assert kernels.similarity(3 * initial, initial) == pytest.approx(1)
+    assert kernels.similarity(-initial, initial) == pytest.approx(-1)
+    noise = RANDOM.normal(size=initial.shape)
+    assert abs(kernels.similarity(noise, initial)) < 0.05
+    assert kernels.similarity(initial + noise, initial) == pytest.approx(0.5**0.5, abs=0.02)
+
+
+def test_each_kernel_stands_beside_its_initial_one():
+    trained, initial = RANDOM.normal(size=(2, 1, 5, 5, 3, 4))
+    shown = kernels.section(trained, initial)
+    assert shown is not None
+    for i, (url, _) in enumerate(shown["towers"][0]["images"]):
+        encoded = np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8)
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        for kernel, part in ((trained, pixels[:, :5]), (initial, pixels[:, 6:])):
+            weights = kernel[0, ..., i] / np.abs(kernel[0, ..., i]).max()
+            np.testing.assert_allclose(part[..., 2::-1], 127.5 + 127.5 * weights, atol=0.51)
+
+
 def test_a_locally_connected_first_layer_has_no_kernel_section():
-    assert kernels.section(np.ones((1, 6, 6, 75, 8))) is None
-    shown = kernels.section(RANDOM.normal(size=(2, 5, 5, 3, 8)))
+    assert kernels.section(np.ones((1, 6, 6, 75, 8)), None) is None
+    shown = kernels.section(RANDOM.normal(size=(2, 5, 5, 3, 8)), None)
     assert shown is not None
     assert [len(tower["images"]) for tower in shown["towers"]] == [8, 8]
+    assert shown["similarity"] is None
