@@ -1,11 +1,11 @@
 """One look for all figures: the palette, the fonts, and files for light and dark screens."""
 
-import contextlib
 import hashlib
 import io
+import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ NUM_COLORS = 6  # to tell runs or towers apart
 DASHES = ("solid", "dashed", "dotted")  # for more runs than colors; CSS has the same names
 FORMATS = ("svg", "pdf", "png")
 
-# Matplotlib knows the colors by these names, which `_shades` gives their light or dark values.
+# Matplotlib knows the colors by these names, which `_use` gives their light or dark values.
 BACKGROUND, TEXT, MUTED, BORDER, ACCENT = (f"figure:{name}" for name in list(PALETTE)[:5])
 
 STYLE: Any = {  # matplotlib's types want each key's name
@@ -48,21 +48,13 @@ STYLE: Any = {  # matplotlib's types want each key's name
 }
 
 
-@contextlib.contextmanager
-def _shades(*, dark: bool) -> Iterator[None]:
+def _use(*, dark: bool) -> None:
     names = get_named_colors_mapping()
     for name, shades in PALETTE.items():
         names[f"figure:{name}"] = shades[dark]
-    try:
-        yield
-    finally:
-        if dark:
-            with _shades(dark=False):
-                pass
 
 
-with _shades(dark=False):
-    """The names have light values wherever nothing else is said."""
+_use(dark=False)
 
 
 def series(number: int) -> str:
@@ -96,15 +88,18 @@ def write(draw: Callable[[], Figure], stem: Path, formats: Sequence[str]) -> lis
     paths = []
     stem.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
-        for suffix in formats:
-            for dark in (False,) if suffix == "svg" else (False, True):
-                path = stem.with_name(f"{stem.name}{'-dark' * dark}.{suffix}")
-                with _shades(dark=dark):
-                    if suffix == "svg":
-                        path.write_text(_standalone(draw()), encoding="utf-8")
-                    else:
-                        _save(draw(), path)
-                paths.append(path)
+        for suffix, dark in itertools.product(formats, (False, True)):
+            path = stem.with_name(f"{stem.name}{'-dark' * dark}.{suffix}")
+            if suffix == "svg" and dark:
+                continue
+            _use(dark=dark)
+            drawn = draw()
+            if suffix == "svg":
+                path.write_text(_standalone(drawn), encoding="utf-8")
+            else:
+                _save(drawn, path)
+            paths.append(path)
+    _use(dark=False)
     return paths
 
 
@@ -158,7 +153,6 @@ def _element(figure: Figure, attributes: str, *, transparent: bool) -> str:
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # these ids are numbered from 1 in each figure
     body = re.sub(r"font(-family)?: [^;\"]*?(, sans-serif)", "font-family: inherit", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
-    body = re.sub(r"\s+", " ", body)
     body = re.sub(r"(\d\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", body)).replace("> <", ">\n<")
     opening = Markup('<svg role="img" aria-label="{}" {}').format(description, Markup(attributes))
     size = r'<svg [^>]*?viewBox="([^"]*)"[^>]*>'
