@@ -17,9 +17,8 @@ from tqdm import tqdm
 from ..distributed.devices import (
     avoid_compiler_plugin,
     cache_programs,
+    choose_cpu_devices,
     keep_memory,
-    split_cpu,
-    use_cpu_devices,
 )
 from ..errors import CommandError, describe_system_error
 from .flags import CommandFlags
@@ -79,10 +78,7 @@ def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence
             avoid_compiler_plugin()
             keep_memory()
             cache_programs(os.environ)
-            if flags.values.cpu_devices is None:
-                split_cpu(os.environ)
-            else:
-                use_cpu_devices(flags.values.cpu_devices, os.environ)
+            choose_cpu_devices(flags.values.cpu_devices, os.environ)
             return main() or 0
         except BrokenPipeError:
             return 1

@@ -48,28 +48,25 @@ def avoid_compiler_plugin() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
-def use_cpu_devices(count: int, environment: Mapping[str, str]) -> None:
+def choose_cpu_devices(count: int | None, environment: Mapping[str, str]) -> None:
     """Selects this process's share of `count` CPU devices, to try a mesh without GPUs.
+
+    By default, a CPU with two cores or more for this process is two devices, one for each tower;
+    networks of one tower share the batch instead. A setting of JAX's own comes before this default.
 
     Raises:
       UserError: LOCAL_PROCESSES does not divide `count`.
     """
-    processes = int(environment.get("LOCAL_PROCESSES", 1))
-    if count % processes:
-        raise UserError(f"--cpu_devices={count}: {processes} processes cannot share them evenly")
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", count // processes)
-
-
-def split_cpu(environment: Mapping[str, str]) -> None:
-    """Makes two devices of a CPU that has two cores or more for this process: one for each tower.
-
-    Networks of one tower share the batch instead. A setting of JAX's own comes first.
-    """
+    processes = int(environment.get("LOCAL_PROCESSES") or 1)
     chosen = "xla_force_host_platform_device_count" in environment.get("XLA_FLAGS", "")
-    if jax.config.values["jax_num_cpu_devices"] < 0 and not chosen:
+    if count is not None:
+        if count % processes:
+            shared = f"{processes} processes cannot share them evenly"
+            raise UserError(f"--cpu_devices={count}: {shared}")
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", count // processes)
+    elif jax.config.values["jax_num_cpu_devices"] < 0 and not chosen:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        processes = int(environment.get("LOCAL_PROCESSES") or 1)
         jax.config.update("jax_num_cpu_devices", 2 if cores >= 2 * processes else 1)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from src.distributed.devices import local_gpu_ids, use_cpu_devices
+from src.distributed.devices import choose_cpu_devices, local_gpu_ids
 from src.errors import UserError
 
 
@@ -42,7 +42,7 @@ def test_gpu_count_not_divisible_by_processes_is_rejected() -> None:
 
 def test_cpu_device_count_not_divisible_by_processes_is_rejected() -> None:
     with pytest.raises(UserError, match="--cpu_devices=3: 2 processes cannot share them evenly"):
-        use_cpu_devices(3, {"LOCAL_PROCESSES": "2"})
+        choose_cpu_devices(3, {"LOCAL_PROCESSES": "2"})
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_towers_have_a_cpu_device_each_where_cores_suffice(
     environment: dict[str, str], devices: int
 ) -> None:
     program = (
-        "import jax, os; from src.distributed.devices import split_cpu; "
-        "split_cpu(os.environ); print(len(jax.devices()))"
+        "import jax, os; from src.distributed.devices import choose_cpu_devices; "
+        "choose_cpu_devices(None, os.environ); print(len(jax.devices()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
