@@ -67,12 +67,10 @@ def build_once(
         try:
             complete = fill(incomplete) or directory
             if not complete.exists():
-                return incomplete.rename(complete)
-        except BaseException:
-            shutil.rmtree(incomplete)
-            raise
-        shutil.rmtree(incomplete)
-        return complete
+                incomplete.rename(complete)
+            return complete
+        finally:
+            shutil.rmtree(incomplete, ignore_errors=True)
 
 
 def check_writable(flag: str, path: Path) -> None:

@@ -30,13 +30,7 @@ def import_tensorflow() -> Any:
 
 
 def in_parallel(load: Callable[[int], Batch], steps: range, calls: int) -> Batches:
-    """Yields the batches of some steps, in order.
-
-    Args:
-      load: loads the batch of a step; called in threads.
-      steps: the steps.
-      calls: of `load` that run at a time.
-    """
+    """Yields the batches of some steps, in order; `calls` threads call `load` at a time."""
     batches = _iterate(load, steps, calls)
     _running.add(batches)
     return batches

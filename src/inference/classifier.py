@@ -131,11 +131,7 @@ class Classifier:
     def file_features(
         self, files: Iterable[images_.RawImage], layer: str = "fc7"
     ) -> Iterator[FileResult]:
-        """A layer's output for one file after the other, read as by `predict_files`.
-
-        Raises:
-          UserError: there is no such layer.
-        """
+        """A layer's output for one file after the other; raises UserError as `features`."""
         return self._run_files(self._forward_to(layer), files)
 
     def _forward_to(self, layer: str) -> Forward:

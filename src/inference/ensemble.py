@@ -108,11 +108,7 @@ def _other_images(workdir: Path, dataset: PreparedDataset, section: ConfigDict) 
 def predict_ensemble(
     members: Mapping[str, Classifier], originals: Sequence[RawImage], views: int | None
 ) -> Iterator[FileResult]:
-    """The networks' mean probabilities (classes,) for each file; `members` are by their workdirs.
-
-    Raises:
-      UserError: the members have different classes.
-    """
+    """The members' mean probabilities (classes,) by file; UserError if their classes differ."""
     first_workdir, *_ = members
     for workdir, member in members.items():
         if member.class_names != members[first_workdir].class_names:

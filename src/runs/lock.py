@@ -16,9 +16,7 @@ def lock(workdir: Path, token: str) -> Iterator[None]:
     """Holds the lock of a run directory; the system releases the lock of a process that dies.
 
     It creates the directory. The run's other processes check the `token` with `is_locked_by`.
-
-    Raises:
-      UserError: another process holds the lock.
+    Raises UserError if another process holds the lock.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / LOCK).open("a") as file:

@@ -16,8 +16,7 @@ NAME = "metrics.jsonl"
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """The metrics of a run, finished or not; empty before the first line."""
-    path = workdir / NAME
-    return [metrics for _, metrics in _lines(path)] if path.exists() else []
+    return [metrics for _, metrics in _lines(workdir / NAME)]
 
 
 def metrics_checksum(workdir: Path) -> int:
@@ -34,7 +33,7 @@ def keep_metrics(
     puts the file as it was into the directory `damaged`.
     """
     path = workdir / NAME
-    lines = [line for line, metrics in _lines(path) if is_kept(metrics)] if path.exists() else []
+    lines = [line for line, metrics in _lines(path) if is_kept(metrics)]
     content = "".join(lines).encode()
     if checksum not in (None, zlib.crc32(content)):
         logger.warning("%s: lines of earlier steps are missing or damaged", path)
@@ -42,9 +41,8 @@ def keep_metrics(
         aside.parent.mkdir(exist_ok=True)
         if path.exists() and not aside.exists():
             shutil.copy(path, aside)
-    if path.exists():
-        with atomic_write(path) as incomplete:
-            incomplete.write_bytes(content)
+    with atomic_write(path) as incomplete:
+        incomplete.write_bytes(content)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -52,7 +50,8 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     A power failure may leave zero bytes, which do not count; other damaged lines are logged.
     """
-    for line in path.read_text(errors="replace").replace("\0", "").splitlines(keepends=True):
+    text = path.read_text(errors="replace") if path.exists() else ""
+    for line in text.replace("\0", "").splitlines(keepends=True):
         try:
             metrics = json.loads(line)
             metrics["step"]

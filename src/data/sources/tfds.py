@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from ...errors import UserError
+from ..pipeline import import_tensorflow
 from .source import Example, MissingOriginals, Originals, Source, Split
 
 EVAL_SPLITS = ("validation", "val", "test")
@@ -135,9 +136,7 @@ def _make_split(builder: Any, name: str, field: str, part: str) -> Split:
         if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
             records = builder.as_data_source(part, decoders=decoders)
         else:
-            import tensorflow as tf  # takes seconds
-
-            tf.config.set_visible_devices([], "GPU")  # JAX needs their memory
+            import_tensorflow()
             records = builder.as_dataset(part, decoders=decoders).as_numpy_iterator()
         for i, record in enumerate(records):
             file_name = record[file].decode() if file else f"{part}/{i}"
