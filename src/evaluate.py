@@ -3,7 +3,8 @@
 python -m src.evaluate --workdir=DIR[,DIR…] [--views=1|9|10] [--checkpoint=newest|best]
     [--data=folder:PATH|TFDS_NAME] [--split=test] [--per_class] [--json]
 
-The result of one network is saved in its run directory, for the model card of `src.export`.
+The result of one network and its classes is saved in its run directory, for the model card of
+`src.export`.
 """
 
 import json
@@ -38,18 +39,19 @@ def main() -> None:
         VIEWS.value,
         CHECKPOINT.value,
         data=data,
-        counts_classes=PER_CLASS.value or JSON.value,
+        counts_classes=True,
     )
-    confusion, class_names = result.pop("confusion"), result.pop("class_names")
-    classes = [] if confusion is None else describe_classes(confusion, class_names)
+    classes = describe_classes(result.pop("confusion"), result.pop("class_names"))
     if JSON.value:
         print(json.dumps({**result, "classes": classes}))
     else:
         print(f"{result['split']}: {describe_result(result)}")
-        if classes:
+        if PER_CLASS.value:
             print(class_table(classes))
     if len(workdirs) == 1:
         (result["step"],) = result.pop("steps")
+        fields = ("class", "examples", "top1_error")
+        result["classes"] = [{field: row[field] for field in fields} for row in classes]
         try:
             write_evaluation(workdirs[0], result)
         except OSError as error:  # whoever can read a run may evaluate it

@@ -1,5 +1,6 @@
-"""The model card of an exported network."""
+"""The model card of an exported network, with the front matter that Hugging Face reads."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,14 @@ LICENSES = {
     "cifar10": "its authors state none (Krizhevsky, 2009)",
 }
 
+HUB_NAMES = {  # of data sets whose names there are not those of TFDS
+    "imagenet2012": "ILSVRC/imagenet-1k",
+    "imagenette": "frgfm/imagenette",
+    "cifar10": "uoft-cs/cifar10",
+}
+FOLDER = "imagefolder"  # Hugging Face's name of the format
+MAX_CLASSES = 20  # in the table of errors
+
 LIMITS = """\
 The network assigns probabilities to its classes for every image, even if no class fits. They are
 not calibrated. The network has the biases of its training images. Check its errors on your own
@@ -24,6 +33,7 @@ images before anything depends on it."""
 class Runtime(NamedTuple):
     """How to run a format elsewhere: what to install, and expressions of a Python script."""
 
+    library: str  # as Hugging Face calls it
     packages: tuple[str, ...]  # besides numpy and pillow
     import_line: str
     network: str
@@ -32,18 +42,21 @@ class Runtime(NamedTuple):
 
 RUNTIMES = {
     "jax": Runtime(
+        "jax",
         ("jax", "flatbuffers"),  # JAX needs it here but does not declare it
         "from jax import export",
         'export.deserialize(bytearray(open(file, "rb").read()))',
         "network.call(pixels[None])",
     ),
     "savedmodel": Runtime(
+        "tensorflow",
         ("tensorflow",),
         "import tensorflow as tf",
         "tf.saved_model.load(file)",
         'network.probabilities(pixels[None])["probabilities"]',
     ),
     "onnx": Runtime(
+        "onnx",
         ("onnxruntime",),
         "import onnxruntime",
         "onnxruntime.InferenceSession(file)",
@@ -80,13 +93,46 @@ def render_model_card(file: str, metadata: dict[str, Any]) -> str:
     sections = {
         "# AlexNet for " + _images_of(metadata["recipe"]["data"]["dataset"]): _summary(metadata),
         "## Results": _results(metadata),
+        **_class_errors(metadata["result"]),
         "## Run it": _usage(file, metadata),
         "## Data": _data(metadata),
         "## Training": _training(metadata),
         "## Limits": LIMITS,
         "## Made with": "\n".join(f"- {name}: {value}" for name, value in made_with.items()),
     }
-    return "\n\n".join(f"{title}\n\n{text}" for title, text in sections.items()) + "\n"
+    card = "\n\n".join(f"{title}\n\n{text}" for title, text in sections.items())
+    return f"{_front_matter(file, metadata)}\n{card}\n"
+
+
+def _front_matter(file: str, metadata: dict[str, Any]) -> str:
+    """Fields in YAML, of which JSON is a part."""
+    library, result = RUNTIMES[metadata["format"]].library, metadata["result"]
+    names = [_hub_name(dataset) for dataset in _datasets(metadata)]
+    fields: dict[str, Any] = {
+        "library_name": library,
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "alexnet", library],
+        "datasets": [name for name in names if name != FOLDER],
+        "metrics": ["accuracy"],
+    }
+    if result:
+        views = _views(result["views"])
+        measured = {
+            "task": {"type": "image-classification"},
+            "dataset": {"name": _images_of(_datasets(metadata)[0]), "type": names[0]},
+            "metrics": [
+                {"type": "accuracy", "name": f"top-{k} accuracy {views}", "value": round(value, 4)}
+                for k, value in ((1, 1 - result["top1_error"]), (5, 1 - result["top5_error"]))
+            ],
+        }
+        fields["model-index"] = [{"name": Path(file).stem, "results": [measured]}]
+    lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
+    return "\n".join(["---", *lines, "---", ""])
+
+
+def _hub_name(dataset: str) -> str:
+    base = dataset.partition("/")[0].partition(":")[0]
+    return FOLDER if base == "folder" else HUB_NAMES.get(base, base)
 
 
 def _summary(metadata: dict[str, Any]) -> str:
@@ -146,13 +192,34 @@ def _results(metadata: dict[str, Any]) -> str:
     )
 
 
-def _data(metadata: dict[str, Any]) -> str:
-    dataset, origin = metadata["recipe"]["data"]["dataset"], metadata["origin"]
-    paragraphs = [f"{_images_of(dataset)}. License: {license_of(dataset)}."]
+def _class_errors(result: dict[str, Any] | None) -> dict[str, str]:
+    """A section with a table of the classes, if an evaluation counted them."""
+    rows = [row for row in (result or {}).get("classes", []) if row["examples"]]
+    rows = sorted(rows, key=lambda row: -row["top1_error"])
+    if not rows:
+        return {}
+    table = ["| class | images | top-1 error |", "|---|---:|---:|"]
+    for row in rows[:MAX_CLASSES]:
+        name = row["class"].replace("|", "\\|")
+        table.append(f"| {name} | {row['examples']:,} | {row['top1_error']:.2%} |")
+    rest = len(rows) - MAX_CLASSES
+    note = f"\n\nThe other {rest:,} classes are in the JSON file." if rest > 0 else ""
+    return {"## Errors by class": "\n".join(table) + note}
+
+
+def _datasets(metadata: dict[str, Any]) -> list[str]:
+    """All training data, that of the weights that training started from last."""
+    names, origin = [metadata["recipe"]["data"]["dataset"]], metadata["origin"]
     while origin:
-        dataset, origin = origin["dataset"], origin["origin"]
-        paragraphs.append(f"Before that, {_images_of(dataset)}. License: {license_of(dataset)}.")
-    return "\n\n".join(paragraphs)
+        names.append(origin["dataset"])
+        origin = origin["origin"]
+    return names
+
+
+def _data(metadata: dict[str, Any]) -> str:
+    return "\n\nBefore that, ".join(
+        f"{_images_of(dataset)}. License: {license_of(dataset)}." for dataset in _datasets(metadata)
+    )
 
 
 def _training(metadata: dict[str, Any]) -> str:

@@ -39,7 +39,8 @@ def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
     It has as many `views`, else other `views`; None without any. Its `examples` are the number of
     images, where known.
     """
-    saved = [workdir / "result.json", *(workdir / EVALUATIONS).glob("*.json")]
+    # Evaluations after training come first: they know the classes.
+    saved = [*(workdir / EVALUATIONS).glob("*.json"), workdir / "result.json"]
     lines = reversed(read_metrics(workdir))
     during = [{**line, "views": 1} for line in lines if line["split"] != "train"]
     results = [*map(_read, saved), *during]

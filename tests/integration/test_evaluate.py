@@ -81,6 +81,9 @@ def test_result_of_the_command_is_kept_in_the_run_directory(workdir: Path, cache
     kept = result_at(workdir, 0, 10)
     assert kept is not None
     assert (kept["step"], kept["views"], kept["split"], kept["examples"]) == (0, 10, "test", 360)
+    wrong = [row["examples"] * row["top1_error"] for row in kept["classes"]]
+    assert [row["class"] for row in kept["classes"]] == [str(digit) for digit in range(10)]
+    assert sum(wrong) == pytest.approx(360 * kept["top1_error"])
     assert done.stdout == f"test: {describe_result(kept)}\n"
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from src.export.model_card import license_of, render_model_card
 from tests.support import tiny
@@ -27,7 +28,13 @@ def render(**metadata: Any) -> str:
         "made_with": {},
         "sha256": "",
     }
-    return render_model_card("net", defaults | metadata)
+    return render_model_card("net.jax", defaults | metadata)
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    start, fields, _ = text.split("---\n", 2)
+    assert start == ""
+    return yaml.safe_load(fields)
 
 
 IMPORTED = {"kind": "torchvision's AlexNet", "file": "alexnet.pth", "sha256": "7be5"}
@@ -80,3 +87,39 @@ def test_model_card_claims_no_more_of_the_evaluation_than_is_known() -> None:
 )
 def test_license_of_each_dataset_is_named(dataset: str, part: str) -> None:
     assert part in license_of(dataset)
+
+
+def test_front_matter_has_the_results_and_all_data() -> None:
+    result = {"top1_error": 0.0805556, "top5_error": 0, "examples": 360, "views": 10}
+    first = {"dataset": "imagenet2012", "weights_from": IMPORTED, "origin": None}
+    second = {"dataset": "folder:/home/me/my: flowers", "weights_from": None, "origin": first}
+    fields = front_matter(render(result=result, origin=second, format="onnx"))
+    assert fields["library_name"] == "onnx"
+    assert fields["tags"] == ["image-classification", "alexnet", "onnx"]
+    assert fields["datasets"] == ["digits", "ILSVRC/imagenet-1k"]
+    assert fields["metrics"] == ["accuracy"]
+    (model,) = fields["model-index"]
+    (measured,) = model["results"]
+    assert model["name"] == "net"
+    assert measured["task"] == {"type": "image-classification"}
+    assert measured["dataset"] == {"name": "digits", "type": "digits"}
+    assert [(metric["type"], metric["value"]) for metric in measured["metrics"]] == [
+        ("accuracy", 0.9194), ("accuracy", 1),
+    ]  # fmt: skip
+    assert measured["metrics"][0]["name"] == "top-1 accuracy averaged over 10 views"
+    assert "model-index" not in front_matter(render())
+
+
+def test_errors_of_classes_are_listed_the_largest_first() -> None:
+    result = {"top1_error": 0.1, "top5_error": 0, "examples": 30, "views": 1}
+    assert "Errors by class" not in render(result=result)
+    classes = [
+        {"class": "a|b", "examples": 10, "top1_error": 0.1},
+        {"class": "c", "examples": 20, "top1_error": 0.25},
+        {"class": "d", "examples": 0, "top1_error": None},
+    ]
+    text = render(result=result | {"classes": classes})
+    assert "|---:|\n| c | 20 | 25.00% |\n| a\\|b | 10 | 10.00% |\n\n## Run it" in text
+    text = render(result=result | {"classes": 20 * classes})
+    assert text.count("| c | 20 |") == 20
+    assert "The other 20 classes are in the JSON file." in text
