@@ -5,7 +5,6 @@ is an ordinary TFDS data set in ArrayRecord format, which allows random access.
 """
 
 import contextlib
-import hashlib
 import itertools
 import json
 import logging
@@ -105,25 +104,21 @@ def _read_last(file: Path) -> Path | None:
 def _find_or_fill(section: ConfigDict, source: Source) -> Path:
     root = Path(section.root).expanduser()
     name = re.sub(r"[^a-z0-9]+", "_", source.name.lower()).strip("_") or "images"
-    digest = hashlib.sha256(f"{FORMAT} {source.identity}".encode()).hexdigest()[:8]
-    identity = f"{section.size}px-{digest}"
+    identity = f"{section.size}px-{digest_of(f'{FORMAT} {source.identity}'.encode())[:8]}"
     place = digest_of(os.fsencode(source.directory.resolve()))[:8]
     contents = Contents(source.directory, source.files, root / f".{name}-{place}.files.json")
 
-    def existing() -> Path | None:
+    def find() -> Path | None:
+        contents.load()
         suffix = contents.suffix()
         equal = [] if suffix is None else root.glob(f"*-{identity}{suffix}")  # of any name
         return min(equal, default=None)
-
-    def find() -> Path | None:
-        contents.load()
-        return existing()
 
     def fill(path: Path) -> Path | None:
         if any(root.glob(f"*-{identity}-*")):  # files of these names and sizes, perhaps the same
             contents.read_missing()
             contents.save()
-            if directory := existing():
+            if directory := find():
                 return directory
         _fill(path, name, section, source.load(), contents)
         contents.save()

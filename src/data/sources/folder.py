@@ -144,12 +144,9 @@ def _split(path: Path, field: str, listing: Listing) -> Mapping[str, Listing]:
             raise UserError(f"{field}: {name!r} has {len(different)} different images; add some")
         count = min(max(bisect.bisect(different, TENTH), 1), len(different) - 1)
         evaluated = set(different[:count])
-        for part in parts:
-            parts[part][name] = {
-                file: status
-                for file, status in files.items()
-                if (digests.get(file) in evaluated) == (part == "val")
-            }
+        for file, status in files.items():
+            part = parts["val" if digests.get(file) in evaluated else "train"]
+            part.setdefault(name, {})[file] = status
     return parts
 
 
