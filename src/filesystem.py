@@ -28,7 +28,7 @@ def build_once(
     fill: Callable[[Path], Path | None],
     find: Callable[[], Path | None] | None = None,
 ) -> Path:
-    """Creates a directory and its files, unless it exists.
+    """Creates a directory and its files, unless it exists; returns the directory with the files.
 
     If several processes ask for the same directory, the first fills it while the others wait. A
     killed process leaves no directory of that name.
@@ -38,9 +38,6 @@ def build_once(
       fill: writes the files into an empty directory, which then gets the name `directory`, or the
         name that `fill` returns; if that exists, it stays.
       find: finds the directory that exists; by default `directory`.
-
-    Returns:
-      The directory with the files.
     """
     find = find or (lambda: directory if directory.exists() else None)
     if existing := find():

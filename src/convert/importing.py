@@ -51,7 +51,6 @@ def import_weights(
     Args:
       config: the recipe of the weights' network.
       path: as for `read_weights`.
-      workdir: a directory without a run.
       class_names: in the order of the last layer.
       mean: as for `read_mean`. Default: the weights' mean color.
 

@@ -18,9 +18,7 @@ def draw_crops(
 
     Args:
       key: the seed and the step; the result is a function of the arguments alone.
-      augment: `config.augment`: `shift`, whether to crop at random or at the center; `mirror`,
-        whether to mirror half of the draws; `images_per_crop`, how many consecutive images share a
-        draw: 1, or 32 as in the authors' code.
+      augment: `config.augment`.
       count: images of the global batch.
       margin: by how many pixels the images are larger than the crops.
 

@@ -145,8 +145,7 @@ class Readers:
         Args:
           records: pickled Records.
           indices: of the examples (N,).
-          size: height and width of the prepared images.
-          crops: None for whole images.
+          size: height and width of the prepared images; without `crops`, they are returned whole.
           cache: keeps the decoded images for the next time.
 
         Returns:

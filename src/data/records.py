@@ -43,10 +43,7 @@ def naming_damage(directory: Path) -> Iterator[None]:
 
 
 class Records:
-    """Random access to the examples of a split; safe to use in threads, and to pickle.
-
-    `files` are TFDS's `file_instructions` of the split.
-    """
+    """Random access to the examples in TFDS's `file_instructions`, also in threads and pickled."""
 
     def __init__(self, files: Sequence[Any], directory: Path, num_classes: int):
         from array_record.python.array_record_data_source import ArrayRecordDataSource

@@ -27,10 +27,8 @@ def make_mesh(
     """Arranges the devices, by default all, as (data, model).
 
     Args:
-      section: `config.mesh`; None stands for "auto" in both fields.
-        `model`: number of devices that share the towers; "auto" is 2 if the numbers of devices and
-        towers are even, else 1.
-        `data`: number of devices that share the batch; "auto" is all devices divided by `model`.
+      section: `config.mesh`; None stands for "auto" in both fields. Then two devices share the
+        towers if the numbers of devices and towers are even, else one; all share the batch.
       towers: tower count of the network.
       batch_size: images per step; None skips the check.
 

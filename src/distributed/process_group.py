@@ -37,9 +37,8 @@ class ProcessGroup:
 
     Args:
       process: this process.
-      section: `config.processes`, in seconds. `join_within`: until all processes are connected.
-        `lost_after`: without a heartbeat until a process counts as lost. `stuck_after`: between
-        calls of `report_progress` until this process counts as stuck.
+      section: `config.processes`, in seconds; `stuck_after` is the time between calls of
+        `report_progress`.
 
     Attributes:
       token: random text, the same in all processes of a run.

@@ -19,10 +19,8 @@ def accept_peers(
 ) -> tuple[dict[int, Connection], dict[str, Any]]:
     """Waits in process 0 for all others; then sends them the welcome: JAX's port and the token.
 
-    Ignores callers that are none of the others.
-
-    Raises:
-      JoinError: a port is in use, or not all others connect within that many seconds.
+    Ignores callers that are none of the others. Raises JoinError if a port is in use, or if not all
+    others connect within that many seconds.
     """
     deadline = time.monotonic() + within
     notice_at = time.monotonic() + 2

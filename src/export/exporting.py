@@ -30,7 +30,6 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
     """Writes the network to `out`, its metadata to `out`.json, and the model card beside them.
 
     Args:
-      workdir: the run directory.
       out: a file in a directory that does not exist, or that has only hidden files.
       form: one of FORMATS.
       checkpoint: "newest" or "best".

@@ -36,7 +36,6 @@ def load(
     """Loads the network of a run, finished or not, on whatever devices there are.
 
     Args:
-      workdir: the run directory.
       checkpoint: "newest", or the "best" on the evaluation split.
       mesh: to lay the parameters out on; by default all devices.
 
@@ -74,7 +73,6 @@ class Classifier:
     Attributes:
       class_names: in the order of the probabilities.
       config: the recipe that it was trained with.
-      architecture: the network.
       network: what its forward passes depend on besides the parameters.
       params: {layer: {"kernel": (towers, …), "bias": (towers, out)}}, on the mesh.
       statistics: of the data that it was trained on.

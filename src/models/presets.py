@@ -29,11 +29,7 @@ PAPER = Architecture(
         "conv4": ConvSpec(384, 3, padding=(1, 1), bias=1.0),
         "conv5": ConvSpec(256, 3, padding=(1, 1), bias=1.0, followed_by=("activation", "pool")),
     },
-    dense={
-        "fc6": DenseSpec(4096, bias=1.0),
-        "fc7": DenseSpec(4096, bias=1.0),
-        "fc8": DenseSpec(),
-    },
+    dense={"fc6": DenseSpec(4096, bias=1.0), "fc7": DenseSpec(4096, bias=1.0), "fc8": DenseSpec()},
     norms={"lrn": NormSpec()},
     pools={"pool": PoolSpec()},
 )
