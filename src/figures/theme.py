@@ -153,7 +153,8 @@ def _element(figure: Figure, attributes: str, *, transparent: bool) -> str:
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # these ids are numbered from 1 in each figure
     body = re.sub(r"font(-family)?: [^;\"]*?(, sans-serif)", "font-family: inherit", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", re.sub(r"\s+", " ", body)).replace("> <", ">\n<")
+    body = re.sub(r"\s+", " ", body).replace("> <", ">\n<")
+    body = re.sub(r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1", body)  # coordinates, but no text
     opening = Markup('<svg role="img" aria-label="{}" {}').format(description, Markup(attributes))
     size = r'<svg [^>]*?viewBox="([^"]*)"[^>]*>'
     return re.sub(size, lambda m: f'{opening} viewBox="{m[1]}">', body, count=1)
