@@ -167,7 +167,7 @@ def test_split_option_evaluates_that_split_and_keeps_both_results(
 
 def test_unknown_split_is_an_error(folder_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate_run(folder_run, "--split=tset") == 2
-    assert "eval_split: 'tset' is not allowed; choose one of test" in capsys.readouterr().err
+    assert "eval_split: 'tset' is not allowed; choose one of val, test" in capsys.readouterr().err
 
 
 def test_data_option_evaluates_other_images_of_the_same_classes(
