@@ -33,24 +33,20 @@ class PreparedDataset:
     """
 
     def __init__(self, directory: Path, cache_gb: float = 0.0):
-        self.directory, self.cache_gb = directory, cache_gb
-        with naming_damage(directory):
-            self._open()
-        self._records: dict[str, Records] = {}
-
-    def _open(self) -> None:
         import tensorflow_datasets as tfds  # takes a second, which prediction need not wait for
 
-        directory = self.directory
-        info = tfds.builder_from_directory(directory).info
-        self.class_names: list[str] = info.features["label"].names
+        self.directory, self.cache_gb = directory, cache_gb
+        self._records: dict[str, Records] = {}
         self.train_split = "train"
-        (self.eval_split,) = info.splits.keys() - {"train"}
-        self.num_examples = {name: split.num_examples for name, split in info.splits.items()}
-        self._files = {name: split.file_instructions for name, split in info.splits.items()}
-        self.size: int = info.features["image"].shape[0]
-        self.report: dict[str, Any] = json.loads((directory / "report.json").read_text())
-        repeated = self.report.get(self.eval_split, {}).get("in_train")
+        with naming_damage(directory):
+            info = tfds.builder_from_directory(directory).info
+            self.class_names: list[str] = info.features["label"].names
+            (self.eval_split,) = info.splits.keys() - {"train"}
+            self.num_examples = {name: split.num_examples for name, split in info.splits.items()}
+            self._files = {name: split.file_instructions for name, split in info.splits.items()}
+            self.size: int = info.features["image"].shape[0]
+            self.report: dict[str, Any] = json.loads((directory / "report.json").read_text())
+            repeated = self.report.get(self.eval_split, {}).get("in_train")
         self.in_train = None if repeated is None else len(repeated)
 
     @functools.cached_property

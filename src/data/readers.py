@@ -1,10 +1,7 @@
 """Processes that read, decode, crop and mirror images, each with a Python lock of its own.
 
-One process reads 30,000 images a second at most, however many threads it has: each image holds
-Python's lock for 30 µs. Here the process that trains does a few µs of work for an image.
-
-A helper process imports what reading needs and forks the readers, so many readers start as fast as
-one. They end with the process that started them, however it ends: their connections then close.
+A helper process imports what reading needs and forks the readers. They end with the process that
+started them, however it ends: their connections then close. See "The loader" in the docs.
 """
 
 import atexit
