@@ -5,6 +5,7 @@ python -m src.main --config=configs/alexnet.py[:DATASET] [--workdir=DIR] [--conf
 
 import os
 import re
+import shlex
 import signal
 
 if __name__ == "__main__":  # else a callback of the imports below may lose Ctrl-C
@@ -26,6 +27,9 @@ FLAGS = CommandFlags()
 CONFIG = FLAGS.config("configs/alexnet.py", "The recipe, FILE[:DATASET].")
 WORKDIR = FLAGS.string("workdir", None, "Run directory. Default: runs/<config>-<dataset>.")
 
+NEXT = """next: python -m src.report --workdir={workdir}
+      python -m src.predict --workdir={workdir} {workdir}/examples/*"""
+
 
 def main() -> int:
     if "variants" in CONFIG.value:
@@ -38,6 +42,8 @@ def main() -> int:
         trained = train(CONFIG.value, workdir, group)
         if group.is_main_process:
             print(trained.message)
+            if trained.status is Status.FINISHED:
+                print(NEXT.format(workdir=shlex.quote(str(workdir))))
     return EXIT_PREEMPTED if trained.status is Status.PREEMPTED else 0
 
 

@@ -20,7 +20,7 @@ from ..distributed.devices import (
     choose_cpu_devices,
     keep_memory,
 )
-from ..errors import CommandError, describe_system_error
+from ..errors import CommandError, UserError, describe_system_error
 from .flags import CommandFlags
 
 Main = Callable[[], int | None]
@@ -34,6 +34,8 @@ def run(main: Main, flags: CommandFlags, doc: str | None) -> NoReturn:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    if (os.environ.get("NUM_PROCESSES") or "1") != "1":
+        _silence_gloo()
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.unraisablehook = _report_unraisable
     threading.excepthook = lambda error: (
@@ -73,7 +75,7 @@ def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence
             flags.parse(argv)
             if flags.values.help:
                 print(doc)
-                print(flags.values.get_help().replace(CommandFlags.__module__, "Flags"))
+                print(flags.help())
                 return 0
             avoid_compiler_plugin()
             keep_memory()
@@ -88,7 +90,16 @@ def run_command(main: Main, flags: CommandFlags, doc: str | None, argv: Sequence
             return getattr(error, "exit_status", 1)
 
 
+def _silence_gloo() -> None:
+    """Keeps stdout for Python alone: Gloo, which connects processes, writes lines there."""
+    sys.stdout = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _report(error: Exception) -> None:
+    is_first = (os.environ.get("LOCAL_PROCESS_ID") or "0") == "0"
+    if isinstance(error, UserError) and not (is_first or jax.distributed.is_initialized()):
+        return  # all processes of this host make the same mistake
     reason = str(error) if isinstance(error, CommandError) else describe_system_error(error)
     if reason:
         print(f"error: {' '.join(reason.split())}", file=sys.stderr)

@@ -3,8 +3,10 @@
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from functools import partialmethod
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -37,6 +39,7 @@ class CommandFlags:
         self.values = flags.FlagValues()
         self._takes_arguments = takes_arguments
         self._default_config: str | None = None
+        self._configs: Path | None = None
         self._argv: list[str] = []
         self.boolean("help", False, "Show this help.", short_name="h")
         description = (
@@ -54,9 +57,20 @@ class CommandFlags:
     number = partialmethod(_define, flags.DEFINE_float)
     enum = partialmethod(_define, flags.DEFINE_enum)  # (name, default, choices, description)
 
-    def config(self, default: str | None, description: str, *, required: bool = False) -> Holder:
-        """--config=FILE[:ARGUMENT], whose fields --config.FIELD=VALUE overrides."""
+    def config(
+        self,
+        default: str | None,
+        description: str,
+        *,
+        required: bool = False,
+        directory: str = "configs",
+    ) -> Holder:
+        """--config=FILE[:ARGUMENT], whose fields --config.FIELD=VALUE overrides.
+
+        In place of FILE, the name of a file in `directory` suffices.
+        """
         self._default_config = default  # ml_collections would load it here, even if not used
+        self._configs = Path(directory)
         define = config_flags.DEFINE_config_file
         holder = self._define(define, "config", None, description, sys_argv=self._argv)
         self.values["config"].default_as_str = f"'{default}'"
@@ -68,6 +82,17 @@ class CommandFlags:
     def config_file(self) -> str:
         """FILE[:ARGUMENT] of the parsed command line."""
         return config_flags.get_config_filename(self.values["config"])
+
+    def help(self) -> str:
+        """The flags, and the names that --config takes."""
+        text = self.values.get_help(include_special_flags=False)
+        text = text.replace(CommandFlags.__module__, "Flags")
+        if self._configs:
+            names = ", ".join(sorted(self._names()))
+            text += f"\n\nNames for --config, in {self._configs}:\n"
+            text += textwrap.fill(names, 78, initial_indent="  ", subsequent_indent="  ")
+            text += "\n\n--config.FIELD=VALUE sets a field; docs/configuration.md lists them all."
+        return text
 
     def workdirs(self, description: str) -> Holder:
         """--workdir of the commands that take one run or several."""
@@ -99,7 +124,8 @@ class CommandFlags:
             delattr(self.values, name)  # an override of the earlier config
         sys.modules.pop("config_config", None)  # the earlier config file, to ml_collections
         argv = [_with_local_paths(_with_underscores(argument)) for argument in argv]
-        if self._default_config and not any(re.match("--?config(=|$)", a) for a in argv):
+        argv = [self._with_file(argument) for argument in argv]
+        if self._default_config and not any(re.match("--?(config(=|$)|h(elp)?$)", a) for a in argv):
             argv = [f"--config={self._default_config}", *argv]
         self._argv[:] = ["command", *argv]
         try:
@@ -111,6 +137,17 @@ class CommandFlags:
                 raise UserError(_one_line(error)) from None
         if self.arguments and not self._takes_arguments:
             raise UserError(f"arguments: {self.arguments[0]!r} is not a flag, --NAME=VALUE")
+
+    def _names(self) -> list[str]:
+        files = self._configs.glob("*.py") if self._configs else ()
+        return [file.stem for file in files if "def get_config(" in file.read_text()]
+
+    def _with_file(self, argument: str) -> str:
+        """--config=small:digits is --config=configs/small.py:digits."""
+        name = re.fullmatch(r"--?config=(\w+)(:.*)?", argument)
+        if not name or name[1] not in self._names():
+            return argument
+        return f"--config={self._configs}/{name[1]}.py{name[2] or ''}"
 
 
 def _with_underscores(argument: str) -> str:

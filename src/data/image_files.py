@@ -31,7 +31,7 @@ def find_images(arguments: Sequence[str], list_file: str | None = None) -> list[
       list_file: a file of further arguments, one per line; "-" for standard input.
 
     Raises:
-      UserError: there is no image, no file matches a pattern, or the list cannot be read.
+      UserError: none of the images exists, no file matches a pattern, or the list cannot be read.
     """
     if list_file is not None:
         try:
@@ -44,6 +44,8 @@ def find_images(arguments: Sequence[str], list_file: str | None = None) -> list[
     images = [image for argument in arguments for image in _expand(argument)]
     if not images:
         raise UserError(f"arguments: no image is in {', '.join(arguments)}")
+    if not any(name == STANDARD_INPUT or os.path.exists(name) for name, _ in images):
+        raise UserError(f"arguments: {images[0].name!r} does not exist")
     return images
 
 

@@ -21,7 +21,9 @@ from .runner import run_experiment
 from .spec import slug, validate_experiment
 
 FLAGS = CommandFlags()
-CONFIG = FLAGS.config(None, "The experiment, FILE[:DATASET].", required=True)
+CONFIG = FLAGS.config(
+    None, "The experiment, FILE[:DATASET].", required=True, directory="configs/experiments"
+)
 WORKDIR = FLAGS.string("workdir", None, "Directory for the results. Default: runs/NAME[-DATASET].")
 
 

@@ -60,6 +60,7 @@ def show(query: str, distances: np.ndarray, entries: Sequence[dict[str, str]]) -
         print(json.dumps({"query": query, "nearest": listed}))
         return
     print(printable(query))
+    print(f"  {'distance':>9}  {'  '.join(reversed(entries[0]))}")
     for entry, distance in nearest:
         print(f"  {distance:9.2f}  {'  '.join(map(printable, reversed(entry.values())))}")
 

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
+from ..data.examples import save_examples
 from ..data.loader import TrainLoader
 from ..data.pipeline import import_tensorflow
 from ..data.preparation import prepare_dataset
@@ -27,6 +28,7 @@ from ..runs.metrics_file import keep_metrics, metrics_checksum
 from ..runs.results import read_result, write_result
 from ..runs.system_info import describe_system
 from ..runs.workdir import check_workdir, open_workdir
+from .description import describe_run
 from .initialization import initial_state
 from .metric_logger import MetricLogger
 from .periods import Periods
@@ -86,6 +88,7 @@ def train(
         trained = _train(config, workdir, group, bar, dataset, mesh)
         if trained.result and group.is_main_process:
             write_result(workdir, trained.result)
+            save_examples(dataset, workdir / "examples")
     return trained
 
 
@@ -117,6 +120,7 @@ def _train(
         started = time.monotonic() - progress.seconds
         batches = _train_batches(config, dataset, mesh, range(first, periods.total))
         bar = bar or stack.enter_context(ProgressBar(periods.total, shown=is_main))
+        bar.tell(describe_run(config, dataset, mesh, periods, first))
         bar.advance_to(bar.n + first)
         writers = _resume_writers(workdir, first, progress) if is_main else []
         pending = progress.pending_metrics
@@ -127,7 +131,7 @@ def _train(
             if periods.evaluates_at(step) and step > progress.evaluated:
                 log.flush()
                 if metrics := evaluate(state.params, 1, preempted):
-                    log.log_evaluation(step, dataset.eval_split, metrics)
+                    log.log_evaluation(step, dataset.eval_split, metrics, progress.best_error)
                     progress.record(step, metrics["top1_error"], schedule)
             leaving = step == periods.total or preempted()
             if step > saved and (leaving or step == progress.best_step or periods.saves_at(step)):

@@ -59,7 +59,6 @@ class MetricLogger:
         self._waits = 0.0  # train lines in a row; -∞ after the advice
         self._end_of_step: Future[float] | None = None  # of the step that started last
         self._observer = ThreadPoolExecutor(1)
-        self._shown: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +104,14 @@ class MetricLogger:
         """The metrics of the last `log_every` steps, for the next train line of a resumed run."""
         return list(self._recent)
 
-    def log_evaluation(self, step: int, split: str, metrics: dict[str, float]) -> None:
-        """Writes a line of the evaluation split.
+    def log_evaluation(self, step: int, split: str, metrics: dict[str, float], best: float) -> None:
+        """Writes a line of the evaluation split, and shows it.
+
+        Args:
+          step: the steps so far.
+          split: the name of the evaluation split.
+          metrics: of that split.
+          best: the lowest top-1 error of the evaluations before.
 
         Raises:
           DivergedError: the loss is not finite: the weights already are not.
@@ -114,7 +119,13 @@ class MetricLogger:
         if not math.isfinite(metrics["loss"]):
             raise DivergedError(f"step {step}: the loss on {split} is {metrics['loss']}; {ADVICE}")
         self._write(step, split, metrics)
-        self._show({f"{split} top-1 error": f"{metrics['top1_error']:.1%}"})
+        error = metrics["top1_error"]
+        shown = [f"epoch {self._periods.epoch(step):6.2f}"]
+        if self._recent:
+            shown.append(f"train error {self._mean()['top1_error']:6.2%}")
+        shown.append(f"{split} error {error:6.2%}")
+        shown.append("best so far, saved" if error < best else f"best so far {best:.2%}")
+        self._bar.tell("   ".join(shown))
 
     def _read(self, step: int, learning_rate: float, metrics: Metrics) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -132,20 +143,18 @@ class MetricLogger:
     def _log_train_line(self, step: int, learning_rate: float) -> None:
         steps_per_second, data_wait = self._clock.lap()
         speed = steps_per_second * self._batch_size
-        # Of `log_every` steps also at the end of the run: a mean of fewer would be a kink in plots.
-        names = self._recent[0]
-        mean = {name: float(np.mean([values[name] for values in self._recent])) for name in names}
+        mean = self._mean()
         line = {**mean, "learning_rate": learning_rate, "images_per_second": speed}
         line["data_wait"] = data_wait
         self._write(step, "train", line)
-        self._show(
-            {
-                "loss": f"{mean['loss']:.3f}",
-                "top-1 error": f"{mean['top1_error']:.1%}",
-                "images/s": f"{speed:.0f}",
-                "data wait": f"{data_wait:.0%}",
-            }
-        )
+        shown = {
+            "loss": f"{mean['loss']:.3f}",
+            "error": f"{mean['top1_error']:.1%}",
+            "images/s": f"{speed:.0f}",
+        }
+        if data_wait > WAITS:
+            shown["data wait"] = f"{data_wait:.0%}"
+        self._bar.set_postfix(shown, refresh=False)
         self._advise_on_data(step, data_wait)
         if step >= self._stuck_after:
             self._stuck_after = math.inf
@@ -179,9 +188,10 @@ class MetricLogger:
         for writer in self._writers:
             writer.write(step, self._periods.epoch(step), split, metrics)
 
-    def _show(self, values: dict[str, str]) -> None:
-        self._shown |= values
-        self._bar.set_postfix(self._shown, refresh=False)
+    def _mean(self) -> dict[str, float]:
+        """Of `log_every` steps also at the end: a mean of fewer would be a kink in plots."""
+        names = self._recent[0]
+        return {name: float(np.mean([step[name] for step in self._recent])) for name in names}
 
 
 def _end_of(metrics: Metrics) -> float:

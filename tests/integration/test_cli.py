@@ -118,6 +118,24 @@ def test_help_shows_command_and_flags(
     assert "--workdir:" in output
 
 
+def test_help_names_the_recipes_and_only_own_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("src.main", "--help") == 0
+    captured = capsys.readouterr()
+    assert "  alexnet, bvlc_alexnet, " in captured.out
+    assert "docs/configuration.md" in captured.out
+    assert "flagfile" not in captured.out
+    assert captured.err == ""
+    assert call("src.experiment.__main__", "--help") == 0
+    assert "relu_vs_tanh, schedule" in capsys.readouterr().out
+
+
+def test_name_of_a_recipe_stands_for_its_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("src.main", "--config=small:digits", "--config.seed=-1") == 2
+    assert error_line(capsys).startswith("config.seed: -1 is not between")
+    assert call("src.main", "--config=nothing") == 2
+    assert "nothing" in error_line(capsys)
+
+
 @pytest.mark.parametrize(
     ("command", "missing"),
     [

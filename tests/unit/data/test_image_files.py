@@ -39,8 +39,11 @@ def test_existing_file_is_not_a_pattern(directory: Path) -> None:
     assert names(directory / "odd[1].jpg") == ["odd[1].jpg"]
 
 
-def test_too_long_file_name_is_kept() -> None:
-    assert names("n" * 5000) == ["n" * 5000]
+def test_missing_files_are_kept_beside_one_that_exists(tmp_path: Path) -> None:
+    (tmp_path / "image.png").touch()
+    assert names("n" * 5000, tmp_path / "image.png") == ["n" * 5000, "image.png"]
+    with pytest.raises(UserError, match=r"'nothere\.jpg' does not exist"):
+        find_images(["nothere.jpg", "n" * 5000])
 
 
 def test_printable_escapes_control_characters() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 import shutil
 import threading
 import time
@@ -29,8 +30,10 @@ def log_of(
 ) -> MetricLogger:
     bar = more.pop("bar", None) or ProgressBar(total, shown=True)
     bar.advance_to(bar.n + start)
-    keep_metrics(workdir, lambda line: line["step"] <= start)
-    writers = make_writers(workdir, start) if more.pop("writes", True) else []
+    writers = []
+    if more.pop("writes", True):
+        keep_metrics(workdir, lambda line: line["step"] <= start)
+        writers = make_writers(workdir, start)
     periods = Periods(Fraction(10), total, Fraction(total), Fraction(total), every)
     batch_size = tiny.get_config().batch_size
     return MetricLogger(writers, bar, periods, batch_size, 10, **more)
@@ -56,6 +59,23 @@ def test_train_line_averages_its_steps(tmp_path: Path) -> None:
     assert second["loss"] == 8
     assert second["learning_rate"] == 0.01
     assert {"top1_error", "top5_error", "grad_norm", "images_per_second"} <= second.keys()
+
+
+def test_each_evaluation_is_a_line_with_the_best_so_far(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with log_of(tmp_path) as log:
+        for step, (error, best) in enumerate([(0.25, math.inf), (0.125, 0.25), (0.5, 0.125)], 1):
+            log.log_step(step, 0.01, metrics(loss=step))
+            log.flush()
+            values = {"loss": 1.0, "top1_error": error, "top5_error": 0.0}
+            log.log_evaluation(step, "val", values, best)
+    shown = [line for line in capsys.readouterr().err.splitlines() if "epoch" in line]
+    assert [re.split("   (?=[a-z])", line) for line in shown] == [
+        ["epoch   0.10", "train error 50.00%", "val error 25.00%", "best so far, saved"],
+        ["epoch   0.20", "train error 50.00%", "val error 12.50%", "best so far, saved"],
+        ["epoch   0.30", "train error 50.00%", "val error 50.00%", "best so far 12.50%"],
+    ]
 
 
 def test_all_writers_are_closed_if_one_fails(tmp_path: Path) -> None:
@@ -103,7 +123,7 @@ def test_speed_leaves_out_the_time_of_evaluations(tmp_path: Path) -> None:
         log.log_step(1, 0.01, metrics(1))
         log.flush()
         time.sleep(0.5)
-        log.log_evaluation(1, "test", {"loss": 1.0, "top1_error": 0.5, "top5_error": 0.25})
+        log.log_evaluation(1, "test", {"loss": 1.0, "top1_error": 0.5, "top5_error": 0.25}, 0.6)
         log.log_step(2, 0.01, metrics(1))
         log.flush()
     evaluation, train = lines(tmp_path)

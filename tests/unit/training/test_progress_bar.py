@@ -6,6 +6,11 @@ import pytest
 from src.training.progress_bar import ProgressBar
 
 
+def speed(bar: ProgressBar) -> float:
+    shown = bar.format_meter(**(bar.format_dict | {"bar_format": "{rate_fmt}"}))
+    return float(re.findall(r"([\d.]+)it/s", shown)[0])
+
+
 def test_earlier_steps_do_not_count_for_the_speed() -> None:
     with ProgressBar(100, shown=True) as bar:
         bar.mininterval = 0  # as on a terminal
@@ -14,8 +19,7 @@ def test_earlier_steps_do_not_count_for_the_speed() -> None:
         for _ in range(2):
             bar.update()
         assert "92/100" in str(bar)
-        (speed,) = re.findall(r"([\d.]+)step/s", str(bar))
-    assert float(speed) < 2 / 0.2
+        assert speed(bar) < 2 / 0.2
 
 
 def test_pauses_are_part_of_the_time_that_is_left() -> None:
@@ -24,8 +28,7 @@ def test_pauses_are_part_of_the_time_that_is_left() -> None:
         time.sleep(0.5)
         for _ in range(30):
             bar.update()
-        (speed,) = re.findall(r"([\d.]+)step/s", str(bar))
-    assert float(speed) < 30 / 0.5
+        assert speed(bar) < 30 / 0.5
 
 
 def test_next_run_does_not_show_values_of_the_previous_run() -> None:
@@ -52,3 +55,33 @@ def test_start_of_a_run_is_shown_once(capsys: pytest.CaptureFixture[str]) -> Non
         bar.start_run("2/2 tanh", 10)
         bar.advance_to(10)
         assert capsys.readouterr().err.count(" 10/20 ") == 1
+
+
+def test_updates_and_lines_in_a_file_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar(4, shown=True) as bar:
+        bar.tell("network")
+        bar.mininterval = 0
+        bar.set_postfix({"loss": "1.234"}, refresh=False)
+        bar.update(3)
+        bar.tell("epoch 1")
+    first, *updates, last = filter(None, capsys.readouterr().err.splitlines())
+    assert (first, last) == ("network", "epoch 1")
+    assert re.search(r"^ 75%\|.*\| 3/4 \[00:00<00:00, loss=1.234\]$", updates[-1])
+
+
+def test_bar_on_80_columns_shows_all_numbers() -> None:
+    with ProgressBar(100_000, shown=True) as bar:
+        bar.update(12_345)
+        bar.set_postfix({"loss": "6.907", "error": "99.9%", "images/s": "12345"})
+        shown = bar.format_meter(**(bar.format_dict | {"ncols": 80}))
+    assert len(shown) == 80
+    assert shown.endswith("loss=6.907, error=99.9%, images/s=12345]")
+
+
+@pytest.mark.parametrize("options", [{"shown": False}, {"shown": True, "detailed": False}])
+def test_bar_of_several_runs_or_of_another_process_tells_nothing(
+    options: dict[str, bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ProgressBar(20, **options) as bar:
+        bar.tell("epoch 1")
+    assert "epoch" not in capsys.readouterr().err
