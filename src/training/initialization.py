@@ -9,7 +9,7 @@ from ..errors import UserError
 from ..inference.classifier import load
 from ..models.architecture import Architecture
 from ..models.factory import rescale
-from ..runs.config import describe_differences, network_differences
+from ..runs.config import describe_differences, network_differences, read_config
 from .state import TrainState, create_state
 
 
@@ -25,13 +25,13 @@ def initial_state(config: ConfigDict, class_names: list[str], mesh: Mesh) -> Tra
     if not config.init_from:
         return state
     workdir = Path(config.init_from).expanduser()
-    first = load(workdir, checkpoint=config.init_checkpoint, mesh=mesh)
-    if changes := network_differences(first.config.model, config.model):
+    if changes := network_differences(read_config(workdir).model, config.model):
         fields = describe_differences(changes, "config.model")
         raise UserError(
             f"config.init_from={config.init_from!r}: another network: {fields}; give the recipe of "
             "that run's network"
         )
+    first = load(workdir, checkpoint=config.init_checkpoint, mesh=mesh)
     params = rescale(first.params, first.architecture, Architecture.from_config(config.model))
     if first.class_names != class_names:
         params = {**params, first.architecture.head: state.params[first.architecture.head]}
