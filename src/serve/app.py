@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
+import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
@@ -14,8 +17,8 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 from starlette.types import Message
 
@@ -24,8 +27,10 @@ from ..inference.classifier import Classifier
 from .batcher import Batcher
 from .explanation import TrainingImages, explain
 
+Upload = tuple[dict[str, str], bytes]  # the "file", if it has a name; its content
+
 TOP = 5  # classes of an answer
-MAX_BATCH = 32  # so that other images are read while a batch is computed
+READERS = min(4, os.cpu_count() or 1)  # threads; each may hold an image of 179 million pixels
 HOSTS = ["127.0.0.1", "localhost"]  # under a name of its own, any web page could read answers
 
 
@@ -36,13 +41,6 @@ class Limits:
     body: int = 32 << 20  # bytes of a request
     bodies: int = 256 << 20  # bytes of all requests that are not answered yet
     images: int = 256  # that are not answered yet
-
-
-class Upload(NamedTuple):
-    """An image of a request."""
-
-    named: dict[str, str]  # its "file", if it has a name
-    content: bytes
 
 
 class Service:
@@ -64,18 +62,19 @@ class Service:
         training: TrainingImages | None = None,
         limits: Limits = Limits(),
     ):
-        self._classifier, self._about, self._training = classifier, about, training
-        self._views, self._limits = views, limits
-        self._max_batch = min(MAX_BATCH, classifier.max_batch)
-        self._batcher = Batcher(self._classify, self._max_batch)
+        self._classifier, self._about, self._limits = classifier, about, limits
+        self._classify = functools.partial(classifier, views=views)
+        self._explain = functools.partial(explain, classifier, training)
+        self._batcher = Batcher(self._classify, classifier.max_batch)
+        self._readers = ThreadPoolExecutor(READERS)
         self._images = self._bytes = 0  # of requests that are not answered yet
 
     def warm_up(self) -> None:
         """Compiles everything that requests need."""
-        size = self._classifier.config.data.size
-        black = np.zeros((self._max_batch, size, size, 3), np.uint8)
-        for power in range(self._max_batch.bit_length()):  # the classifier pads to powers of two
-            self._batcher.call(self._classify, black[: 1 << power]).result()
+        size, max_batch = self._classifier.config.data.size, self._classifier.max_batch
+        black = np.zeros((max_batch, size, size, 3), np.uint8)
+        for count in sorted({min(max_batch, 1 << n) for n in range(max_batch.bit_length() + 1)}):
+            self._batcher.call(self._classify, black[:count]).result()
         explanation = self._batcher.call(self._explain, black[0]).result()
         self._about["layers"] = [
             {**layer, "images": len(layer["images"])} for layer in explanation["layers"]
@@ -91,7 +90,7 @@ class Service:
             Route("/predict", self._predict, methods=["POST"]),
         ]
         middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)]
-        handlers: Any = {HTTPException: _describe, ClientDisconnect: _describe_disconnect}
+        handlers: Any = {HTTPException: _describe}
         return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
     async def _page(self, _: Request) -> HTMLResponse:
@@ -116,14 +115,18 @@ class Service:
 
     async def _answer(self, upload: Upload, top: int, explains: bool) -> dict[str, Any]:
         """The classes of an image, or the reason why `src.predict` could not read it either."""
+        named, content = upload
         try:
-            pixels = await asyncio.to_thread(self._prepare, upload.content)
+            with self._batcher.expecting():
+                reading = self._readers.submit(self._prepare, content)
+                pixels = await asyncio.wrap_future(reading)
+                result = self._batcher.submit(pixels)
         except images.UnreadableImage as error:
-            return {**upload.named, "error": str(error)}
-        p = await asyncio.wrap_future(self._batcher.submit(pixels))
+            return {**named, "error": str(error)}
+        p = await asyncio.wrap_future(result)
         best = [(self._classifier.class_names[i], float(p[i])) for i in np.argsort(-p)[:top]]
         predictions = [{"class": name, "probability": share} for name, share in best]
-        answer = {**upload.named, "predictions": predictions}
+        answer = {**named, "predictions": predictions}
         if explains:
             answer |= await asyncio.wrap_future(self._batcher.call(self._explain, pixels))
         return answer
@@ -139,6 +142,8 @@ class Service:
             received = len(message.get("body", b""))
             size += received
             self._bytes += received
+            if message["type"] == "http.disconnect":
+                raise HTTPException(400, "the client has gone")
             if size > limits.body:
                 bound = f"{limits.body / 2**20:.3g} MiB"
                 raise HTTPException(413, f"the request is larger than {bound}; send smaller images")
@@ -160,12 +165,6 @@ class Service:
     def _prepare(self, content: bytes) -> np.ndarray:
         return images.decode(images.prepare(content, self._classifier.config.data.size))
 
-    def _classify(self, batch: np.ndarray) -> np.ndarray:
-        return self._classifier(batch, self._views)
-
-    def _explain(self, pixels: np.ndarray) -> dict[str, Any]:
-        return explain(self._classifier, self._training, pixels)
-
 
 def _is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").startswith("multipart/form-data")
@@ -173,10 +172,10 @@ def _is_form(request: Request) -> bool:
 
 async def _read_uploads(request: Request, max_images: int) -> list[Upload]:
     if not _is_form(request):
-        return [Upload({}, await request.body())]
+        return [({}, await request.body())]
     async with request.form(max_files=max_images) as form:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        uploads = [Upload({"file": file.filename or ""}, await file.read()) for file in files]
+        uploads = [({"file": file.filename or ""}, await file.read()) for file in files]
     if not uploads:
         raise HTTPException(400, "the form has no file")
     return uploads
@@ -188,7 +187,3 @@ def _busy() -> HTTPException:
 
 async def _describe(_: Request, error: HTTPException) -> JSONResponse:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _describe_disconnect(_: Request, __: ClientDisconnect) -> Response:
-    return Response(status_code=400)  # nobody reads it
