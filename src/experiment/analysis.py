@@ -58,7 +58,7 @@ def format_results(results: Mapping[str, Any], width: int = 80) -> str:
         tried = [*columns, [heading, *cells]]
         if any(cells) and max(map(len, table(_transposed(tried)))) <= width:
             columns = tried
-    notes = [textwrap.fill(f"{note}.", width - 2) for note in _notes(results)]
+    notes = [textwrap.fill(f"{note}.", width - 2) for note in _notes(results) if note != SMOKE]
     return "\n".join([title(results), "", *table(_transposed(columns)), "", *notes])
 
 
@@ -73,8 +73,9 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     days = sorted({run["machine"]["date"][:10] for run in runs if run.get("machine")})
     facts = [f"Data set {results['dataset']}", f"{seeds} seeds" if seeds > 1 else "one seed"]
     facts += [" to ".join(dict.fromkeys([days[0], days[-1]]))] if days else []
-    notes = [SMOKE] if results.get("smoke") else []
-    notes += [f"Hypothesis: {results['hypothesis']}", ", ".join(facts)]
+    notes = [f"Hypothesis: {results['hypothesis']}", ", ".join(facts)]
+    if results.get("smoke"):
+        return [SMOKE, *notes]
     for name, variant in variants.items():
         rate = variant["recipe"]["schedule.learning_rate"]
         rates = sorted(map(float, variant["lr_search_results"]))

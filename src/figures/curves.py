@@ -121,9 +121,10 @@ def _draw_variant(axes: Axes, results: Results, name: str, color: str) -> list[L
 def _mark_reached(axes: Axes, name: str, variant: Results, target: float, end: Label) -> Label:
     """Marks where a curve reaches the target, and where it was published to; returns its label."""
     reached, published = measured(variant), variant["published"]
-    lines = [name, f"not in {end.epoch:.0f}" if reached is None else f"{reached:.1f} epochs"]
+    lines = [name, f"not in {end.epoch:.3g}" if reached is None else f"{reached:.1f} epochs"]
     if published is not None:
         lines.append(f"published {published:g}")
+    if published is not None and published <= end.epoch:
         _mark(axes, "D", published, target, end.color)
     if reached is not None:
         _mark(axes, "o", reached, target, end.color)

@@ -104,4 +104,4 @@ def _measurement(results: Results, name: str) -> str:
     if mean is not None:
         return f"{name} reaches {target:.0%} training error after {mean:.1f} epochs"
     epochs = max(run["epochs"] for run in variant["runs"].values())
-    return f"{name} does not reach {target:.0%} training error in {epochs:.0f} epochs"
+    return f"{name} does not reach {target:.0%} training error in {epochs:.3g} epochs"
