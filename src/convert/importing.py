@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..models.architecture import Architecture
 from ..models.factory import rescale
 from ..runs.checkpoint import Checkpointer
-from ..runs.config import describe_differences, network_differences, write_config
+from ..runs.config import Difference, describe_differences, network_differences, write_config
 from ..runs.preprocessing import Preprocessing, write_preprocessing
 from ..runs.provenance import write_provenance
 from ..runs.workdir import check_workdir
@@ -101,18 +101,15 @@ def _find_network(model: ConfigDict, recipes: Recipes) -> Architecture:
     Shapes do not suffice: they do not depend on a layer's padding, or on the order of pooling and
     normalization.
     """
-    changes = {
-        recipe: [
-            change
-            for change in network_differences(ConfigDict(asdict(network)), model)
-            if change[0].rpartition(".")[-1] not in SHAPE_FIELDS
-        ]
-        for recipe, network in recipes.items()
-    }
-    nearest = min(changes, key=lambda recipe: len(changes[recipe]))
-    if not changes[nearest]:
-        return recipes[nearest]
-    fields = describe_differences(changes[nearest], "config.model")
+
+    def differences(network: Architecture) -> list[Difference]:
+        changes = network_differences(ConfigDict(asdict(network)), model)
+        return [c for c in changes if c[0].rpartition(".")[-1] not in SHAPE_FIELDS]
+
+    nearest = min(recipes.values(), key=lambda network: len(differences(network)))
+    if not differences(nearest):
+        return nearest
+    fields = describe_differences(differences(nearest), "config.model")
     choices = " or ".join(f"--config={recipe}" for recipe in recipes)
     raise UserError(f"--config: its network is not the weights': {fields}; give {choices}")
 

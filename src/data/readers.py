@@ -157,11 +157,11 @@ class Readers:
         position, pixels = self.memory.allocate(shape)
         known = cache.labels[indices] if cache else np.full(count, -1)
         where = (cache.position, cache.shape) if cache else None
+        whole = size, size, 3
+        request = Request(records, indices, known, whole, shape, position, crops, where)
         connection = self._idle.get()
         try:
-            connection.send(
-                Request(records, indices, known, (size, size, 3), shape, position, crops, where)
-            )
+            connection.send(request)
             labels = connection.recv()
         except (EOFError, OSError) as error:
             raise CommandError(

@@ -84,12 +84,8 @@ def local_rows(mesh: Mesh, global_batch: int) -> np.ndarray:
 def to_devices(mesh: Mesh, batch: Mapping[str, np.ndarray], global_batch: int) -> dict[str, Any]:
     """Makes global arrays (global batch, …), split over the data shards, of this process's rows."""
     sharding = _read_sharding(mesh, global_batch)
-    arrays = {
-        name: jax.make_array_from_process_local_data(
-            sharding, rows, (global_batch, *rows.shape[1:])
-        )
-        for name, rows in batch.items()
-    }
+    make = functools.partial(jax.make_array_from_process_local_data, sharding)
+    arrays = {name: make(rows, (global_batch, *rows.shape[1:])) for name, rows in batch.items()}
     return arrays if sharding.spec == BATCH else _exchange_rows(mesh)(arrays)
 
 

@@ -76,10 +76,8 @@ def make_portable(
     graph, crop = network.graphdef(), network.architecture.image_size
     offsets, flips = (np.asarray(x) for x in evaluation_views(views, network.margin))
     black = np.zeros((1, *statistics.mean.shape), np.uint8)
-    means = [
-        -np.asarray(network.view(black, statistics, view))
-        for view in zip(offsets, flips, strict=True)
-    ]
+    places = zip(offsets, flips, strict=True)
+    means = [-np.asarray(network.view(black, statistics, place)) for place in places]
 
     def probabilities(images: jax.Array) -> jax.Array:
         model = nnx.merge(graph, params)

@@ -91,12 +91,8 @@ def _make_add(
         networks: list[tuple[Params, Statistics]],
         batches: list[dict[str, jax.Array]],
     ) -> tuple[dict[str, jax.Array], jax.Array | None]:
-        log_p = [
-            classify(params, batch["image"], statistics)
-            for classify, (params, statistics), batch in zip(
-                classifiers, networks, batches, strict=True
-            )
-        ]
+        inputs = zip(classifiers, networks, batches, strict=True)
+        log_p = [classify(p, batch["image"], stats) for classify, (p, stats), batch in inputs]
         labels, mask = batches[0]["label"], batches[0]["mask"]
         mean = jax.nn.logsumexp(jnp.stack(log_p), axis=0) - math.log(len(log_p))
         metrics = example_metrics(mean, jnp.arange(mean.shape[1]), labels)
