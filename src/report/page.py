@@ -21,6 +21,7 @@ from . import (
     feature_maps,
     kernels,
     neighbors,
+    occlusion,
     predictions,
 )
 from .run import Run
@@ -115,6 +116,7 @@ def _image_sections(run: Run, among: int) -> dict[str, Any]:
         "mistakes": predictions.mistakes(run, predicted),
         "neighbors": neighbors.section(run, among),
         "maps": feature_maps.section(run),
+        "occlusion": occlusion.section(run),
         "augmentation": augmentation.section(run),
     }
 

@@ -25,7 +25,16 @@ from tests.support import tiny
 from tests.support.commands import ROOT, run
 from tests.support.runs import trained
 
-SECTIONS = ("curves", "network", "kernels", "examples", "neighbors", "maps", "confusion")
+SECTIONS = (
+    "curves",
+    "network",
+    "kernels",
+    "examples",
+    "neighbors",
+    "maps",
+    "occlusion",
+    "confusion",
+)
 SECTIONS += ("augmentation", "devices", "settings")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from src.report import augmentation, feature_maps, neighbors, predictions
+from src.report import augmentation, feature_maps, neighbors, occlusion, predictions
 from src.report.images import photo
 from src.report.run import Examples, Run
 
@@ -155,3 +155,32 @@ def test_neighbors_report_their_layer_and_counts(run: Run) -> None:
     shown: dict[str, Any] = neighbors.section(run, among=50)
     assert (shown["layer"], shown["among"], shown["total"]) == ("fc7", 50, 1437)
     assert shown["shown"] == neighbors.NUM_QUERIES * neighbors.NUM_NEIGHBORS
+
+
+def test_occlusion_maps_are_brightest_where_hiding_matters_most(run: Run) -> None:
+    test, size = read_all(run, "test"), run.data.size
+    indices = {photo(pixels): i for i, pixels in enumerate(test.pixels)}
+    first, *_ = shown = occlusion.section(run)
+    assert len(shown) == occlusion.NUM_IMAGES
+    pixels = test.pixels[indices[first["image"]]]
+    (before,) = run.classifier(pixels[None], views=1)
+    best, falls = before.argmax(), {}
+    side, mean = size // 4, run.data.statistics.mean.round()
+    for row in np.linspace(0, size - side, occlusion.GRID, dtype=int):
+        for column in np.linspace(0, size - side, occlusion.GRID, dtype=int):
+            hidden = pixels.copy()
+            part = slice(row, row + side), slice(column, column + side)
+            hidden[part] = mean[part]
+            falls[row, column] = before[best] - run.classifier(hidden[None], views=1)[0, best]
+    assert first["predicted"]["name"] == run.class_names[best]
+    assert first["predicted"]["before"] == pytest.approx(before[best], rel=1e-4)
+    assert first["predicted"]["after"] == pytest.approx(
+        before[best] - max(falls.values()), rel=1e-3
+    )
+    heat = decode(first["map"]) - 0.4 * pixels.mean(axis=2, keepdims=True)
+
+    def brightness(place: tuple[int, int]) -> float:
+        row, column = place
+        return heat[row : row + side, column : column + side].mean()
+
+    assert brightness(max(falls, key=falls.__getitem__)) > 2 * heat.mean()
