@@ -27,7 +27,7 @@ from .dataset import DIGESTS, PreparedDataset, naming_damage
 from .image_files import printable
 from .parallel import compute_ahead
 from .sources import find_source
-from .sources.source import Example, MissingOriginals, Originals, Source, Split
+from .sources.source import Example, MissingOriginals, Source, Split
 from .statistics import PixelSums
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def _find_or_fill(section: ConfigDict, source: Source) -> Path:
             contents.save()
             if directory := find():
                 return directory
-        _fill(path, name, section, source.load(), contents)
+        _fill(path, name, section, source, contents)
         contents.save()
         return root / f"{name}-{identity}{contents.suffix()}"
 
@@ -128,11 +128,12 @@ def _find_or_fill(section: ConfigDict, source: Source) -> Path:
 
 
 def _fill(
-    directory: Path, name: str, section: ConfigDict, originals: Originals, contents: Contents
+    directory: Path, name: str, section: ConfigDict, source: Source, contents: Contents
 ) -> None:
     import tensorflow_datasets as tfds
 
-    size, class_names = section.size, originals.class_names
+    originals, size = source.load(), section.size
+    class_names = source.class_names()
     features = {
         "image": tfds.features.Image(shape=(size, size, 3), encoding_format=images.encoding(size)),
         "label": tfds.features.ClassLabel(names=class_names),

@@ -24,7 +24,6 @@ def digits_source(section: ConfigDict, trains: bool) -> Source:
             examples, test_size=0.2, stratify=digits.target, random_state=0
         )
         return Originals(
-            CLASS_NAMES,
             Split("train", len(train), lambda: iter(train)) if trains else None,
             Split("test", len(test), lambda: iter(test)),
         )

@@ -64,7 +64,7 @@ def folder_source(section: ConfigDict, trains: bool) -> Source:
     def load() -> Originals:
         parts = listings if is_split else _split(path, field, listings[""])
         splits = {name: _make_split(path, name, parts[name]) for name in names}
-        return Originals(class_names, splits.get("train"), splits[eval_name])
+        return Originals(splits.get("train"), splits[eval_name])
 
     identity = _identity(listings) if is_split else f"{_identity(listings)} {names}"
     return Source(path.resolve().name, identity, lambda: class_names, load, path, files)
@@ -124,9 +124,8 @@ def _check_classes(field: str, listings: Mapping[str, Listing]) -> None:
     for name, listing in listings.items():
         empty = [class_name for class_name, files in listing.items() if not files]
         if len(empty) == len(listing) or (empty and name == "train"):
-            raise UserError(
-                f"{field}: {name or '.'}/ has no images of {list_names(empty)}; add some"
-            )
+            missing = list_names(empty)
+            raise UserError(f"{field}: {name or '.'}/ has no images of {missing}; add some")
 
 
 def _split(path: Path, field: str, listing: Listing) -> Mapping[str, Listing]:

@@ -34,7 +34,6 @@ class Split(NamedTuple):
 class Originals(NamedTuple):
     """The splits of a source. The training split's name is "train", the other's is not."""
 
-    class_names: list[str]
     train: Split | None  # None if the images are for evaluation only
     evaluation: Split
 

@@ -50,7 +50,6 @@ def tfds_source(section: ConfigDict, trains: bool) -> Source:
         if eval_name == "train":
             eval_name = "validation"
         return Originals(
-            class_names(),
             _make_split(builder, "train", "train_split", train_part) if trains else None,
             _make_split(builder, eval_name, "eval_split", eval_part),
         )
@@ -88,12 +87,10 @@ def _download(name: str, builder: Any) -> None:
 
 
 def _check_disjoint(builder: Any, train_part: str, eval_part: str) -> None:
+    parts = ("train_split", train_part), ("eval_split", eval_part)
     ranges = [
         [(file.filename, file.skip, file.skip + file.take) for file in info.file_instructions]
-        for info in (
-            _split_info(builder, "train_split", train_part),
-            _split_info(builder, "eval_split", eval_part),
-        )
+        for info in (_split_info(builder, *part) for part in parts)
     ]
     shared = sum(
         max(0, min(stop, other_stop) - max(start, other_start))

@@ -23,8 +23,9 @@ def folder(tmp_path) -> Path:
 
 
 def test_digits_are_stratified_uint8_images():
-    originals = datasets.source("digits").load()
-    assert originals.class_names == [str(i) for i in range(10)]
+    source = datasets.source("digits")
+    assert source.class_names() == [str(i) for i in range(10)]
+    originals = source.load()
     assert (originals.train.name, originals.train.num_examples) == ("train", 1437)
     assert (originals.evaluation.name, originals.evaluation.num_examples) == ("test", 360)
 
@@ -45,8 +46,9 @@ def test_folder_lists_visible_files_by_class(folder):
     datasets.add_image(folder / "train" / "bee" / ".hidden.png")
     datasets.add_image(folder / "train" / ".thumbnails" / "0.png")
     (folder / "train" / "readme.txt").write_text("not an image")
-    originals = datasets.source(f"folder:{folder}").load()
-    assert originals.class_names == ["ant", "bee"]
+    source = datasets.source(f"folder:{folder}")
+    assert source.class_names() == ["ant", "bee"]
+    originals = source.load()
     assert originals.evaluation.name == "val"
     assert datasets.contents(originals.train) == [
         ("train/ant/0.png", 0),

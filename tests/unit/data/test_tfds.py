@@ -87,8 +87,8 @@ def test_tfds_reads_both_file_formats(tmp_path, file_format):
     root = write_tfds(tmp_path, {"train": 10, "test": 3, "validation": 4}, file_format=file_format)
     source = datasets.source("grays", tfds_dir=root)
     assert source.identity.startswith("grays/1.0.0")
+    assert source.class_names() == ["even", "odd"]
     originals = source.load()
-    assert originals.class_names == ["even", "odd"]
     assert originals.evaluation.name == "validation"
     assert sorted(contents(originals.train)) == [(f"train{i}.png", i % 2) for i in range(10)]
     assert contents(originals.train) == contents(originals.train)
@@ -144,7 +144,7 @@ def test_tfds_label_is_the_only_one_or_the_supervised_one(tmp_path):
     root = write_tfds(
         tmp_path / "2", {"train": 4, "test": 4}, supervised=("image", "other"), **second
     )
-    assert datasets.source("grays", tfds_dir=root).load().class_names == ["a", "b", "c"]
+    assert datasets.source("grays", tfds_dir=root).class_names() == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
