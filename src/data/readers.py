@@ -1,7 +1,7 @@
 """Processes that read, decode, crop and mirror images, each with a Python lock of its own.
 
 A helper process imports what reading needs and forks the readers. They end with the process that
-started them, however it ends: their connections then close. See "The loader" in the docs.
+started them, however it ends: their connections then close. See docs/architecture.md, "The loader".
 """
 
 import atexit

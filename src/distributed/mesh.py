@@ -29,7 +29,6 @@ def make_mesh(
     Args:
       section: `config.mesh`; None stands for "auto" in both fields. Then two devices share the
         towers if the numbers of devices and towers are even, else one; all share the batch.
-      towers: tower count of the network.
       batch_size: images per step; None skips the check.
 
     Raises:

@@ -36,7 +36,6 @@ class ProcessGroup:
     """The processes of a run; each process enters it.
 
     Args:
-      process: this process.
       section: `config.processes`, in seconds; `stuck_after` is the time between calls of
         `report_progress`.
 

@@ -32,7 +32,6 @@ def export_network(workdir: Path, out: Path, form: str, checkpoint: str, views: 
     Args:
       out: a file in a directory that does not exist, or that has only hidden files.
       form: one of FORMATS.
-      checkpoint: "newest" or "best".
       views: per image, to average; None for the recipe's number.
 
     Raises:

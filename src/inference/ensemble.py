@@ -36,9 +36,8 @@ def evaluate_ensemble(
     """The average of the networks of several runs, on their evaluation split or other images.
 
     Args:
-      workdirs: of runs on the same data; or of a single one.
+      workdirs: of runs on the same data.
       views: of each image; None for the first recipe's.
-      checkpoint: "newest" or "best".
       before_batch: called before each batch, to report progress.
       data: fields of `config.data` that replace the recipes'.
       counts_classes: whether to return `confusion`.
@@ -61,9 +60,8 @@ def evaluate_ensemble(
     for workdir, classifier, config in zip(workdirs, classifiers, configs, strict=True):
         check = functools.partial(check_classes, workdir)
         dataset = prepare_dataset(config.data, trains=not data, check_classes=check)
-        batches = functools.partial(
-            eval_batches, dataset, dataset.eval_split, rows, global_batch=global_batch
-        )
+        split = dataset.eval_split
+        batches = functools.partial(eval_batches, dataset, split, rows, global_batch=global_batch)
         classify = classifier.classify(views)
         members.append(Member(classify, classifier.params, classifier.statistics, batches))
         datasets.append(dataset)
