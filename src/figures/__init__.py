@@ -1,4 +1,4 @@
-"""Figures: one look, the curves of experiments, and networks drawn from their recipes."""
+"""Figures: one look for all, the curves of experiments, and networks drawn from their recipes."""
 
 import importlib.util
 
