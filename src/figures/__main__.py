@@ -50,7 +50,8 @@ def draw_results(formats: list[str]) -> list[Path]:
         if "variants" not in results:
             raise UserError(f"{path}: no results of an experiment")
         check_format(path, results.get("format"))
-        stem = Path(OUT.value or path.parent) / path.stem
+        name = path.parent.name if path.stem == "results" else path.stem  # of an experiment
+        stem = Path(OUT.value or path.parent) / name
         paths += theme.write(functools.partial(curves.draw, results), stem, formats)
     return paths
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import jax.export
@@ -57,9 +58,13 @@ def test_report(digits_run: Path) -> None:
 
 def test_figures(tmp_path: Path, capsys) -> None:
     out = f"--out={tmp_path}"
-    assert run("figures.__main__", "results/towers.json", out, "--formats=svg,png") == 0
+    (tmp_path / "mine").mkdir()
+    shutil.copy("results/ensemble.json", tmp_path / "mine" / "results.json")
+    named = ["results/towers.json", tmp_path / "mine" / "results.json"]
+    assert run("figures.__main__", *named, out, "--formats=svg,png") == 0
     assert run("figures.__main__", "--config=configs/small.py", out) == 0
-    names = ["towers.svg", "towers.png", "towers-dark.png", "figure2.svg", "figure2-phone.svg"]
+    names = [f"{name}{end}" for name in ("towers", "mine") for end in (".svg", ".png", "-dark.png")]
+    names += ["figure2.svg", "figure2-phone.svg"]
     assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in names]
     text = (tmp_path / "figure2.svg").read_text()
     assert "Two towers that exchange feature maps only before conv3, fc6, fc7 and fc8" in text
