@@ -34,8 +34,11 @@ def main() -> None:
     formats = FORMATS.value.split(",")
     if unknown := [name for name in formats if name not in theme.FORMATS]:
         raise UserError(f"--formats: {unknown[0]!r} is not one of {', '.join(theme.FORMATS)}")
-    for path in draw_network(formats) if CONFIG.value else draw_results(formats):
-        print(path)
+    try:
+        paths = draw_network(formats) if CONFIG.value else draw_results(formats)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; choose another --out=DIR") from None
+    print(*paths, sep="\n")
 
 
 def draw_results(formats: list[str]) -> list[Path]:

@@ -74,8 +74,9 @@ def test_figures(tmp_path: Path, capsys) -> None:
         "missing.json": "missing.json: no such file",
         "results/faults.jsonl": "faults.jsonl: damaged",
         "--config=tests/support/tiny_experiment.py": "--config: an experiment, not a recipe",
+        f"{out}/towers.svg": "towers.svg: File exists; choose another --out=DIR",
     }.items():
-        assert run("figures.__main__", wrong, out) == 2
+        assert run("figures.__main__", out, wrong) == 2
         assert message in capsys.readouterr().err
 
 
