@@ -13,7 +13,11 @@ DEFAULTS: dict[str, Any] = {
     "reduce_dtype": "float32",  # of gradients that devices add up, or "bfloat16" with that dtype
     "cpu_kernels": "blocked",  # faster on CPUs, equal to rounding; or "plain": as on GPUs
     "batch_size": 128,  # images per step, over all devices
+    "accumulate": 1,  # parts of a batch, computed one after the other to save memory
+    "class_weights": "",  # of the loss: "balanced", or a number for each class, "1,1,5"
+    "label_smoothing": 0.0,  # the share of the target that all classes get alike
     "duration": "90 epochs",  # of training; or "1000 steps"
+    "stop_after": 0,  # evaluations in a row without a new best that end training; 0: none do
     "evaluate_every": "1 epoch",  # one view of each image of the evaluation split
     "checkpoint_every": "1 epoch",  # also saved: a new best, and the last step
     "log_every": 20,  # steps per line of metrics; a line has the means over these steps

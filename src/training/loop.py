@@ -30,6 +30,7 @@ from ..runs.system_info import describe_system
 from ..runs.workdir import check_workdir, open_workdir
 from .description import describe_run
 from .initialization import initial_state
+from .loss import make_loss
 from .metric_logger import MetricLogger
 from .periods import Periods
 from .progress_bar import ProgressBar
@@ -41,6 +42,10 @@ from .writers import Writer, make_writers
 STOPPED = (
     "stopped after step {step} of {total}; everything is saved, run the same command again to "
     "resume"
+)
+STOPPED_EARLY = (
+    "ends after step {step}: {evaluations} evaluations without a new best (config.stop_after); "
+    "--checkpoint=best uses the best network"
 )
 
 
@@ -103,7 +108,7 @@ def _train(
     classes, is_main = len(dataset.class_names), group.is_main_process
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
     schedule = make_schedule(config.schedule, periods)
-    train_step = make_train_step(config, classes, mesh)
+    train_step = make_train_step(config, classes, mesh, make_loss(config, dataset))
     like = abstract_state(config, classes, mesh)
     evaluate = Evaluator(config, dataset, mesh)
     statistics = replicate(mesh, dataset.statistics)
@@ -113,9 +118,10 @@ def _train(
         compiled = threads.submit(train_step.lower(like, *abstract_inputs(config, mesh)).compile)
         preempted = stack.enter_context(Preemption(group.report_progress))
         checkpointer = stack.enter_context(Checkpointer(workdir))
-        if not (restored := _restore(checkpointer, schedule, like)):
-            restored = initial_state(config, dataset.class_names, mesh), Progress(schedule.state())
-        state, progress = restored
+        state, progress = _restore(checkpointer, schedule, like) or (
+            initial_state(config, dataset.class_names, mesh),
+            Progress(schedule.state()),
+        )
         saved = first = int(state.step)
         started = time.monotonic() - progress.seconds
         batches = _train_batches(config, dataset, mesh, range(first, periods.total))
@@ -133,14 +139,15 @@ def _train(
                 if metrics := evaluate(state.params, 1, preempted):
                     log.log_evaluation(step, dataset.eval_split, metrics, progress.best_error)
                     progress.record(step, metrics["top1_error"], schedule)
-            leaving = step == periods.total or preempted()
+            stops_early = 0 < config.stop_after <= progress.since_best
+            leaving = step == periods.total or stops_early or preempted()
             if step > saved and (leaving or step == progress.best_step or periods.saves_at(step)):
                 log.flush()
-                progress.seconds = time.monotonic() - started
-                progress.pending_metrics = log.pending_metrics()
-                progress.metrics_checksum = metrics_checksum(workdir)
-                checkpointer.save(to_checkpoint(state, progress), progress.best_step)
+                snapshot = _snapshot(progress, log, workdir, time.monotonic() - started)
+                checkpointer.save(to_checkpoint(state, snapshot), progress.best_step)
                 saved = step
+            if stops_early:
+                bar.tell(STOPPED_EARLY.format(evaluations=progress.since_best, step=step))
             if leaving:
                 break
             rate = schedule(step)
@@ -153,6 +160,16 @@ def _train(
         return TrainResult(Status.PREEMPTED, STOPPED.format(step=step, total=periods.total))
     result = {**final, "views": config.views, "step": step, "epochs": periods.epoch(step)}
     return _finished(workdir, {**result, "seconds": time.monotonic() - started}, mesh)
+
+
+def _snapshot(progress: Progress, log: MetricLogger, workdir: Path, seconds: float) -> Progress:
+    """The progress to save after all metrics are written."""
+    return dataclasses.replace(
+        progress,
+        seconds=seconds,
+        pending_metrics=log.pending_metrics(),
+        metrics_checksum=metrics_checksum(workdir),
+    )
 
 
 def _train_batches(

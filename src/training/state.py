@@ -36,6 +36,7 @@ class Progress:
     evaluated: int = 0  # the step of the last evaluation
     best_error: float = math.inf  # the lowest top-1 error of an evaluation
     best_step: int = 0  # and its step
+    since_best: int = 0  # evaluations since then
     seconds: float = 0.0  # of training so far
     pending_metrics: list[dict[str, float]] = dataclasses.field(default_factory=list)
     """The metrics of the last steps, for the next train line."""
@@ -45,8 +46,9 @@ class Progress:
         """Takes an evaluation into account, also in the schedule."""
         schedule.observe(error)
         self.evaluated, self.schedule = step, schedule.state()
+        self.since_best += 1
         if error < self.best_error:
-            self.best_error, self.best_step = error, step
+            self.best_error, self.best_step, self.since_best = error, step, 0
 
 
 def random_keys(seed: int) -> tuple[jax.Array, jax.Array]:

@@ -1,5 +1,6 @@
 """The compiled part of training: loss, gradient, update."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,11 +16,13 @@ from ..data.augment import color_noise, subtract_mean
 from ..data.statistics import Statistics
 from ..distributed.devices import compiler_options, platform
 from ..distributed.mesh import BATCH, DATA_AXIS, PARAMETERS
+from ..errors import UserError
 from ..models.architecture import Architecture
 from ..models.classification import example_metrics, log_softmax
 from ..models.factory import Params, graphdef
 from ..models.kernels import Kernels, choose_kernels
 from ..models.layers import TOWER_AXIS
+from .loss import Loss, plain
 from .optimizer import is_frozen, momentum_sgd
 from .state import TrainState, random_keys
 
@@ -41,8 +44,13 @@ class TrainStep(Protocol):
     def lower(self, *abstract: Any) -> Any: ...
 
 
-def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainStep:
-    """Compiles one step of training on the mesh.
+def make_train_step(
+    config: ConfigDict, num_classes: int, mesh: Mesh, loss: Loss = plain
+) -> TrainStep:
+    """Compiles one step of training on the mesh, which minimizes the mean of `loss`.
+
+    Raises:
+      UserError: `config.accumulate` does not divide the images of each data shard.
 
     Returns:
       A function (state, batch, statistics, learning rate) → (next state, metrics). It reuses the
@@ -50,10 +58,16 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
       cross-entropy in nats; `top1_error` and `top5_error`, fractions; `grad_norm`, of the loss
       without weight decay.
     """
+    if (rows := config.batch_size // mesh.shape[DATA_AXIS]) % config.accumulate:
+        raise UserError(
+            f"config.accumulate: {config.accumulate} parts do not divide {rows} images, which each "
+            f"of {mesh.shape[DATA_AXIS]} data shards has of a batch; choose a divisor"
+        )
+    kernels = choose_kernels(platform(mesh), config.cpu_kernels)
     forward = jax.shard_map(
-        _make_forward(config, num_classes, choose_kernels(platform(mesh), config.cpu_kernels)),
+        _make_forward(config, num_classes, kernels, loss),
         mesh=mesh,
-        in_specs=(PARAMETERS, BATCH, jax.P(), jax.P()),
+        in_specs=(PARAMETERS, BATCH, jax.P(), jax.P(), jax.P()),
         out_specs=jax.P(),
         check_vma=True,
     )
@@ -67,12 +81,12 @@ def make_train_step(config: ConfigDict, num_classes: int, mesh: Mesh) -> TrainSt
         _, training_key = random_keys(config.seed)
         step_key = jax.random.fold_in(training_key, state.step)
 
-        def loss(params: Params) -> tuple[jax.Array, Metrics]:
+        def mean_loss(params: Params, part: jax.typing.ArrayLike) -> tuple[jax.Array, Metrics]:
             params = _freeze(params, config.optimizer.frozen_layers)
-            metrics = forward(params, batch, statistics, step_key)
-            return metrics["loss"], metrics
+            return forward(params, batch, statistics, step_key, part)
 
-        grads, metrics = jax.grad(loss, has_aux=True)(state.params)
+        gradient = functools.partial(jax.grad(mean_loss, has_aux=True), state.params)
+        grads, metrics = _sum_over_parts(gradient, config.accumulate)
         optimizer = momentum_sgd(learning_rate, config.optimizer)
         updates, velocity = optimizer.update(grads, state.velocity, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -99,17 +113,36 @@ def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, 
     return batch, Statistics(*statistics), jax.ShapeDtypeStruct((), jnp.float32)
 
 
-def _make_forward(config: ConfigDict, num_classes: int, kernels: Kernels) -> Callable[..., Metrics]:
-    """Makes the function of one device: from its examples and towers to the batch's metrics."""
+def _sum_over_parts(compute: Callable[[jax.typing.ArrayLike], Any], parts: int) -> Any:
+    """Adds up the arrays that `compute` returns for each part of a batch, one after the other."""
+    if parts == 1:
+        return compute(0)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(compute, 0))
+    return lax.fori_loop(0, parts, lambda i, sums: jax.tree.map(jnp.add, sums, compute(i)), zeros)
+
+
+def _make_forward(
+    config: ConfigDict, num_classes: int, kernels: Kernels, loss: Loss
+) -> Callable[..., tuple[jax.Array, Metrics]]:
+    """Makes the function of one device: from its examples and towers to the batch's metrics.
+
+    It takes one of `config.accumulate` parts of the batch; all parts' results add up.
+    """
     architecture = Architecture.from_config(config.model)
     graph = graphdef(architecture, num_classes, config.dtype, kernels)
 
     def forward(
-        params: Params, batch: Batch, statistics: Statistics, step_key: jax.Array
-    ) -> Metrics:
-        labels = batch["label"]
+        params: Params,
+        batch: Batch,
+        statistics: Statistics,
+        step_key: jax.Array,
+        part: jax.typing.ArrayLike,
+    ) -> tuple[jax.Array, Metrics]:
         # Keyed by the example's place in the global batch, never by the device.
-        rows = lax.axis_index(DATA_AXIS) * len(labels) + jnp.arange(len(labels))
+        rows = lax.axis_index(DATA_AXIS) * len(batch["label"]) + jnp.arange(len(batch["label"]))
+        rows, batch = jax.tree.map(
+            lambda x: x.reshape(config.accumulate, -1, *x.shape[1:])[part], (rows, batch)
+        )
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, rows)
         color_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         images = subtract_mean(
@@ -124,10 +157,12 @@ def _make_forward(config: ConfigDict, num_classes: int, kernels: Kernels) -> Cal
             params = lax.pcast(params, DATA_AXIS, to="varying")
         model = nnx.merge(graph, params)
         log_p = log_softmax(model.logits(images, dropout_keys))
-        metrics = example_metrics(
-            log_p, model.local_classes(), labels, lambda x: lax.psum(x, TOWER_AXIS)
+        scored = log_p, model.local_classes(), batch["label"], lambda x: lax.psum(x, TOWER_AXIS)
+        metrics = example_metrics(*scored)
+        return jax.tree.map(
+            lambda x: lax.psum(x.sum(), DATA_AXIS) / config.batch_size,
+            (loss(metrics["loss"], *scored), metrics),
         )
-        return jax.tree.map(lambda x: lax.psum(x.sum(), DATA_AXIS) / config.batch_size, metrics)
 
     return forward
 

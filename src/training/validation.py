@@ -9,6 +9,7 @@ from ..errors import UserError, check_choice
 from ..models.architecture import Architecture
 from ..models.kernels import CPU_KERNELS
 from ..runs.config import flatten
+from .loss import parse_class_weights
 from .optimizer import is_frozen
 from .periods import Periods
 from .schedule import make_schedule
@@ -18,6 +19,9 @@ TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "batch_size": (1, 2**20),
+    "accumulate": (1, 2**20),
+    "label_smoothing": (0, np.nextafter(1, 0)),
+    "stop_after": (0, 2**31),
     "log_every": (1, 2**31),
     "data.size": (1, 65500),  # JPEG's largest
     "data.cache_gb": (0, HUGE),
@@ -38,6 +42,7 @@ def validate_config(config: ConfigDict) -> None:
     _check_choices(config)
     _check_numbers(config)
     _check_layers(config, architecture.layer_names)
+    parse_class_weights(config.class_weights)
     periods = Periods.from_config(config, num_examples=config.batch_size)
     make_schedule(config.schedule, periods)
     if config.data.size < architecture.image_size:
