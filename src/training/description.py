@@ -1,8 +1,5 @@
 """What a run is, in a few lines for its user."""
 
-from typing import Any
-
-import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -41,17 +38,17 @@ def _describe_devices(mesh: Mesh, towers: int) -> str:
     described = f"{mesh.size} × {kind}, mesh {shards} × {sharers} (data × model)"
     if sharers == 1:
         return f"{described}, {'both towers' if towers == 2 else _count(towers, 'tower')} on each"
-    places = [_ids(mesh.devices[:, place]) for place in range(sharers)]
+    numbers = {device: i for i, device in enumerate(sorted(mesh.devices.flat, key=lambda d: d.id))}
+    places = [_list([numbers[device] for device in column]) for column in mesh.devices.T]
     each = towers // sharers
     names = [", ".join(str(place * each + i + 1) for i in range(each)) for place in range(sharers)]
     held = [f"tower {name} on {ids}" for name, ids in zip(names, places, strict=True)]
     return f"{described}, {', '.join(held)}"
 
 
-def _ids(devices: Any) -> str:
-    everywhere = jax.devices()
-    shown = [str(everywhere.index(device)) for device in devices[:4]]
-    return f"device{'s' * (len(devices) > 1)} " + ", ".join(shown) + "…" * (len(devices) > 4)
+def _list(devices: list[int]) -> str:
+    shown = ", ".join(map(str, devices[:4]))
+    return f"device{'s' * (len(devices) > 1)} {shown}{'…' * (len(devices) > 4)}"
 
 
 def _count(number: int, noun: str, plural: str = "s") -> str:
