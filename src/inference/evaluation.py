@@ -110,11 +110,10 @@ class Evaluator:
         network = Network.from_config(config, len(dataset.class_names))
         self._classify = functools.cache(functools.partial(make_classify, network, mesh))
         self._statistics = replicate(mesh, dataset.statistics)
-        self._mesh, self._batch_size = mesh, config.batch_size
-        rows = local_rows(mesh, config.batch_size)
-        self._batches = functools.partial(
-            eval_batches, dataset, dataset.eval_split, rows, global_batch=config.batch_size
-        )
+        split, size = dataset.eval_split, config.batch_size
+        self._mesh, self._batch_size = mesh, size
+        rows = local_rows(mesh, size)
+        self._batches = functools.partial(eval_batches, dataset, split, rows, global_batch=size)
 
     def __call__(
         self, params: Params, views: int, stop: Callable[[], bool]

@@ -44,11 +44,9 @@ class NearestNeighbors:
 
 
 def find_nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest vectors of an index that may be larger than memory, with a progress bar.
+    """The k ≤ N nearest vectors of an index (N, …) to queries (Q, …), with a progress bar.
 
-    Args:
-      queries: (Q, …).
-      index: (N, …), an array or a memory map of one; k is at most N.
+    The index may be a memory map that is larger than memory.
 
     Returns:
       The distances, float32 (Q, k), ascending, and the indices, int64 (Q, k).
