@@ -1,6 +1,7 @@
 """Trains a network, or resumes its training.
 
 python -m src.main --config=configs/alexnet.py[:DATASET] [--workdir=DIR] [--config.FIELD=VALUE]…
+python -m src.main … --dry_run      checks all, and says what memory, disk and time training needs
 """
 
 import os
@@ -27,6 +28,8 @@ FLAGS = CommandFlags()
 CONFIG = FLAGS.config("configs/alexnet.py", "The recipe, FILE[:DATASET].")
 WORKDIR = FLAGS.string("workdir", None, "Run directory. Default: runs/<config>-<dataset>.")
 
+DRY_RUN = FLAGS.boolean("dry_run", False, "Check all, train a few steps, and keep no run.")
+
 NEXT = """next: python -m src.report --workdir={workdir}
       python -m src.predict --workdir={workdir} {workdir}/examples/*"""
 
@@ -38,6 +41,13 @@ def main() -> int:
     validate_config(CONFIG.value)
     workdir = Path(WORKDIR.value or default_workdir())
     with ProcessGroup(process_info(os.environ), CONFIG.value.processes) as group:
+        if DRY_RUN.value:
+            from .plan.dry_run import dry_run  # whose imports training need not wait for
+
+            needs = dry_run(CONFIG.value, workdir, group)
+            if group.is_main_process:
+                print(needs)
+            return 0
         group.first_then_others(lambda: adjust_run(workdir, CONFIG.value))
         trained = train(CONFIG.value, workdir, group)
         if group.is_main_process:

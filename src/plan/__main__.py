@@ -4,6 +4,7 @@ python -m src.plan --config=FILE[:DATASET] --topology=PARTITIONSxHOSTSxGPUS [--g
 """
 
 import json
+import os
 import sys
 
 import jax
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from ..cli.app import run
 from ..cli.flags import CommandFlags
-from ..data.sources import find_source
+from ..data.sources import BUILT_IN, find_source
 from ..distributed.mesh import make_mesh
 from ..errors import UserError
 from ..training.validation import validate_config
@@ -78,10 +79,12 @@ def data_size(section: ConfigDict) -> tuple[int, int | None]:
         return classes, examples
     source = find_source(section)
     classes = classes or len(source.class_names())
-    if section.dataset == "digits" or section.dataset.startswith("folder:"):
+    if section.dataset in BUILT_IN or section.dataset.startswith("folder:"):
         train = source.load().train
         return classes, examples or (train and train.num_examples)
-    splits = tfds.builder(section.dataset, data_dir=section.tfds_dir or None).info.splits
+    splits = tfds.builder(
+        section.dataset, data_dir=os.path.expanduser(section.tfds_dir) or None
+    ).info.splits
     split = section.train_split or "train"
     return classes, examples or (splits[split].num_examples if splits else None)
 

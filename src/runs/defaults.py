@@ -21,11 +21,13 @@ DEFAULTS: dict[str, Any] = {
     "evaluate_every": "1 epoch",  # one view of each image of the evaluation split
     "checkpoint_every": "1 epoch",  # also saved: a new best, and the last step
     "log_every": 20,  # steps per line of metrics; a line has the means over these steps
+    "writers": ("tensorboard",),  # of metrics, also to "wandb" (Weights & Biases) or "mlflow"
+    "profile": "",  # "20 steps": a trace of so many, in the run directory
     "views": 10,  # per image in the final evaluation: 1, 9 or 10
     "init_from": "",  # fine-tuning: the run directory whose network to start from
     "init_checkpoint": "newest",  # of that run, or its "best", such as after it has diverged
     "data": {
-        "dataset": "imagenet2012",  # "digits", "folder:PATH", or a TFDS name
+        "dataset": "imagenet2012",  # "folder:PATH", "digits", "synthetic", or a TFDS name
         "size": 256,  # height and width of the prepared images
         "train_split": "",  # TFDS: another split or a slice, "train[:90%]"
         "eval_split": "",  # by default: a validation split (validation, val, valid), else test

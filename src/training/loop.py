@@ -124,7 +124,7 @@ def _train(
         )
         saved = first = int(state.step)
         started = time.monotonic() - progress.seconds
-        batches = _train_batches(config, dataset, mesh, range(first, periods.total))
+        batches = train_batches(config, dataset, mesh, range(first, periods.total))
         bar = bar or stack.enter_context(ProgressBar(periods.total, shown=is_main))
         bar.tell(describe_run(config, dataset, mesh, periods, first))
         bar.advance_to(bar.n + first)
@@ -172,7 +172,7 @@ def _snapshot(progress: Progress, log: MetricLogger, workdir: Path, seconds: flo
     )
 
 
-def _train_batches(
+def train_batches(
     config: ConfigDict, dataset: PreparedDataset, mesh: Mesh, steps: range
 ) -> Iterator[Batch]:
     """The global batches of some steps, on the devices."""

@@ -1,6 +1,6 @@
-"""Where original images come from: TFDS, image folders, or scikit-learn's digits.
+"""Where original images come from: TFDS, image folders, scikit-learn's digits, or chance.
 
-To add a kind, write a function from the section `config.data` to a `Source` and call it here.
+To add a kind, write a function from the section `config.data` to a `Source` and list it here.
 """
 
 from ml_collections import ConfigDict
@@ -8,6 +8,9 @@ from ml_collections import ConfigDict
 from .digits import digits_source
 from .folder import folder_source
 from .source import Source
+from .synthetic import synthetic_source
+
+BUILT_IN = {"digits": digits_source, "synthetic": synthetic_source}
 
 
 def find_source(section: ConfigDict, trains: bool = True) -> Source:
@@ -18,8 +21,8 @@ def find_source(section: ConfigDict, trains: bool = True) -> Source:
       UserError: there is no such split, or the data set is not one of labeled images. For a TFDS
         name, `Source.load` raises what only the data can tell.
     """
-    if section.dataset == "digits":
-        return digits_source(section, trains)
+    if section.dataset in BUILT_IN:
+        return BUILT_IN[section.dataset](section, trains)
     if section.dataset.startswith("folder:"):
         return folder_source(section, trains)
     from .tfds import tfds_source

@@ -1,6 +1,7 @@
 """Sources of original images: digits and image folders."""
 
 import errno
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -39,6 +40,21 @@ def test_digits_are_stratified_uint8_images():
     assert datasets.contents(datasets.source("digits").load().train) == [
         (e.name, e.label) for e in train
     ]
+
+
+def test_synthetic_images_weigh_as_much_as_photographs():
+    source = datasets.source("synthetic", size=256)
+    assert len(source.class_names()) == 1000
+    originals = source.load()
+    assert (originals.train.num_examples, originals.evaluation.num_examples) == (2048, 512)
+    first, again = (list(itertools.islice(originals.train.examples(), 20)) for _ in range(2))
+    for example, same in zip(first, again, strict=True):
+        assert (example.image == same.image).all()
+        assert example.label == same.label
+    assert len({example.label for example in first}) > 15
+    size = len(first[0].image)
+    sizes = [len(images.encode(example.image)) / size**2 for example in first]
+    assert 0.4 < np.mean(sizes) < 0.7  # bytes per pixel; 0.52 in prepared photographs
 
 
 def test_folder_lists_visible_files_by_class(folder):

@@ -1,0 +1,92 @@
+"""Checks a run and says what it will need, from a few steps on the devices that are there."""
+
+import math
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import psutil
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from ..data.dataset import PreparedDataset
+from ..data.preparation import prepare_dataset
+from ..distributed.devices import platform
+from ..distributed.mesh import make_mesh, replicate
+from ..distributed.process_group import ProcessGroup
+from ..runs.checkpoint import KEPT_NEWEST
+from ..runs.workdir import check_workdir
+from ..training.description import describe_run
+from ..training.initialization import initial_state
+from ..training.loop import train_batches
+from ..training.loss import make_loss
+from ..training.periods import Periods
+from ..training.step import make_train_step
+from .compiler import compile_step
+from .report import duration, megabytes
+
+STEPS = 5  # after the first, whose time is left out
+FORWARD = 1 / 3  # an evaluated image's share of a training image's time
+
+
+def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
+    """Does what precedes training, and a few steps; writes prepared images, but no run.
+
+    Args:
+      config: a recipe that `validate_config` accepts.
+      workdir: the run directory that is meant; it is checked, not made.
+      group: all processes of the run; each must call this.
+
+    Returns:
+      The run in a few lines: memory, disk, and time that it will take.
+
+    Raises:
+      UserError: what would stop training.
+    """
+    mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
+    group.first_then_others(lambda: check_workdir(workdir, config))
+    dataset = group.first_then_others(lambda: prepare_dataset(config.data))
+    periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
+    seconds = _seconds_per_step(config, dataset, mesh)
+    program = compile_step(config, len(dataset.class_names), list(mesh.devices.flat), gpu=None)
+    memory = program.memory.total
+    evaluations = math.ceil(periods.total / periods.evaluate_every)
+    views = evaluations + config.views  # of the evaluation split's images
+    evaluated = views * dataset.num_examples[dataset.eval_split] / config.batch_size
+    hours = seconds * (periods.total + FORWARD * evaluated) / 3600
+    state = (program.memory.parameters + program.memory.optimizer) * mesh.shape["model"]
+    nearest = next(path for path in [workdir, *workdir.absolute().parents] if path.exists())
+    free = shutil.disk_usage(nearest).free
+    lines = {
+        "memory": f"{megabytes(memory)} on each device{_available(mesh, memory)}",
+        "disk": f"{megabytes(state)} a checkpoint; the {KEPT_NEWEST} newest and the best are kept: "
+        f"{megabytes((KEPT_NEWEST + 1) * state)} of {megabytes(free)} free",
+        "time": f"{seconds:.3g} s a step, {config.batch_size / seconds:,.0f} images/s: about "
+        f"{duration(hours)} with {evaluations} evaluations",
+    }
+    described = [f"{name:10}{line}" for name, line in lines.items()]
+    return "\n".join([describe_run(config, dataset, mesh, periods, step=0), *described])
+
+
+def _seconds_per_step(config: ConfigDict, dataset: PreparedDataset, mesh: Mesh) -> float:
+    """The median time of a step, with that of waiting for its batch."""
+    step = make_train_step(config, len(dataset.class_names), mesh, make_loss(config, dataset))
+    state = initial_state(config, dataset.class_names, mesh)
+    pixels, times = replicate(mesh, dataset.statistics), [time.perf_counter()]
+    for batch in train_batches(config, dataset, mesh, range(STEPS + 1)):
+        state, metrics = step(state, batch, pixels, np.float32(0))
+        jax.block_until_ready(metrics)
+        times.append(time.perf_counter())
+    return statistics.median(np.diff(times[1:]))
+
+
+def _available(mesh: Mesh, memory: int) -> str:
+    if platform(mesh) == "cpu":
+        local = len(mesh.local_devices)
+        available = megabytes(psutil.virtual_memory().available)
+        return f", {megabytes(local * memory)} for {local} of {available} available"
+    limit = (mesh.local_devices[0].memory_stats() or {}).get("bytes_limit", 0)
+    return f" of {megabytes(limit)}" if limit else ""
