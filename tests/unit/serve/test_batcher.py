@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -65,6 +66,7 @@ def test_a_batch_waits_for_an_image_that_is_being_read(held, monkeypatch) -> Non
     with waiting.expecting():
         first = waiting.submit(image(1))
         release()
+        assert not wait([first], 0.2).done
         second = waiting.submit(image(2))
     assert [first.result(60), second.result(60)] == [4, 8]
     assert batches == [[1, 2]]
