@@ -3,6 +3,7 @@
 import functools
 import itertools
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,7 @@ def load(
     return Classifier(config, preprocessing, params, mesh, step)
 
 
+Files = str | os.PathLike[str] | Iterable[images_.RawImage]
 Reading = tuple[images_.RawImage, np.ndarray | images_.UnreadableImage]
 
 
@@ -106,10 +108,8 @@ class Classifier:
         """
         return np.exp(self._run_images(self.classify(views or self.config.views), images))
 
-    def predict_files(
-        self, files: Iterable[images_.RawImage], views: int | None = None
-    ) -> Iterator[FileResult]:
-        """The probabilities (classes,) of one image file after the other, in their order.
+    def predict_files(self, files: Files, views: int | None = None) -> Iterator[FileResult]:
+        """The probabilities (classes,) of one image file after the other, or of the only one.
 
         The next batch is read while the current one is computed. A file that cannot be read has an
         `error` and does not stop the others. The iterable may be endless.
@@ -126,9 +126,7 @@ class Classifier:
         """
         return self._run_images(self._forward_to(layer), images)
 
-    def file_features(
-        self, files: Iterable[images_.RawImage], layer: str = "fc7"
-    ) -> Iterator[FileResult]:
+    def file_features(self, files: Files, layer: str = "fc7") -> Iterator[FileResult]:
         """A layer's output for one file after the other; raises UserError as `features`."""
         return self._run_files(self._forward_to(layer), files)
 
@@ -160,9 +158,9 @@ class Classifier:
             outputs.append(result.output)
         return np.stack(outputs)
 
-    def _run_files(
-        self, forward: Forward, files: Iterable[images_.RawImage]
-    ) -> Iterator[FileResult]:
+    def _run_files(self, forward: Forward, files: Files) -> Iterator[FileResult]:
+        if isinstance(files, str | os.PathLike):
+            files = [files]
         reading = compute_ahead(self._try_to_read, files, self.max_batch)
         rows, output = 0, None
         pending: list[Reading] = []  # whose output is being computed

@@ -165,6 +165,9 @@ def test_files_are_predicted_in_order_for_any_batch_size(
     np.testing.assert_allclose(
         probabilities, np.tile(classifier(examples[0][:5]), (4, 1)), rtol=1e-5, atol=1e-9
     )
+    for file in (digit_files[0], str(digit_files[0])):
+        (answer,) = classifier.predict_files(file)
+        np.testing.assert_allclose(answer.output, probabilities[0], rtol=1e-5, atol=1e-9)
     features = [answer.output for answer in classifier.file_features(digit_files, "conv5")]
     np.testing.assert_allclose(
         features, classifier.features(examples[0][:5], "conv5"), rtol=1e-5, atol=1e-6
