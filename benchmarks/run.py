@@ -2,8 +2,8 @@
 
     python -m benchmarks.run [--only=PART,PART…] [--photos=DIRECTORY] [--json=FILE]
 
-The parts are step, memory, pipeline and prediction. All of them take up to half an hour, in which
-nothing else should run. Each measurement is its own process on two cores; they run one by one.
+The parts are step, memory, pipeline, prediction and start. All of them take up to half an hour, in
+which nothing else should run. Each measurement is its own process on two cores, one by one.
 Measurements that are compared take turns in each round, and every other round reverses their order:
 a machine that slows down then slows all of them. A ratio compares two measurements of one round.
 The table shows the median, minimum and maximum over the rounds.
@@ -21,7 +21,7 @@ from benchmarks.machine import CORES, Session
 from benchmarks.table import AT_LEAST, AT_MOST, Row, Sections, print_sections, ratio
 from benchmarks.worker import run_worker
 
-PARTS = ("step", "memory", "pipeline", "prediction")
+PARTS = ("step", "memory", "pipeline", "prediction", "start")
 
 FULL = {"rounds": 3, "batch": 128, "seconds": 10, "photos": 1000}
 TOY = {"rounds": 1, "batch": 2, "seconds": 0, "photos": 10}  # tests only that it runs
@@ -54,6 +54,8 @@ def main() -> None:
             sections |= pipeline(photos, root, sizes)
         if "prediction" in parts:
             sections |= prediction(photos, root, sizes)
+    if "start" in parts:
+        sections |= starting(sizes)
     print_sections(session.describe(sizes["rounds"]), sections, flags.json)
 
 
@@ -188,6 +190,17 @@ def prediction(photos: str, root: str, sizes: Sizes) -> Sections:
                 "s",
                 (AT_MOST, 8),
             ),
+        ]
+    }
+
+
+def starting(sizes: Sizes) -> Sections:
+    """The start of training on the digits."""
+    results = RoundRobin(sizes["rounds"], {"start": ("starting", {})})
+    return {
+        "From the command to the first step, digits": [
+            Row("first run", results.values("start", "first_seconds"), "s", (AT_MOST, 7)),
+            Row("second run", results.values("start", "second_seconds"), "s", (AT_MOST, 4)),
         ]
     }
 
