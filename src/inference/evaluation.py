@@ -20,6 +20,7 @@ from ..models.classification import example_metrics
 from ..models.factory import Params
 from .forward import Forward, Network, make_classify
 
+MAX_COUNTED = 100  # classes of a confusion matrix that a person can read
 TOTALS = ("loss", "top1_error", "top5_error", "examples")
 
 
@@ -46,28 +47,29 @@ def evaluate(
       global_batch: images per batch over all processes, as in the members' batches.
       stop: called before each batch.
       confusion: int (classes, classes); if given, the images are counted there by true (row) and
-        most probable class. All images must be those of this process.
+        most probable class.
 
     Returns:
       `loss` (mean cross-entropy in nats), `top1_error` and `top5_error` (fractions), `examples`; or
       None if `stop` returned true.
     """
-    add = _make_add(tuple(member.classify for member in members), confusion is not None)
+    add = _make_add(tuple(member.classify for member in members))
     networks = [(member.params, member.statistics) for member in members]
-    totals = replicate(mesh, dict.fromkeys(TOTALS, np.float32(0)))
+    zeros: dict[str, Any] = dict.fromkeys(TOTALS, np.float32(0))
+    if confusion is not None:
+        zeros["confusion"] = np.zeros(confusion.shape, np.int32)
+    totals = replicate(mesh, zeros)
     for batches in zip(*(member.batches() for member in members), strict=True):
         if stop():
             return None
         previous = totals
         on_devices = [to_devices(mesh, batch, global_batch) for batch in batches]
-        totals, classes = add(totals, networks, on_devices)
+        totals = add(totals, networks, on_devices)
         # At most two batches are under way: each that waits occupies one of the few threads of the
         # CPU's devices, which the batch that all wait for may need.
         jax.block_until_ready(previous)
-        if confusion is not None:
-            is_image = batches[0]["mask"] > 0
-            pairs = batches[0]["label"][is_image], np.asarray(classes)[is_image]
-            np.add.at(confusion, pairs, 1)
+    if confusion is not None:
+        confusion += jax.device_get(totals.pop("confusion"))
     values = {name: float(value) for name, value in jax.device_get(totals).items()}
     examples = values.pop("examples")
     means = {name: value / examples for name, value in values.items()}
@@ -76,11 +78,9 @@ def evaluate(
 
 @functools.lru_cache(maxsize=2)  # a run evaluates with one view and with `config.views`
 def _make_add(
-    classifiers: tuple[Forward, ...], predicts: bool
-) -> Callable[..., tuple[dict[str, jax.Array], jax.Array | None]]:
+    classifiers: tuple[Forward, ...],
+) -> Callable[..., dict[str, jax.Array]]:
     """Compiles (totals, the networks, a batch for each) → totals with the batch's sums.
-
-    If `predicts`, the second result is the most probable class of each image.
 
     Each batch thus waits for the one before on every device. If batches could overtake each other,
     devices that are threads of few cores would wait in different batches for one another forever.
@@ -90,24 +90,36 @@ def _make_add(
         totals: dict[str, jax.Array],
         networks: list[tuple[Params, Statistics]],
         batches: list[dict[str, jax.Array]],
-    ) -> tuple[dict[str, jax.Array], jax.Array | None]:
+    ) -> dict[str, jax.Array]:
         inputs = zip(classifiers, networks, batches, strict=True)
         log_p = [classify(p, batch["image"], stats) for classify, (p, stats), batch in inputs]
         labels, mask = batches[0]["label"], batches[0]["mask"]
         mean = jax.nn.logsumexp(jnp.stack(log_p), axis=0) - math.log(len(log_p))
         metrics = example_metrics(mean, jnp.arange(mean.shape[1]), labels)
         sums = {name: (values * mask).sum() for name, values in metrics.items()}
-        totals = jax.tree.map(jnp.add, totals, {**sums, "examples": mask.sum()})
-        return totals, mean.argmax(axis=1) if predicts else None
+        sums["examples"] = mask.sum()
+        if "confusion" in totals:
+            pairs = labels, mean.argmax(axis=1)
+            counts = mask.astype(jnp.int32)
+            sums["confusion"] = jnp.zeros_like(totals["confusion"]).at[pairs].add(counts)
+        return jax.tree.map(jnp.add, totals, sums)
 
     return jax.jit(add)
 
 
 class Evaluator:
-    """Evaluates a network on the evaluation split; call it with the parameters, on the mesh."""
+    """Evaluates a network on the evaluation split; call it with the parameters, on the mesh.
+
+    Attributes:
+      confusion: of the last evaluation, by true (row) and most probable class; None for more than
+        MAX_COUNTED classes.
+    """
+
+    confusion: np.ndarray | None = None
 
     def __init__(self, config: ConfigDict, dataset: PreparedDataset, mesh: Mesh):
-        network = Network.from_config(config, len(dataset.class_names))
+        self._classes = len(dataset.class_names)
+        network = Network.from_config(config, self._classes)
         self._classify = functools.cache(functools.partial(make_classify, network, mesh))
         self._statistics = replicate(mesh, dataset.statistics)
         split, size = dataset.eval_split, config.batch_size
@@ -119,7 +131,9 @@ class Evaluator:
         self, params: Params, views: int, stop: Callable[[], bool]
     ) -> dict[str, float] | None:
         member = Member(self._classify(views), params, self._statistics, self._batches)
-        return evaluate([member], self._mesh, self._batch_size, stop)
+        if self._classes <= MAX_COUNTED:
+            self.confusion = np.zeros((self._classes,) * 2, int)
+        return evaluate([member], self._mesh, self._batch_size, stop, self.confusion)
 
 
 def describe_result(result: dict[str, Any]) -> str:

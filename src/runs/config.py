@@ -24,6 +24,8 @@ CHANGEABLE = (
     "cpu_kernels",
     "processes.",
     "log_every",
+    "writers",
+    "profile",
     "checkpoint_every",
     "data.root",
     "data.tfds_dir",

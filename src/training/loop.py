@@ -33,6 +33,8 @@ from .initialization import initial_state
 from .loss import make_loss
 from .metric_logger import MetricLogger
 from .periods import Periods
+from .pictures import draw_pictures
+from .profile import profiled
 from .progress_bar import ProgressBar
 from .schedule import Schedule, make_schedule
 from .state import Progress, TrainState, abstract_state, from_checkpoint, to_checkpoint
@@ -125,19 +127,26 @@ def _train(
         saved = first = int(state.step)
         started = time.monotonic() - progress.seconds
         batches = train_batches(config, dataset, mesh, range(first, periods.total))
+        batches = stack.enter_context(profiled(batches, first, periods.profile, workdir))
         bar = bar or stack.enter_context(ProgressBar(periods.total, shown=is_main))
         bar.tell(describe_run(config, dataset, mesh, periods, first))
         bar.advance_to(bar.n + first)
-        writers = _resume_writers(workdir, first, progress) if is_main else []
-        pending = progress.pending_metrics
-        log = MetricLogger(writers, bar, periods, config.batch_size, classes, pending)
-        stack.enter_context(log)
+        writers = _resume_writers(workdir, first, progress, config, mesh) if is_main else []
+        log = stack.enter_context(
+            MetricLogger(
+                writers, bar, periods, config.batch_size, classes, progress.pending_metrics
+            )
+        )
         compiled.result()
         for step in itertools.count(first):
             if periods.evaluates_at(step) and step > progress.evaluated:
                 log.flush()
                 if metrics := evaluate(state.params, 1, preempted):
                     log.log_evaluation(step, dataset.eval_split, metrics, progress.best_error)
+                    log.show(
+                        step,
+                        draw_pictures(state.params, evaluate.confusion, dataset.class_names),
+                    )
                     progress.record(step, metrics["top1_error"], schedule)
             stops_early = 0 < config.stop_after <= progress.since_best
             leaving = step == periods.total or stops_early or preempted()
@@ -156,8 +165,9 @@ def _train(
             log.log_step(step + 1, rate, step_metrics)
             checkpointer.check_for_errors()
         final = None if preempted.is_preempted else evaluate(state.params, config.views, preempted)
-    if final is None:
-        return TrainResult(Status.PREEMPTED, STOPPED.format(step=step, total=periods.total))
+        if final is None:
+            return TrainResult(Status.PREEMPTED, STOPPED.format(step=step, total=periods.total))
+        log.finish(step, final)
     result = {**final, "views": config.views, "step": step, "epochs": periods.epoch(step)}
     return _finished(workdir, {**result, "seconds": time.monotonic() - started}, mesh)
 
@@ -201,11 +211,13 @@ def _restore(
     return from_checkpoint(checkpoint, like), progress
 
 
-def _resume_writers(workdir: Path, step: int, progress: Progress) -> list[Writer]:
+def _resume_writers(
+    workdir: Path, step: int, progress: Progress, config: ConfigDict, mesh: Mesh
+) -> list[Writer]:
     """Removes lines of metrics written after the last checkpoint, then opens the writers."""
     keep_metrics(
         workdir,
         lambda line: line["step"] <= (step if line["split"] == "train" else progress.evaluated),
         progress.metrics_checksum,
     )
-    return make_writers(workdir, step)
+    return make_writers(workdir, step, config, mesh)

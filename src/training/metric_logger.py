@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -126,6 +126,16 @@ class MetricLogger:
         shown.append(f"{split} error {error:6.2%}")
         shown.append("best so far, saved" if error < best else f"best so far {best:.2%}")
         self._bar.tell("   ".join(shown))
+
+    def show(self, step: int, images: dict[str, np.ndarray]) -> None:
+        """Writes images of the network at an evaluation, uint8 (H, W, 3)."""
+        for writer in self._writers:
+            writer.write_images(step, images)
+
+    def finish(self, step: int, result: dict[str, Any]) -> None:
+        """Writes the result of the final evaluation."""
+        for writer in self._writers:
+            writer.finish(step, result)
 
     def _read(self, step: int, learning_rate: float, metrics: Metrics) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}

@@ -39,6 +39,7 @@ class Periods:
     evaluate_every: Fraction  # steps, as the next
     checkpoint_every: Fraction
     log_every: int
+    profile: int = 0  # steps that are traced
 
     @classmethod
     def from_config(cls, config: ConfigDict, num_examples: int) -> Self:
@@ -54,6 +55,7 @@ class Periods:
             steps("evaluate_every"),
             steps("checkpoint_every"),
             config.log_every,
+            math.ceil(steps("profile")) if config.profile else 0,
         )
 
     def evaluates_at(self, step: int) -> bool:

@@ -13,6 +13,7 @@ from .loss import parse_class_weights
 from .optimizer import is_frozen
 from .periods import Periods
 from .schedule import make_schedule
+from .writers import check_writers
 
 # The smallest and the largest positive numbers of the arrays' type.
 TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -43,6 +44,7 @@ def validate_config(config: ConfigDict) -> None:
     _check_numbers(config)
     _check_layers(config, architecture.layer_names)
     parse_class_weights(config.class_weights)
+    check_writers(config)
     periods = Periods.from_config(config, num_examples=config.batch_size)
     make_schedule(config.schedule, periods)
     if config.data.size < architecture.image_size:

@@ -22,7 +22,7 @@ from src.training.metric_logger import MetricLogger
 from src.training.periods import Periods
 from src.training.progress_bar import ProgressBar
 from src.training.writers import JsonLines, make_writers
-from tests.support import tiny
+from tests.support import miniature, tiny
 
 
 def log_of(
@@ -33,7 +33,7 @@ def log_of(
     writers = []
     if more.pop("writes", True):
         keep_metrics(workdir, lambda line: line["step"] <= start)
-        writers = make_writers(workdir, start)
+        writers = make_writers(workdir, start, tiny.get_config(), miniature.mesh(1, 1))
     periods = Periods(Fraction(10), total, Fraction(total), Fraction(total), every)
     batch_size = tiny.get_config().batch_size
     return MetricLogger(writers, bar, periods, batch_size, 10, **more)
@@ -164,8 +164,8 @@ def test_devices_without_data_get_advice_once(
     assert all(0.2 < wait < 1 for wait in waits)
     assert caplog.text.count("the devices waited for data") == 1
     assert "up to step 4" in caplog.text
-    events = EventAccumulator(str(tmp_path)).Reload()
-    assert [e.value for e in events.Scalars("train/data_wait")] == pytest.approx(waits)
+    events = EventAccumulator(str(tmp_path / "events/train")).Reload()
+    assert [e.value for e in events.Scalars("training/data_wait")] == pytest.approx(waits)
 
 
 def test_data_that_come_during_a_step_cost_no_time(
@@ -201,8 +201,8 @@ def test_lines_after_the_checkpoint_are_dropped_on_resuming(tmp_path: Path) -> N
         (4, 4),
         (5, 50),
     ]
-    events = EventAccumulator(str(tmp_path)).Reload()
-    assert [(e.step, e.value) for e in events.Scalars("train/loss")][-2:] == [(4, 4), (5, 50)]
+    events = EventAccumulator(str(tmp_path / "events/train")).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("metrics/loss")][-2:] == [(4, 4), (5, 50)]
 
 
 @pytest.mark.parametrize(("loss", "grad_norm"), [(math.nan, 1), (math.inf, 1), (2, math.nan)])
