@@ -20,6 +20,7 @@ from src.convert import __main__ as command
 from src.convert.exporting import export_weights
 from src.convert.importing import read_class_names
 from src.convert.weight_files import read_weights
+from src.data import images as images_
 from src.errors import UserError
 from src.inference.classifier import Classifier, load
 from src.models import cifar
@@ -183,6 +184,51 @@ def test_published_features_are_weights_to_train_from(
     state = initial_state(config, ["one", "two", "three"], miniature.mesh(1, 1))
     for name in ("conv1", "conv5", "fc6", "fc7"):
         np.testing.assert_array_equal(state.params[name]["kernel"], before[name]["kernel"])
+
+
+SAMPLES = ROOT.parent / "shared/data/imagenet_samples"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (FEATURES.exists() and SAMPLES.exists()), reason=f"{SAMPLES} is absent")
+def test_published_convolutions_see_in_photographs_what_they_see_in_pytorch(
+    tmp_path: Path, cache: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    fields = [
+        "--config=configs/torchvision.py:digits",
+        "--config.model.dense.fc6.units=16",
+        "--config.model.dense.fc7.units=16",
+        f"--config.data.root={cache / 'prepared'}",
+    ]
+    assert convert(*fields, f"--weights={FEATURES}", f"--workdir={tmp_path / 'run'}") == 0
+    files = sorted(path for path in SAMPLES.rglob("*.*") if path.is_file())[:16]
+    classifier = on_one_device(tmp_path / "run")
+    results = list(classifier.file_features(files, "conv5"))
+    ours = np.stack([result.output for result in results if result.output is not None])
+    assert len(ours) == 16
+
+    # torchvision's features, written out: https://docs.pytorch.org/vision
+    conv, relu, pool = torch.nn.Conv2d, torch.nn.ReLU, torch.nn.MaxPool2d
+    layers = [
+        *(conv(3, 64, 11, 4, 2), relu(), pool(3, 2)),
+        *(conv(64, 192, 5, padding=2), relu(), pool(3, 2)),
+        *(conv(192, 384, 3, padding=1), relu()),
+        *(conv(384, 256, 3, padding=1), relu()),
+        *(conv(256, 256, 3, padding=1), relu(), pool(3, 2)),
+    ]
+    network = torch.nn.Sequential(*layers)
+    published = load_file(FEATURES)
+    network.load_state_dict(
+        {name.removeprefix("features."): torch.tensor(x) for name, x in published.items()}
+    )
+    pixels = np.stack([images_.decode(images_.prepare(file, 256)) for file in files])
+    crops = pixels[:, 16:240, 16:240].astype(np.float32) / 255
+    normalized = (crops - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        theirs = network(torch.tensor(normalized.transpose(0, 3, 1, 2))).numpy()
+    error = np.linalg.norm(ours - theirs.transpose(0, 2, 3, 1)) / np.linalg.norm(theirs)
+    assert error < 1e-5, error
 
 
 def test_data_with_other_classes_is_rejected(imported: Path) -> None:
