@@ -26,9 +26,9 @@ def draw_pictures(
     name, layer = next(iter(params.items()))
     kernels = process_allgather(layer["kernel"], tiled=True)
     if kernels.shape[3] == 3:  # others are locally connected
-        pictures[f"kernels/{name}"] = draw_kernels(kernels)
+        pictures[f"network/{name}_kernels"] = draw_kernels(kernels)
     if confusion is not None:
-        pictures["confusion"] = draw_confusion(confusion, class_names)
+        pictures["network/confusion"] = draw_confusion(confusion, class_names)
     return pictures
 
 

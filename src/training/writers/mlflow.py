@@ -10,8 +10,6 @@ import numpy as np
 from ...errors import UserError
 from .base import COMPARED, FINAL, Settings, Writer, keep_id
 
-EXPERIMENT = "alexnet"
-
 
 class MLflow(Writer):
     """A run of MLflow; resuming continues it.
@@ -32,6 +30,7 @@ class MLflow(Writer):
         home.mkdir(exist_ok=True)
         uri = os.environ.get("MLFLOW_TRACKING_URI")
         place = None if uri else (home / "artifacts").as_uri()
+        params = [Param(name, str(settings[name])) for name in COMPARED]
         try:
             self._client = client = MlflowClient(uri or f"sqlite:///{home}/mlflow.db")
 
@@ -39,15 +38,15 @@ class MLflow(Writer):
                 name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "alexnet")
                 found = client.get_experiment_by_name(name)
                 experiment = found.experiment_id if found else client.create_experiment(name, place)
-                return client.create_run(experiment, run_name=home.parent.name).info.run_id
+                run = client.create_run(experiment, run_name=home.parent.name).info.run_id
+                client.log_batch(run, params=params)  # which later values cannot replace
+                return run
 
             self._run = keep_id(home / "id", new_run)
             client.update_run(self._run, status="RUNNING")
+            client.log_dict(self._run, settings, "configuration.json")
         except MlflowException as error:
             raise UserError(f"config.writers: mlflow: {error}") from None
-        params = [Param(name, str(settings[name])) for name in COMPARED]
-        client.log_batch(self._run, params=params)
-        client.log_dict(self._run, settings, "configuration.json")
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:
         named = {f"{split}/{name}": value for name, value in metrics.items()}
