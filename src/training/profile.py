@@ -43,5 +43,5 @@ def _traced(
             with jax.profiler.StepTraceAnnotation("train", step_num=step):
                 yield next(batches)
         jax.block_until_ready(jax.live_arrays())  # the last step may still be running
-    logger.info("traced %d steps: xprof %s", steps, directory)
+    logger.info("traced %d steps: xprof --logdir=%s", steps, directory)
     yield from batches
