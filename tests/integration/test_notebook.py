@@ -1,4 +1,7 @@
-"""The notebook runs from its first cell to its last, and shows what it showed before."""
+"""The notebook runs from its first cell to its last, and shows what it showed before.
+
+After a change to its cells: jupyter execute --inplace docs/two_towers.ipynb
+"""
 
 import tempfile
 from pathlib import Path
