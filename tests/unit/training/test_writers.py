@@ -152,7 +152,9 @@ def test_resumed_run_is_the_same_in_weights_and_biases(
         writer.close()
     name = (tmp_path / "wandb/id").read_text()
     files = list((tmp_path / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb"))
-    assert files
+    assert {path.name.rpartition("-")[2] for path in (tmp_path / "wandb").glob("offline-*")} == {
+        name
+    }
     for file in files:
         content = file.read_bytes()
         for key in (b"train/loss", b"network/confusion", b"final/top1_error", b"batch_size"):
