@@ -22,7 +22,7 @@ PORT = FLAGS.integer("port", 8000, "Port; 0: any.", lower_bound=0, upper_bound=6
 VIEWS = FLAGS.views()
 CHECKPOINT = FLAGS.checkpoint()
 NEAREST = FLAGS.boolean(
-    "nearest", None, "Show the nearest training images. Default: if an index of them is made soon."
+    "nearest", None, "Show the nearest training images. Default: if there are at most 2,000."
 )
 
 HOST = "127.0.0.1"

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,7 +104,11 @@ class Service:
 
     async def _predict(self, request: Request) -> JSONResponse:
         explains, top = "explain" in request.query_params, request.query_params.get("top", str(TOP))
-        if not top.isdecimal() or int(top) < 1:
+        if (origin := request.headers.get("origin")) and not origin.endswith(
+            f"//{request.url.netloc}"
+        ):
+            raise HTTPException(403, f"{origin}: other pages may not use this server")
+        if not re.fullmatch("[1-9][0-9]{0,8}", top):
             raise HTTPException(400, f"top={top}: give a positive number")
         async with self._uploads(request) as uploads:
             answers = await asyncio.gather(

@@ -257,3 +257,13 @@ def test_mistakes_are_told_in_one_line(digits_run: Path, cache: Path, tmp_path: 
     assert done.returncode == 2
     line = f"error: --port={port}: Address already in use; give another, or 0 for any free one\n"
     assert done.stderr == line
+
+
+def test_pages_of_other_servers_may_not_use_this_one(classifier: Classifier) -> None:
+    with serving(classifier) as port:
+        own = {"Origin": f"http://127.0.0.1:{port}"}
+        assert request(port, JPEG, headers=own)[0] == 200
+        for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}):
+            status, answer, _ = request(port, JPEG, headers=headers)
+            assert (status, "may not use" in answer["error"]) == (403, True)
+        assert request(port, JPEG, path=f"/predict?top={'9' * 5000}")[0] == 400
