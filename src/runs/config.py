@@ -22,6 +22,7 @@ FORMAT = 1
 CHANGEABLE = (
     "mesh.",
     "cpu_kernels",
+    "accumulate",
     "processes.",
     "log_every",
     "writers",
@@ -35,6 +36,7 @@ CHANGEABLE = (
 # Fields that `adjust_run` may change: they matter only to the steps to come, except with a cosine.
 ADJUSTABLE = (
     "duration",
+    "stop_after",
     "schedule.learning_rate",
     "schedule.factor",
     "schedule.patience",

@@ -26,11 +26,16 @@ def write_evaluation(workdir: Path, result: dict[str, Any]) -> None:
     A result on other images than the run's has their name in `images`, and its `split`. Raises
     OSError if the directory cannot be written to.
     """
-    images = result.get("images")
-    directory = Path(images, result["split"]) if images else ""
-    path = workdir / EVALUATIONS / directory / f"{result['step']}-{result['views']}.json"
+    path = evaluation_path(workdir, result)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"format": FORMAT, **result})
+
+
+def evaluation_path(workdir: Path, result: dict[str, Any]) -> Path:
+    """Where `write_evaluation` saves a result."""
+    images = result.get("images")
+    directory = Path(images, result["split"]) if images else ""
+    return workdir / EVALUATIONS / directory / f"{result['step']}-{result['views']}.json"
 
 
 def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:

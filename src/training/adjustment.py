@@ -10,10 +10,11 @@ from ..errors import UserError
 from ..runs.config import ADJUSTABLE, forbidden_changes, read_earlier_values, write_config
 from ..runs.lock import lock
 from ..runs.provenance import read_provenance
-from ..runs.results import read_result, write_evaluation
+from ..runs.results import evaluation_path, read_result, write_evaluation
 from ..runs.workdir import checkpoint_steps, has_begun
 from .periods import Periods
 
+REOPENING = {"duration", "stop_after"}  # fields whose change lets a finished run go on
 logger = logging.getLogger(__name__)
 
 
@@ -34,12 +35,13 @@ def adjust_run(workdir: Path, config: ConfigDict) -> None:
     changes = {name: before for name, before, _ in forbidden_changes(workdir, config)}
     result = read_result(workdir)
     is_possible = changes.keys() <= set(ADJUSTABLE) and config.schedule.name != "cosine"
-    if not changes or not is_possible or (result and "duration" not in changes):
+    if not changes or not is_possible or (result and not changes.keys() & REOPENING):
         return
     _check_duration(config, max(steps))
     with lock(workdir, "adjusting"):
         if result:
-            write_evaluation(workdir, result)
+            if not evaluation_path(workdir, result).exists():  # which may also count the classes
+                write_evaluation(workdir, result)
             (workdir / "result.json").unlink()
         earlier = [*read_earlier_values(workdir), {"step": max(steps), "values": changes}]
         write_config(workdir, config, earlier)

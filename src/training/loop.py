@@ -46,7 +46,7 @@ STOPPED = (
     "resume"
 )
 STOPPED_EARLY = (
-    "ends after step {step}: {evaluations} evaluations without a new best (config.stop_after); "
+    "ends after step {step}: no new best in {evaluations} evaluations (config.stop_after); "
     "--checkpoint=best uses the best network"
 )
 
@@ -94,8 +94,8 @@ def train(
             return TrainResult(Status.FINISHED, f"{message}: {describe_result(result)}", result)
         trained = _train(config, workdir, group, bar, dataset, mesh)
         if trained.result and group.is_main_process:
-            write_result(workdir, trained.result)
             save_examples(dataset, workdir / "examples")
+            write_result(workdir, trained.result)
     return trained
 
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.config import read_config, read_earlier_values
-from src.runs.results import read_result, result_at
+from src.runs.results import read_result, result_at, write_evaluation
 from src.runs.workdir import check_workdir
 from src.training.adjustment import adjust_run
 from tests.support import format1, miniature
@@ -48,6 +48,18 @@ def test_finished_run_gets_a_longer_duration_and_another_rate(workdir: Path) -> 
         earlier,
         {"step": 8, "values": {"schedule.patience": 3}},
     ]
+
+
+def test_run_that_stopped_early_goes_on_with_more_patience(workdir: Path) -> None:
+    result = read_result(workdir)
+    assert result is not None
+    counted = {**result, "classes": [{"class": "a"}]}
+    write_evaluation(workdir, counted)
+    adjust_run(workdir, changed(workdir, stop_after=5))
+    check_workdir(workdir, changed(workdir))
+    assert read_result(workdir) is None
+    assert result_at(workdir, 8, result["views"]) == counted  # which says more than the result
+    assert read_earlier_values(workdir) == [{"step": 8, "values": {"stop_after": 0}}]
 
 
 @pytest.mark.parametrize(

@@ -145,5 +145,5 @@ def test_training_ends_after_evaluations_without_a_new_best(
     assert result.status is Status.FINISHED
     assert result.result is not None
     assert result.result["step"] == 4  # the first evaluation is the best
-    assert "ends after step 4: 3 evaluations without a new best" in capsys.readouterr().err
+    assert "ends after step 4: no new best in 3 evaluations" in capsys.readouterr().err
     assert train(config, tmp_path, group).message.startswith(f"{tmp_path} is finished")
