@@ -31,7 +31,7 @@ WORKDIR = FLAGS.string("workdir", None, "Run directory. Default: runs/<config>-<
 DRY_RUN = FLAGS.boolean("dry_run", False, "Check all, train a few steps, and keep no run.")
 
 NEXT = """next: python -m src.report --workdir={workdir}
-      python -m src.predict --workdir={workdir} {workdir}/examples/*"""
+      python -m src.predict --workdir={workdir} {images}"""
 
 
 def main() -> int:
@@ -53,7 +53,9 @@ def main() -> int:
         if group.is_main_process:
             print(trained.message)
             if trained.status is Status.FINISHED:
-                print(NEXT.format(workdir=shlex.quote(str(workdir))))
+                quoted, has_examples = shlex.quote(str(workdir)), (workdir / "examples").exists()
+                images = f"{quoted}/examples/*" if has_examples else "IMAGE …"
+                print(NEXT.format(workdir=quoted, images=images))
     return EXIT_PREEMPTED if trained.status is Status.PREEMPTED else 0
 
 

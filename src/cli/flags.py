@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class CommandFlags:
             delattr(self.values, name)  # an override of the earlier config
         sys.modules.pop("config_config", None)  # the earlier config file, to ml_collections
         argv = [_with_local_paths(_with_underscores(argument)) for argument in argv]
-        argv = [self._with_file(argument) for argument in argv]
+        argv = [self._with_file(argument) for argument in _joined(argv)]
         if self._default_config and not any(re.match("--?(config(=|$)|h(elp)?$)", a) for a in argv):
             argv = [f"--config={self._default_config}", *argv]
         self._argv[:] = ["command", *argv]
@@ -148,6 +148,14 @@ class CommandFlags:
         if not name or name[1] not in self._names():
             return argument
         return f"--config={self._configs}/{name[1]}.py{name[2] or ''}"
+
+
+def _joined(argv: Sequence[str]) -> Iterator[str]:
+    """--config FILE is --config=FILE."""
+    arguments = iter(argv)
+    for argument in arguments:
+        follows = re.fullmatch("--?config", argument)
+        yield f"--config={next(arguments, '')}" if follows else argument
 
 
 def _with_underscores(argument: str) -> str:

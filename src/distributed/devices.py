@@ -1,10 +1,10 @@
 """Which devices this process uses."""
 
-import contextlib
 import ctypes
 import functools
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -31,6 +31,7 @@ def avoid_compiler_plugin() -> None:
         plugin: Any = importlib.import_module("jax_plugins.xla_cuda13")
     except ImportError:  # the extra `plan` is not installed
         return
+    logging.getLogger(plugin.__name__).setLevel(logging.ERROR)  # it warns of what only GPUs need
     initialize = plugin.initialize
 
     def initialize_quietly() -> None:
@@ -85,9 +86,12 @@ def cache_programs(environment: Mapping[str, str]) -> None:
     """Keeps compiled programs in the user's cache, unless JAX already has a directory for them."""
     if jax.config.values["jax_compilation_cache_dir"]:
         return
-    directory = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "alexnet")
-    with contextlib.suppress(OSError):  # nothing can be written there: compile each time
+    try:
+        directory = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "alexnet")
         directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # there is no such place, or no home
+        return
+    if os.access(directory, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

@@ -1,6 +1,7 @@
 """The model card of an exported network, with the front matter that Hugging Face reads."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ MODEL_CARD = "README.md"
 
 LICENSES = {
     "digits": "CC BY 4.0 (Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, UCI)",
+    "synthetic": "none: random images of this project",
     "imagenet2012": "ImageNet's terms of access: for non-commercial research and education",
     "imagenette": "a part of ImageNet, whose terms of access are for non-commercial research and "
     "education",
@@ -21,6 +23,7 @@ HUB_NAMES = {  # of data sets whose names there are not those of TFDS
     "imagenette": "frgfm/imagenette",
     "cifar10": "uoft-cs/cifar10",
 }
+OWN_NAMES = ("digits", "synthetic")  # of data sets that are not there
 FOLDER = "imagefolder"  # Hugging Face's name of the format
 MAX_CLASSES = 20  # in the table of errors
 
@@ -112,7 +115,7 @@ def _front_matter(file: str, metadata: dict[str, Any]) -> str:
         "library_name": library,
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "alexnet", library],
-        "datasets": [name for name in names if name != FOLDER],
+        "datasets": [name for name in names if name not in (FOLDER, *OWN_NAMES)],
         "metrics": ["accuracy"],
     }
     if result:
@@ -200,7 +203,7 @@ def _class_errors(result: dict[str, Any] | None) -> dict[str, str]:
         return {}
     table = ["| class | images | top-1 error |", "|---|---:|---:|"]
     for row in rows[:MAX_CLASSES]:
-        name = row["class"].replace("|", "\\|")
+        name = re.sub(r"([|<>`*_\[\]\\])", r"\\\1", row["class"])
         table.append(f"| {name} | {row['examples']:,} | {row['top1_error']:.2%} |")
     rest = len(rows) - MAX_CLASSES
     note = f"\n\nThe other {rest:,} classes are in the JSON file." if rest > 0 else ""

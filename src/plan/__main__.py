@@ -41,6 +41,8 @@ def main() -> None:
     target = gpu.load(GPU.value, NETWORK.value)
     config = CONFIG.value
     validate_config(config)
+    if config.accumulate != 1:
+        raise UserError(f"config.accumulate: {config.accumulate} parts are not modelled; give 1")
     fit_batch(config, compiler.gpus(target, TOPOLOGY.value))
     workload = Workload(config, *data_size(config.data), target, TOPOLOGY.value)
     plan = make_plan(workload)

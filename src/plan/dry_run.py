@@ -14,11 +14,12 @@ from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
 from ..data.preparation import prepare_dataset
+from ..data.readers import readers
 from ..distributed.devices import platform
 from ..distributed.mesh import make_mesh, replicate
 from ..distributed.process_group import ProcessGroup
 from ..runs.checkpoint import KEPT_NEWEST
-from ..runs.workdir import check_workdir
+from ..runs.workdir import check_workdir, checkpoint_steps
 from ..training.description import describe_run
 from ..training.initialization import initial_state
 from ..training.loop import train_batches
@@ -28,7 +29,7 @@ from ..training.step import make_train_step
 from .compiler import compile_step
 from .report import duration, megabytes
 
-STEPS = 5  # after the first, whose time is left out
+STEPS = 5  # that are timed
 FORWARD = 1 / 3  # an evaluated image's share of a training image's time
 
 
@@ -50,13 +51,17 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
     group.first_then_others(lambda: check_workdir(workdir, config))
     dataset = group.first_then_others(lambda: prepare_dataset(config.data))
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
-    seconds = _seconds_per_step(config, dataset, mesh)
+    step = max(checkpoint_steps(workdir), default=0)
+    seconds = max(
+        _seconds_per_step(config, dataset, mesh), _seconds_per_batch(config, dataset, mesh)
+    )
     program = compile_step(config, len(dataset.class_names), list(mesh.devices.flat), gpu=None)
     memory = program.memory.total
-    evaluations = math.ceil(periods.total / periods.evaluate_every)
+    remaining = periods.total - step
+    evaluations = math.ceil(remaining / periods.evaluate_every)
     views = evaluations + config.views  # of the evaluation split's images
     evaluated = views * dataset.num_examples[dataset.eval_split] / config.batch_size
-    hours = seconds * (periods.total + FORWARD * evaluated) / 3600
+    hours = seconds * (remaining + FORWARD * evaluated) / 3600
     state = (program.memory.parameters + program.memory.optimizer) * mesh.shape["model"]
     nearest = next(path for path in [workdir, *workdir.absolute().parents] if path.exists())
     free = shutil.disk_usage(nearest).free
@@ -68,19 +73,30 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
         f"{duration(hours)} with {evaluations} evaluations",
     }
     described = [f"{name:10}{line}" for name, line in lines.items()]
-    return "\n".join([describe_run(config, dataset, mesh, periods, step=0), *described])
+    return "\n".join([describe_run(config, dataset, mesh, periods, step), *described])
 
 
 def _seconds_per_step(config: ConfigDict, dataset: PreparedDataset, mesh: Mesh) -> float:
-    """The median time of a step, with that of waiting for its batch."""
+    """The median time of a step on the devices."""
     step = make_train_step(config, len(dataset.class_names), mesh, make_loss(config, dataset))
     state = initial_state(config, dataset.class_names, mesh)
-    pixels, times = replicate(mesh, dataset.statistics), [time.perf_counter()]
-    for batch in train_batches(config, dataset, mesh, range(STEPS + 1)):
+    pixels, times = replicate(mesh, dataset.statistics), []
+    batch = next(train_batches(config, dataset, mesh, range(1)))
+    for _ in range(1 + STEPS):
         state, metrics = step(state, batch, pixels, np.float32(0))
         jax.block_until_ready(metrics)
         times.append(time.perf_counter())
-    return statistics.median(np.diff(times[1:]))
+    return statistics.median(np.diff(times))
+
+
+def _seconds_per_batch(config: ConfigDict, dataset: PreparedDataset, mesh: Mesh) -> float:
+    """The mean time to load a batch, when no step runs and none is loaded ahead."""
+    ahead = readers().count + 4  # those in progress, and those that wait
+    times = [
+        time.perf_counter()
+        for _ in train_batches(config, dataset, mesh, range(ahead + STEPS + readers().count))
+    ]
+    return (times[-1] - times[ahead - 1]) / (len(times) - ahead)
 
 
 def _available(mesh: Mesh, memory: int) -> str:

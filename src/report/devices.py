@@ -15,10 +15,11 @@ from .run import Run
 def section(run: Run) -> dict[str, Any] | None:
     """The step of training, compiled for the devices of this machine.
 
-    None for imported weights, or if the devices cannot divide the batch.
+    None for imported weights, for batches in parts, or if the devices cannot divide the batch.
     """
     shards, model = run.mesh.devices.shape
-    if run.is_imported or run.config.batch_size % shards:
+    # Of batches in parts, the compiled step does not say how often it runs its collectives.
+    if run.is_imported or run.config.accumulate != 1 or run.config.batch_size % shards:
         return None
     result = read_result(run.workdir)
     return {

@@ -1,4 +1,4 @@
-"""Where original images come from: TFDS, image folders, scikit-learn's digits, or chance.
+"""Where original images come from: TFDS, image folders, scikit-learn's digits, or random pixels.
 
 To add a kind, write a function from the section `config.data` to a `Source` and list it here.
 """

@@ -26,7 +26,10 @@ def check_writers(config: ConfigDict) -> None:
     """Raises UserError if a writer is unknown, or needs a package that is not installed."""
     for name in _names(config):
         check_choice("config.writers", name, WRITERS)
-        if name != "tensorboard" and importlib.util.find_spec(name) is None:
+        spec = importlib.util.find_spec(
+            name
+        )  # without a loader it is a mere directory of that name
+        if name != "tensorboard" and (spec is None or spec.loader is None):
             raise UserError(
                 f"config.writers: {name} is not installed; run pip install -e '.[{name}]'"
             )

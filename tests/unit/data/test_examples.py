@@ -6,7 +6,17 @@ from PIL import Image
 
 from src.data.examples import save_examples
 from src.data.preparation import prepare_dataset
-from tests.support import tiny
+from tests.support import datasets, tiny
+
+
+def test_classes_in_a_row_are_all_found(tmp_path: Path) -> None:
+    for name, count in {"ant": 1200, "bee": 2, "cat": 2}.items():
+        for index in range(count):
+            datasets.add_image(tmp_path / "images" / "val" / name / f"{index}.png", index % 256)
+        datasets.add_image(tmp_path / "images" / "train" / name / "0.png")
+    section = datasets.section(f"folder:{tmp_path / 'images'}", root=str(tmp_path / "root"))
+    paths = save_examples(prepare_dataset(section), tmp_path / "examples")
+    assert [path.stem for path in paths] == ["0-ant", "1-bee", "2-cat"]
 
 
 def test_one_image_of_each_class_is_left_as_it_was_prepared(tmp_path: Path, cache: Path) -> None:
