@@ -50,6 +50,7 @@ def test_output_shapes_of_the_layers(name: str, sides: list[int], maps: list[int
     assert shapes[-1] == (2, 10)
 
 
+@pytest.mark.slow
 def test_18pct_network_is_the_19pct_network_with_spatial_normalization() -> None:
     """Its first normalization, with cuda-convnet's 1 + scale / size² · Σ, against a loop."""
     images = np.random.default_rng(0).uniform(-128, 128, (1, 32, 32, 3)).astype(np.float32)

@@ -90,7 +90,7 @@ def test_options_of_training_shorten_the_waits_for_collectives() -> None:
 
 
 @needs_extra
-@pytest.mark.parametrize("model", [1, 2])
+@pytest.mark.parametrize("model", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_gpu_and_cpu_programs_have_the_same_collectives(model: int) -> None:
     def bytes_by_kind(program: compiler.Program) -> dict[str, int]:
         kinds = {collective.kind for collective in program.collectives}
@@ -114,6 +114,7 @@ def test_memory_counts_parameters_optimizer_and_activations(model: int) -> None:
 
 
 @needs_extra
+@pytest.mark.slow
 def test_collectives_across_hosts_use_their_members_network() -> None:
     program = step(2, "h100", 8, "1x2x4")
     described = gpu.load("h100")

@@ -56,6 +56,7 @@ def test_bias_gradient_counts_every_position(kind: str) -> None:
     np.testing.assert_array_equal(nnx.grad(total)(layer).bias[...], 387_200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", MESHES)
 def test_gradients_are_those_of_float32(shape: tuple[int, int]) -> None:
     exact, rounded = step(recipe("float32"), (1, 1)), step(recipe("bfloat16"), shape)

@@ -94,6 +94,7 @@ def test_the_paper_s_loss_is_the_cross_entropy() -> None:
     assert make_loss(recipe(), DATA) is plain
 
 
+@pytest.mark.slow
 def test_step_with_weights_and_smoothing_is_the_same_on_any_mesh() -> None:
     config = recipe(class_weights="balanced", label_smoothing=0.2)
     gradients, metrics = one_step(config, (1, 1))
@@ -105,7 +106,9 @@ def test_step_with_weights_and_smoothing_is_the_same_on_any_mesh() -> None:
     assert other_metrics["grad_norm"] != pytest.approx(ordinary_metrics["grad_norm"], rel=1e-2)
 
 
-@pytest.mark.parametrize(("parts", "shape"), [(4, (1, 1)), (2, (2, 2))])
+@pytest.mark.parametrize(
+    ("parts", "shape"), [pytest.param(4, (1, 1), marks=pytest.mark.slow), (2, (2, 2))]
+)
 def test_batch_in_parts_has_the_gradient_of_the_whole(parts: int, shape: tuple[int, int]) -> None:
     gradients, metrics = one_step(recipe(), (1, 1))
     accumulated, same = one_step(recipe(accumulate=parts), shape)
