@@ -20,7 +20,7 @@ from ..distributed.mesh import make_mesh, replicate
 from ..distributed.process_group import ProcessGroup
 from ..runs.checkpoint import KEPT_NEWEST
 from ..runs.workdir import check_workdir, checkpoint_steps
-from ..training.description import describe_run
+from ..training.description import describe_run, labeled
 from ..training.initialization import initial_state
 from ..training.loop import train_batches
 from ..training.loss import make_loss
@@ -72,8 +72,7 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
         "time": f"{seconds:.3g} s a step, {config.batch_size / seconds:,.0f} images/s: about "
         f"{duration(hours)} with {evaluations} evaluations",
     }
-    described = [f"{name:10}{line}" for name, line in lines.items()]
-    return "\n".join([describe_run(config, dataset, mesh, periods, step), *described])
+    return f"{describe_run(config, dataset, mesh, periods, step)}\n{labeled(lines)}"
 
 
 def _seconds_per_step(config: ConfigDict, dataset: PreparedDataset, mesh: Mesh) -> float:

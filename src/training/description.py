@@ -1,5 +1,7 @@
 """What a run is, in a few lines for its user."""
 
+import textwrap
+
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -29,7 +31,16 @@ def describe_run(
         "training": f"{periods.total:,} steps of {config.batch_size} images, "
         f"{periods.epoch(periods.total):.4g} epochs; {begin}",
     }
-    return "\n".join(f"{name:10}{line}" for name, line in lines.items())
+    return labeled(lines)
+
+
+def labeled(lines: dict[str, str]) -> str:
+    """Lines with labels, for a terminal of 80 columns."""
+    indent = " " * 10
+    return "\n".join(
+        textwrap.fill(line, 79, initial_indent=f"{label:10}", subsequent_indent=indent)
+        for label, line in lines.items()
+    )
 
 
 def _describe_devices(mesh: Mesh, towers: int) -> str:

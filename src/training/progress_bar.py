@@ -43,6 +43,12 @@ class ProgressBar(tqdm):
             return tqdm.status_printer(file)
         return lambda line: print(line, file=file, flush=True) if line else None
 
+    def close(self) -> None:
+        """Shows the last state, in a file too."""
+        if not self.disable and not self._is_terminal:
+            self.refresh()
+        super().close()
+
     def tell(self, lines: str) -> None:
         """Shows lines above the bar, where they stay."""
         if self._detailed:

@@ -193,7 +193,7 @@ def test_diverged_run_is_reported_and_not_trained_again(
     assert re.search("^better, rate 1e\\+30: step .*nan", log, re.MULTILINE)
     assert re.search("^plain, seed 3: step .*nan", log, re.MULTILINE)
     assert "3/4 plain, seed 3:  33%" in err  # steps that the search skipped count
-    assert re.search(r"4/4 better, seed 3:  67%.* 16/24 ", err)
+    assert re.search(r"4/4 better, seed 3: 100%.* 24/24 ", err)
     assert "nan" in variants["plain"]["runs"]["3"]["diverged"]
     assert variants["better"]["lr_search_results"]["1e+30"] is None
     assert variants["better"]["runs"]["3"]["measured"] > 0

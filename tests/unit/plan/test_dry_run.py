@@ -15,8 +15,10 @@ def test_dry_run_tells_memory_disk_and_time_and_keeps_nothing(
 ) -> None:
     workdir = tmp_path / "run"
     assert run_command(main, FLAGS, None, [*arguments(workdir, cache), "--dry_run"]) == 0
-    captured = capsys.readouterr()
-    lines = {line[:10].strip(): line[10:] for line in captured.out.splitlines()}
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) < 80
+    lines = text.replace("\n" + " " * 10, " ").splitlines()
+    lines = {line[:10].strip(): line[10:] for line in lines}
     assert lines["images"] == "digits: 1,437 to train, 360 to evaluate (test), 10 classes"
     assert re.match(r"[\d.]+ MB on each device, [\d.]+ MB for 8 of [\d.,]+ MB", lines["memory"])
     (parameters,) = re.findall(r"([\d,]+) parameters", lines["network"])

@@ -25,7 +25,9 @@ PERIODS = Periods(Fraction(1437, 64), 45, Fraction(10), Fraction(10), 5)
 
 
 def described(config: Any, shape: tuple[int, int], step: int = 0) -> dict[str, str]:
-    lines = describe_run(config, DATA, miniature.mesh(*shape), PERIODS, step).splitlines()
+    text = describe_run(config, DATA, miniature.mesh(*shape), PERIODS, step)
+    assert max(map(len, text.splitlines())) < 80
+    lines = text.replace("\n" + " " * 10, " ").splitlines()
     return {line[:10].strip(): line[10:] for line in lines}
 
 
