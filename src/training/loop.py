@@ -92,24 +92,29 @@ def train(
         if result := read_result(workdir):
             message = f"{workdir} is finished after {result['epochs']:g} epochs"
             return TrainResult(Status.FINISHED, f"{message}: {describe_result(result)}", result)
-        trained = _train(config, workdir, group, bar, dataset, mesh)
+        trained = _train(_Run(config, workdir, dataset, mesh, group.is_main_process), group, bar)
         if trained.result and group.is_main_process:
             save_examples(dataset, workdir / "examples")
             write_result(workdir, trained.result)
     return trained
 
 
-def _train(
-    config: ConfigDict,
-    workdir: Path,
-    group: ProcessGroup,
-    bar: ProgressBar | None,
-    dataset: PreparedDataset,
-    mesh: Mesh,
-) -> TrainResult:
-    classes, is_main = len(dataset.class_names), group.is_main_process
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What is trained, on what, and where."""
+
+    config: ConfigDict
+    workdir: Path
+    dataset: PreparedDataset
+    mesh: Mesh
+    is_main: bool  # whether this process prints and writes
+
+
+def _train(run: _Run, group: ProcessGroup, bar: ProgressBar | None) -> TrainResult:
+    config, dataset, mesh = run.config, run.dataset, run.mesh
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
     schedule = make_schedule(config.schedule, periods)
+    classes = len(dataset.class_names)
     train_step = make_train_step(config, classes, mesh, make_loss(config, dataset))
     like = abstract_state(config, classes, mesh)
     evaluate = Evaluator(config, dataset, mesh)
@@ -119,44 +124,30 @@ def _train(
         threads.submit(import_tensorflow)
         compiled = threads.submit(train_step.lower(like, *abstract_inputs(config, mesh)).compile)
         preempted = stack.enter_context(Preemption(group.report_progress))
-        checkpointer = stack.enter_context(Checkpointer(workdir))
-        state, progress = _restore(checkpointer, schedule, like) or (
-            initial_state(config, dataset.class_names, mesh),
-            Progress(schedule.state()),
-        )
+        checkpointer = stack.enter_context(Checkpointer(run.workdir))
+        state, progress = _restore_or_init(run, checkpointer, schedule, like)
         saved = first = int(state.step)
         started = time.monotonic() - progress.seconds
         batches = train_batches(config, dataset, mesh, range(first, periods.total))
-        batches = stack.enter_context(profiled(batches, first, periods.profile, workdir))
-        bar = bar or stack.enter_context(ProgressBar(periods.total, shown=is_main))
-        bar.tell(describe_run(config, dataset, mesh, periods, first))
-        bar.advance_to(bar.n + first)
-        writers = _resume_writers(workdir, first, progress, config, mesh) if is_main else []
-        log = stack.enter_context(
-            MetricLogger(
-                writers, bar, periods, config.batch_size, classes, progress.pending_metrics
-            )
-        )
+        batches = stack.enter_context(profiled(batches, first, periods.profile, run.workdir))
+        bar = bar or stack.enter_context(ProgressBar(periods.total, shown=run.is_main))
+        log = stack.enter_context(_open_log(run, bar, periods, progress, first))
         compiled.result()
         for step in itertools.count(first):
             if periods.evaluates_at(step) and step > progress.evaluated:
                 log.flush()
                 if metrics := evaluate(state.params, 1, preempted):
+                    pictures = draw_pictures(state.params, evaluate.confusion, dataset.class_names)
                     log.log_evaluation(step, dataset.eval_split, metrics, progress.best_error)
-                    log.show(
-                        step,
-                        draw_pictures(state.params, evaluate.confusion, dataset.class_names),
-                    )
+                    log.show(step, pictures)
                     progress.record(step, metrics["top1_error"], schedule)
             stops_early = 0 < config.stop_after <= progress.since_best
             leaving = step == periods.total or stops_early or preempted()
             if step > saved and (leaving or step == progress.best_step or periods.saves_at(step)):
                 log.flush()
-                snapshot = _snapshot(progress, log, workdir, time.monotonic() - started)
+                snapshot = _snapshot(progress, log, run.workdir, time.monotonic() - started)
                 checkpointer.save(to_checkpoint(state, snapshot), progress.best_step)
                 saved = step
-            if stops_early:
-                bar.tell(STOPPED_EARLY.format(evaluations=progress.since_best, step=step))
             if leaving:
                 break
             rate = schedule(step)
@@ -167,9 +158,31 @@ def _train(
         final = None if preempted.is_preempted else evaluate(state.params, config.views, preempted)
         if final is None:
             return TrainResult(Status.PREEMPTED, STOPPED.format(step=step, total=periods.total))
+        if stops_early:
+            bar.tell(STOPPED_EARLY.format(evaluations=progress.since_best, step=step))
         log.finish(step, final)
     result = {**final, "views": config.views, "step": step, "epochs": periods.epoch(step)}
-    return _finished(workdir, {**result, "seconds": time.monotonic() - started}, mesh)
+    return _finished(run, {**result, "seconds": time.monotonic() - started})
+
+
+def _open_log(
+    run: _Run, bar: ProgressBar, periods: Periods, progress: Progress, first: int
+) -> MetricLogger:
+    """Tells of the run, and opens its writers without what they had after the last checkpoint."""
+    bar.tell(describe_run(run.config, run.dataset, run.mesh, periods, first))
+    bar.advance_to(bar.n + first)
+    writers: list[Writer] = []
+    if run.is_main:
+        keep_metrics(
+            run.workdir,
+            lambda line: (
+                line["step"] <= (first if line["split"] == "train" else progress.evaluated)
+            ),
+            progress.metrics_checksum,
+        )
+        writers = make_writers(run.workdir, first, run.config, run.mesh)
+    classes, pending = len(run.dataset.class_names), progress.pending_metrics
+    return MetricLogger(writers, bar, periods, run.config.batch_size, classes, pending)
 
 
 def _snapshot(progress: Progress, log: MetricLogger, workdir: Path, seconds: float) -> Progress:
@@ -192,32 +205,20 @@ def train_batches(
         yield to_devices(mesh, batch, size)
 
 
-def _finished(workdir: Path, result: dict[str, Any], mesh: Mesh) -> TrainResult:
-    device = {"device": mesh.devices.flat[0].device_kind, "devices": mesh.size}
-    message = f"finished in {result['seconds']:.0f} s: {describe_result(result)}; see {workdir}"
+def _finished(run: _Run, result: dict[str, Any]) -> TrainResult:
+    device = {"device": run.mesh.devices.flat[0].device_kind, "devices": run.mesh.size}
+    message = f"finished in {result['seconds']:.0f} s: {describe_result(result)}; see {run.workdir}"
     result = {**result, "machine": {**describe_system(), **device}}
     return TrainResult(Status.FINISHED, message, result)
 
 
-def _restore(
-    checkpointer: Checkpointer, schedule: Schedule, like: TrainState
-) -> tuple[TrainState, Progress] | None:
-    """The state of the newest checkpoint, if there is one, also in the schedule."""
+def _restore_or_init(
+    run: _Run, checkpointer: Checkpointer, schedule: Schedule, like: TrainState
+) -> tuple[TrainState, Progress]:
     trees = {"params": like.params, "velocity": like.velocity}
-    if not (checkpoint := checkpointer.restore(trees)):
-        return None
-    progress = Progress(**checkpoint.progress)
-    schedule.restore(progress.schedule)
-    return from_checkpoint(checkpoint, like), progress
-
-
-def _resume_writers(
-    workdir: Path, step: int, progress: Progress, config: ConfigDict, mesh: Mesh
-) -> list[Writer]:
-    """Removes lines of metrics written after the last checkpoint, then opens the writers."""
-    keep_metrics(
-        workdir,
-        lambda line: line["step"] <= (step if line["split"] == "train" else progress.evaluated),
-        progress.metrics_checksum,
-    )
-    return make_writers(workdir, step, config, mesh)
+    if checkpoint := checkpointer.restore(trees):
+        progress = Progress(**checkpoint.progress)
+        schedule.restore(progress.schedule)
+        return from_checkpoint(checkpoint, like), progress
+    state = initial_state(run.config, run.dataset.class_names, run.mesh)
+    return state, Progress(schedule.state())

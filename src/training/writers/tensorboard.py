@@ -1,5 +1,6 @@
 """Event files for TensorBoard."""
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -21,26 +22,25 @@ class TensorBoard(Writer):
     """
 
     def __init__(self, workdir: Path, start: int, settings: Settings):
-        # Importing tensorboardX imports PyTorch where that is installed. Its usual writer leaves a
-        # thread behind when a disk is full.
-        from tensorboardX import summary
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-        self._summary, self._event, self._make_events = summary, Event, EventsWriter
-        self._workdir = workdir
-        self._start = {"step": start + 1, "session_log": SessionLog(status=SessionLog.START)}
+        self._workdir, self._first, self._settings = workdir, start, settings
         self._events: dict[str, Any] = {}
         self._changes = _Changes()
         for line in read_metrics(workdir):
             for name in line.keys() & set(MAY_STAY):
                 self._changes.points(line["split"], name, line["step"], line[name])
-        compared, final = (
-            {name: settings[name] for name in COMPARED},
-            dict.fromkeys(map(_tag, FINAL)),
-        )
-        experiment, session, self._end = summary.hparams(compared, final)
-        self._add("", start, experiment, session, summary.text("configuration", _table(settings)))
+
+    @functools.cached_property
+    def _library(self) -> Any:
+        # Its import takes a second where PyTorch is installed: the first step need not wait for it.
+        import tensorboardX.summary
+
+        return tensorboardX
+
+    @functools.cached_property
+    def _hparams(self) -> tuple[Any, Any, Any]:
+        """The summaries that describe the run's settings, begin and end."""
+        compared = {name: self._settings[name] for name in COMPARED}
+        return self._library.summary.hparams(compared, dict.fromkeys(map(_tag, FINAL)))
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:  # noqa: ARG002
         for name, value in metrics.items():
@@ -52,32 +52,49 @@ class TensorBoard(Writer):
 
     def write_images(self, step: int, images: dict[str, np.ndarray]) -> None:
         for name, image in images.items():
-            self._add("", step, self._summary.image(name, image, rescale=1, dataformats="HWC"))
+            picture = self._library.summary.image(name, image, rescale=1, dataformats="HWC")
+            self._add("", step, picture)
 
     def finish(self, step: int, result: dict[str, Any]) -> None:
         names = [name for name in FINAL if name not in MAY_STAY or result[name]]
         final = [self._scalar(name, result[name]) for name in names]
-        self._add("", step, *final, self._end)
+        self._add("", step, *final, self._hparams[2])
 
     def close(self) -> None:
         for events in self._events.values():
             events.close()
 
     def _scalar(self, name: str, value: float) -> Any:
-        return self._summary.scalar(_tag(name), value)
+        return self._library.summary.scalar(_tag(name), value)
 
     def _add(self, directory: str, step: int, *summaries: Any) -> None:
+        if not self._events:
+            text = self._library.summary.text("configuration", _table(self._settings))
+            self._open("")
+            self._write("", self._first, *self._hparams[:2], text)
         if directory not in self._events:
-            prefix = self._workdir / directory / "events"
-            prefix.parent.mkdir(parents=True, exist_ok=True)
-            self._events[directory] = self._make_events(str(prefix))
-            self._write(directory, **self._start)
-        for summary in summaries:
-            self._write(directory, step=step, summary=summary)
-        self._events[directory].flush()
+            self._open(directory)
+        self._write(directory, step, *summaries)
 
-    def _write(self, directory: str, **content: Any) -> None:
-        self._events[directory].write_event(self._event(wall_time=time.time(), **content))
+    def _open(self, directory: str) -> None:
+        # The library's usual writer leaves a thread behind when a disk is full.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        prefix = self._workdir / directory / "events"
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        self._events[directory] = EventsWriter(str(prefix))
+        start = SessionLog(status=SessionLog.START)
+        event = Event(wall_time=time.time(), step=self._first + 1, session_log=start)
+        self._events[directory].write_event(event)
+
+    def _write(self, directory: str, step: int, *summaries: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        for summary in summaries:
+            event = Event(wall_time=time.time(), step=step, summary=summary)
+            self._events[directory].write_event(event)
+        self._events[directory].flush()
 
 
 def _tag(name: str) -> str:

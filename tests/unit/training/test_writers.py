@@ -112,18 +112,22 @@ def test_writer_without_its_package_is_refused(name: str) -> None:
         validate_config(recipe("tensorboard," + name))  # as --config.writers=tensorboard,NAME
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-def test_resumed_run_is_the_same_in_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracking = pytest.importorskip("mlflow.tracking")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def stop_and_resume(workdir: Path, name: str) -> None:
     for start in (0, 2):
-        writer = open_writer(tmp_path, "mlflow", start)
+        writer = open_writer(workdir, name, start)
         writer.write(start + 1, 0.1, "train", {"loss": 2.0 - start})
         writer.write_images(start + 1, {"network/confusion": IMAGE})
         if start:
             writer.finish(3, RESULT)
         writer.close()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_resumed_run_is_the_same_in_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    stop_and_resume(tmp_path, "mlflow")
     client = tracking.MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("alexnet").experiment_id])
     assert (run.info.run_name, run.info.status) == (tmp_path.name, "FINISHED")
@@ -144,12 +148,7 @@ def test_resumed_run_is_the_same_in_weights_and_biases(
 ) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    for start in (0, 2):
-        writer = open_writer(tmp_path, "wandb", start)
-        writer.write(start + 1, 0.1, "train", {"loss": 2.0 - start})
-        writer.write_images(start + 1, {"network/confusion": IMAGE})
-        writer.finish(3, RESULT)
-        writer.close()
+    stop_and_resume(tmp_path, "wandb")
     name = (tmp_path / "wandb/id").read_text()
     files = list((tmp_path / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb"))
     assert {path.name.rpartition("-")[2] for path in (tmp_path / "wandb").glob("offline-*")} == {
