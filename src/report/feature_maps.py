@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from ..inference.classifier import Classifier
-from .images import mosaic, png
+from ..training.pictures import mosaic
+from .images import png
 from .run import Run
 
 MAX_MAPS = 16  # per tower, the strongest

@@ -24,16 +24,5 @@ def photo(pixels: np.ndarray) -> str:
     return _data_url("jpeg", cv2.imencode(".jpg", bgr, quality)[1])
 
 
-def mosaic(tiles: np.ndarray, columns: int, scale: int, gap: int) -> np.ndarray:
-    """Arranges tiles uint8 (N, H, W, 3), enlarged by `scale`, in rows; RGBA, gaps transparent."""
-    tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
-    opaque = np.pad(tiles, [(0, 0), (0, 0), (0, 0), (0, 1)], constant_values=255)
-    cells = np.pad(opaque, [(0, -len(tiles) % columns), (0, gap), (0, gap), (0, 0)])
-    _, height, width, _ = cells.shape
-    grid = cells.reshape(-1, columns, height, width, 4).swapaxes(1, 2)
-    image = grid.reshape(-1, columns * width, 4)
-    return image[: len(image) - gap, : columns * width - gap]
-
-
 def _data_url(kind: str, encoded: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(encoded.tobytes()).decode()}"

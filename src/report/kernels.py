@@ -6,7 +6,8 @@ import numpy as np
 from markupsafe import Markup
 
 from ..figures import theme
-from .images import mosaic, png
+from ..training.pictures import kernel_tiles, mosaic
+from .images import png
 
 SAME = 0.95  # cosine: a change of a third of a kernel's size, which the eye does not see
 RANDOM_COLORFULNESS = 2 / 3  # expected of independent weights: two of three directions
@@ -59,7 +60,7 @@ def section(kernels: np.ndarray, initial: np.ndarray | None) -> dict[str, Any] |
     drawn = [kernels] if initial is None else [kernels, initial]
     towers = []
     for values, *versions in zip(measured, *drawn, strict=True):
-        tiles = np.stack([_tiles(version) for version in versions], axis=1)
+        tiles = np.stack([kernel_tiles(version) for version in versions], axis=1)
         pictures = [png(mosaic(tile, columns=2, scale=1, gap=1)) for tile in tiles]
         images = [(image, f"{value:.2f}") for image, value in zip(pictures, values, strict=True)]
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
@@ -72,13 +73,6 @@ def section(kernels: np.ndarray, initial: np.ndarray | None) -> dict[str, Any] |
         "similarity": None if initial is None else similarity(kernels, initial),
         "same": SAME,
     }
-
-
-def _tiles(kernels: np.ndarray) -> np.ndarray:
-    """The kernels (H, W, 3, maps) of a tower as uint8 (maps, H, W, 3); zero is gray."""
-    tiles = np.moveaxis(kernels, -1, 0)
-    largest = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True)
-    return (127.5 + 127.5 * tiles / np.maximum(largest, 1e-30)).round().astype(np.uint8)
 
 
 def _histogram(measured: list[np.ndarray]) -> Markup:

@@ -10,11 +10,11 @@ from matplotlib.patches import Rectangle
 
 from ..figures import theme
 from ..inference.evaluation import describe_classes
+from ..training.pictures import FAINTEST
 from .run import Run
 
 NUM_IMAGES = 8  # of examples, and of mistakes
 MAX_CLASSES = 20  # in a confusion matrix, or in the list of errors
-FAINTEST = 0.2  # opacity of a single mistake
 
 
 class Viewport(NamedTuple):

@@ -11,7 +11,7 @@ from ..models.factory import Params
 COLUMNS = 16  # kernels in a row
 CELL = 36  # pixels of a cell with a number
 MAX_NAMED = 20  # classes whose names and numbers fit into a confusion matrix
-FAINTEST = 0.15  # the strength of a single mistake's color, which stays visible
+FAINTEST = 0.2  # the strength of a single mistake's color, which stays visible
 RIGHT, WRONG = (10, 92, 236), (194, 24, 91)  # colors of a confusion matrix
 
 
@@ -33,17 +33,29 @@ def draw_pictures(
 
 
 def draw_kernels(kernels: np.ndarray) -> np.ndarray:
-    """Kernels (towers, H, W, 3, maps) one beside the other, tower after tower; zero is gray."""
-    tiles = np.concatenate(np.moveaxis(kernels, -1, 1))
-    largest = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True)
-    tiles = (127.5 + 127.5 * tiles / np.maximum(largest, 1e-30)).round().astype(np.uint8)
+    """Kernels (towers, H, W, 3, maps) one beside the other, tower after tower."""
+    tiles = np.concatenate([kernel_tiles(tower) for tower in kernels])
     scale = -(-CELL // tiles.shape[1])
+    pixels = mosaic(tiles, COLUMNS, scale, gap=scale)
+    return np.where(pixels[..., 3:] == 255, pixels[..., :3], np.uint8(255))
+
+
+def kernel_tiles(kernels: np.ndarray) -> np.ndarray:
+    """The kernels (H, W, 3, maps) of a tower as uint8 (maps, H, W, 3); zero is gray."""
+    tiles = np.moveaxis(kernels, -1, 0)
+    largest = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True)
+    return (127.5 + 127.5 * tiles / np.maximum(largest, 1e-30)).round().astype(np.uint8)
+
+
+def mosaic(tiles: np.ndarray, columns: int, scale: int, gap: int) -> np.ndarray:
+    """Arranges tiles uint8 (N, H, W, 3), enlarged by `scale`, in rows; RGBA, gaps transparent."""
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
-    gaps = [(0, -len(tiles) % COLUMNS), (0, scale), (0, scale), (0, 0)]
-    cells = np.pad(tiles, gaps, constant_values=255)
+    opaque = np.pad(tiles, [(0, 0), (0, 0), (0, 0), (0, 1)], constant_values=255)
+    cells = np.pad(opaque, [(0, -len(tiles) % columns), (0, gap), (0, gap), (0, 0)])
     _, height, width, _ = cells.shape
-    rows = cells.reshape(-1, COLUMNS, height, width, 3).swapaxes(1, 2)
-    return rows.reshape(-1, COLUMNS * width, 3)[:-scale, :-scale]
+    grid = cells.reshape(-1, columns, height, width, 4).swapaxes(1, 2)
+    image = grid.reshape(-1, columns * width, 4)
+    return image[: len(image) - gap, : columns * width - gap]
 
 
 def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
@@ -51,9 +63,9 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarray
     size = len(counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     is_right = np.eye(size, dtype=bool)
-    shares[(counts > 0) & ~is_right] += FAINTEST
+    shares = np.where((counts > 0) & ~is_right, FAINTEST + (1 - FAINTEST) * shares, shares)
     colors = np.where(is_right[..., None], RIGHT, WRONG)
-    pixels = (255 + shares.clip(0, 1)[..., None] * (colors - 255.0)).round().astype(np.uint8)
+    pixels = (255 + shares[..., None] * (colors - 255.0)).round().astype(np.uint8)
     if size > MAX_NAMED:
         scale = -(-720 // size)
         return pixels.repeat(scale, axis=0).repeat(scale, axis=1)

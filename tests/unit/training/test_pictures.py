@@ -3,7 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 
-from src.training.pictures import COLUMNS, RIGHT, draw_confusion, draw_kernels, draw_pictures
+from src.training.pictures import (
+    COLUMNS,
+    RIGHT,
+    draw_confusion,
+    draw_kernels,
+    draw_pictures,
+    mosaic,
+)
 
 
 def test_kernels_are_in_rows_with_zero_gray_and_the_largest_weight_white() -> None:
@@ -36,3 +43,12 @@ def test_many_classes_have_no_numbers() -> None:
 
 def test_locally_connected_layers_and_many_classes_have_no_picture() -> None:
     assert draw_pictures({"conv1": {"kernel": jnp.ones((1, 3, 3, 9, 4))}}, None, ["a"]) == {}
+
+
+def test_mosaic_puts_tiles_in_rows_with_transparent_gaps() -> None:
+    tiles = np.random.default_rng(0).integers(0, 256, (5, 2, 3, 3), dtype=np.uint8)
+    image = mosaic(tiles, columns=3, scale=2, gap=1)
+    assert image.shape == (9, 20, 4)
+    np.testing.assert_array_equal(image[5:9:2, 7:13:2, :3], tiles[4])
+    assert (image[4, :, 3] == 0).all()
+    assert (image[5:9, 14:, 3] == 0).all()
