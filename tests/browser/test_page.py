@@ -3,9 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +11,14 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import cifar
-from src import figures
-from src.errors import UserError
 from src.inference.classifier import load
 from src.report import page
 from src.report.run import Run
 from src.report.summary import summarize
 from src.runs.metrics_file import read_metrics
 from tests.support import tiny
-from tests.support.commands import ROOT, run
+from tests.support.commands import run
+from tests.support.pages import brightness
 from tests.support.runs import trained
 
 SECTIONS = (
@@ -108,21 +104,6 @@ def test_without_images_the_page_leaves_out_their_sections_and_says_why(
     assert f"<b>{100 * result['top1_error']:.1f}%</b><span>top-1 error" in text
 
 
-def chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not chromium():
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def inspect(browser: Any, path: Path, width: int, scheme: str) -> dict[str, Any]:
     """Opens the page in a browser and measures it."""
     tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -170,10 +151,6 @@ def assert_presentable(measured: dict[str, Any], width: int, sections: tuple[str
     assert len(measured["images"]) > 20
     assert min(measured["images"]) > 0
     assert len(measured["ids"]) == len(set(measured["ids"]))
-
-
-def brightness(color: str) -> float:
-    return sum(map(int, re.findall(r"\d+", color)[:3])) / (3 * 255)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -304,42 +281,3 @@ def test_any_network_has_a_page(make, cache: Path, browser):
     assert f"nearest by the {layer} features" in text
     assert "The run is not finished" in text
     assert "epochs of 2 steps" in text
-
-
-def test_directories_without_a_run_or_a_checkpoint_are_refused(
-    workdir: Path, tmp_path: Path, cache
-):
-    process = run("src.report", f"--workdir={workdir},{tmp_path / 'none'}", cache=cache)
-    assert process.returncode == 2
-    assert re.fullmatch(r"error: workdir \S+none: it has no config.json, .*\n", process.stderr)
-    for name in ("config.json", "preprocessing.npz"):
-        shutil.copy(workdir / name, tmp_path / name)
-    with pytest.raises(UserError, match="checkpoint"):
-        page.write([tmp_path])
-
-
-def test_the_parent_directory_of_runs_is_refused_with_a_suggestion(tmp_path: Path):
-    for name in ("relu/seed0", "relu/seed1", "tanh/seed0", "tanh/seed1"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"choose a directory inside, such as \S+/relu/seed0$"):
-        page.write([tmp_path])
-
-
-def test_run_names_are_the_shortest_different_ends_of_their_paths():
-    def named(*workdirs: str) -> list[str]:
-        return page._names([Path(workdir) for workdir in workdirs])
-
-    assert named("/a/relu/seed0") == ["seed0"]
-    assert named("/a/relu/seed0", "/a/relu/seed1") == ["seed0", "seed1"]
-    assert named("/a/x/seed0", "/b/x/seed0") == ["a/x/seed0", "b/x/seed0"]
-    assert named("/a/x", "/a/x", "/a/y") == ["x", "x", "y"]
-
-
-def test_without_the_extra_the_command_names_what_to_install(monkeypatch):
-    monkeypatch.setattr(figures, "EXTRA", ("jinja2", "no_such_package"))
-    with pytest.raises(UserError, match=r"^no_such_package not installed: .*\.\[report\]"):
-        figures.check_extra()
-    code = "import sys, src.report.__main__, src.figures as f\n"
-    code += "sys.exit(any(package in sys.modules for package in f.EXTRA))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

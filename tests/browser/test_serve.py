@@ -1,7 +1,6 @@
 """The page to try a network on, as browsers show it."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image
 from src.inference.classifier import Classifier, load
 from src.serve.explanation import TrainingImages
 from tests.support.image_content import encoded
+from tests.support.pages import brightness
 from tests.support.serving import serving
 
 DIGIT = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)))
@@ -43,18 +43,6 @@ def address(digits_run: Path, classifier: Classifier) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.skip("needs Chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser: Any, address: str) -> Iterator[Any]:
     """Opens the page; there must be no complaint and no request to another place."""
@@ -80,10 +68,6 @@ def open_page(browser: Any, address: str) -> Iterator[Any]:
 def wait_for_answer(tab: Any) -> str:
     tab.wait_for_selector("#result[aria-busy=false]", state="attached")
     return tab.inner_text("#status")
-
-
-def brightness(color: str) -> float:
-    return sum(map(int, re.findall(r"\d+", color)[:3])) / (3 * 255)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
