@@ -16,6 +16,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "_orig_m
 """What programs call a network: keys of checkpoints, and parts of the tensors' names."""
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle in the format before version 1.6
+_ZIP_MAGIC = b"PK\x03\x04"
 
 _DTYPES = {
     f"torch.{name}Storage": np.dtype(dtype)
@@ -66,7 +67,8 @@ def read_state_dict(file: BinaryIO) -> dict[str, np.ndarray]:
     Raises:
       UserError: the file is compressed, or has no state dict. A damaged file raises any exception.
     """
-    read = _read_zip if zipfile.is_zipfile(file) else _read_legacy
+    # By its first bytes, as torch.load does: a zip file that lost its end is damaged, not legacy.
+    read = _read_zip if file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC else _read_legacy
     file.seek(0)
     saved, storages = read(file)
     if isinstance(saved, Inert):

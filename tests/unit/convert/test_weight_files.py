@@ -55,6 +55,16 @@ def test_truncated_file_is_rejected(kind: str, module: Any, share: float, tmp_pa
         import_weights(config, path, tmp_path / "run", published.NAMES)
 
 
+def test_truncated_zip_file_is_damaged_whenever_it_was_saved(tmp_path: Path) -> None:
+    """A zip file's first bytes can be opcodes of a pickle: at 20 seconds they hold a line's end."""
+    _, path = write("zip", torchvision, tmp_path)
+    content = bytearray(path.read_bytes()[:1000])
+    content[10] = 10  # a unit of the time is 2 seconds
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"^--weights=.*damaged"):
+        import_weights(published.recipe(torchvision), path, tmp_path / "run", published.NAMES)
+
+
 @pytest.mark.parametrize(("kind", "module"), KINDS)
 @pytest.mark.parametrize("seed", range(3))
 def test_file_with_wrong_bytes_is_rejected(
