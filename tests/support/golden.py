@@ -1,6 +1,6 @@
 """What five recipes in miniature compute, so that a change of the code can be held against it.
 
-python -m tests.support.golden writes tests/data/golden.json anew.
+python -m tests.support.golden writes this machine's numbers to tests/data/golden.json.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import cifar, small
+from src.distributed.devices import avoid_compiler_plugin
 from src.distributed.mesh import replicate, to_devices
 from src.inference.evaluation import Member, evaluate
 from src.inference.forward import Network, make_classify
@@ -79,10 +80,12 @@ def _fields(architecture: Any) -> ConfigDict:
     return ConfigDict(dataclasses.asdict(architecture))
 
 
-def here() -> list[Any]:
-    """What the bits depend on besides the program."""
-    described = describe_system()
-    return [described["processor"], platform.machine(), jaxlib.__version__]
+def here() -> str:
+    """What the bits depend on besides the program: the compiler, and what it compiles for."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    vectors = next((name for name in ("avx512f", "avx2") if name in flags), platform.machine())
+    return f"{describe_system()['processor']}, {vectors}, jaxlib {jaxlib.__version__}"
 
 
 @functools.cache
@@ -120,10 +123,16 @@ def numbers(recipe: str, mesh_name: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    avoid_compiler_plugin()
     jax.config.update("jax_num_cpu_devices", 8)
     found = {f"{recipe} {mesh}": numbers(recipe, mesh) for recipe in RECIPES for mesh in MESHES}
-    lines = [f"{json.dumps(name)}: {json.dumps(values)}" for name, values in found.items()]
-    FILE.write_text(f'{{"here": {json.dumps(here())},\n' + ",\n".join(lines) + "}\n")
+    machines = json.loads(FILE.read_text()) | {here(): found}
+    text = ",\n".join(f"{json.dumps(name)}: {_lines(values)}" for name, values in machines.items())
+    FILE.write_text(f"{{{text}}}\n")
+
+
+def _lines(values: dict[str, Any]) -> str:
+    return "{" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in values.items()) + "}"
 
 
 if __name__ == "__main__":
