@@ -5,7 +5,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
@@ -47,7 +47,7 @@ class MetricLogger:
         num_classes: int,
         pending_metrics: Sequence[dict[str, float]] = (),
     ):
-        self._writers = writers
+        self._writers = list(writers)
         self._bar = bar
         self._periods = periods
         self._batch_size = batch_size
@@ -67,7 +67,7 @@ class MetricLogger:
         self._observer.shutdown(wait=False)
         with contextlib.ExitStack() as stack:  # closes all, even if one fails
             for writer in self._writers:
-                stack.callback(writer.close)
+                stack.callback(self._ask, writer, lambda writer: writer.close())
 
     def wait_for(self, batches: Iterator[Batch]) -> Batch:
         """The next batch; counts the time in which the devices had finished their step."""
@@ -129,13 +129,11 @@ class MetricLogger:
 
     def show(self, step: int, images: dict[str, np.ndarray]) -> None:
         """Writes images of the network at an evaluation, uint8 (H, W, 3)."""
-        for writer in self._writers:
-            writer.write_images(step, images)
+        self._ask_all(lambda writer: writer.write_images(step, images))
 
     def finish(self, step: int, result: dict[str, Any]) -> None:
         """Writes the result of the final evaluation."""
-        for writer in self._writers:
-            writer.finish(step, result)
+        self._ask_all(lambda writer: writer.finish(step, result))
 
     def _read(self, step: int, learning_rate: float, metrics: Metrics) -> None:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -195,8 +193,23 @@ class MetricLogger:
             )
 
     def _write(self, step: int, split: str, metrics: dict[str, float]) -> None:
-        for writer in self._writers:
-            writer.write(step, self._periods.epoch(step), split, metrics)
+        epoch = self._periods.epoch(step)
+        self._ask_all(lambda writer: writer.write(step, epoch, split, metrics))
+
+    def _ask_all(self, task: Callable[[Writer], None]) -> None:
+        for writer in tuple(self._writers):
+            self._ask(writer, task)
+
+    def _ask(self, writer: Writer, task: Callable[[Writer], None]) -> None:
+        """Lets a writer do its task; gives up a service that fails, with a warning."""
+        try:
+            task(writer)
+        except Exception as error:
+            if not writer.service:
+                raise
+            self._writers.remove(writer)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            logger.warning("%s gets no more metrics of this run: %s", writer.service, reason)
 
     def _mean(self) -> dict[str, float]:
         """Of `log_every` steps also at the end: a mean of fewer would be a kink in plots."""

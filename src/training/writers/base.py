@@ -35,7 +35,13 @@ FINAL = ("top1_error", "top5_error", "loss")
 
 
 class Writer:
-    """Writes the metrics of a run. Subclasses leave out what they do not show."""
+    """Writes the metrics of a run. Subclasses leave out what they do not show.
+
+    Attributes:
+      service: the service to which it writes; training goes on without one that is lost.
+    """
+
+    service: str | None = None
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:
         """Writes the metrics of a split ("train", or the name of the evaluation split)."""

@@ -20,11 +20,16 @@ class MLflow(Writer):
       UserError: the server refuses the run.
     """
 
+    service = "mlflow"
+
     def __init__(self, workdir: Path, start: int, settings: Settings):  # noqa: ARG002
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
+        # By default a lost server would hold up training for 20 minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         self._metric, self._status = Metric, "KILLED"
         home = workdir.absolute() / "mlflow"
         home.mkdir(exist_ok=True)

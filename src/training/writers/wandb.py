@@ -18,6 +18,8 @@ class WeightsAndBiases(Writer):
       UserError: it refuses the run, such as without an API key.
     """
 
+    service = "wandb"
+
     def __init__(self, workdir: Path, start: int, settings: Settings):  # noqa: ARG002
         import wandb
 

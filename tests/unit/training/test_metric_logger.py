@@ -21,7 +21,7 @@ from src.runs.metrics_file import keep_metrics, read_metrics
 from src.training.metric_logger import MetricLogger
 from src.training.periods import Periods
 from src.training.progress_bar import ProgressBar
-from src.training.writers import JsonLines, make_writers
+from src.training.writers import JsonLines, Writer, make_writers
 from tests.support import miniature, tiny
 
 
@@ -92,6 +92,33 @@ def test_all_writers_are_closed_if_one_fails(tmp_path: Path) -> None:
     assert last._file.closed
 
 
+@pytest.mark.parametrize("task", ["write", "write_images", "finish", "close"])
+def test_training_goes_on_without_a_service_that_is_lost(
+    task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = []
+
+    class Lost(Writer):
+        service = "mlflow"
+
+    def lose(*_: Any) -> None:
+        calls.append(task)
+        raise ConnectionError("refused\nagain")
+
+    setattr(Lost, task, lose)
+    log = log_of(tmp_path, every=1)
+    log._writers.insert(0, Lost())
+    with log:
+        for step in (1, 2):
+            log.log_step(step, 0.01, metrics(loss=step))
+            log.show(step, {})
+        log.flush()
+        log.finish(2, {"loss": 2.0, "top1_error": 0.5, "top5_error": 0.25})
+    assert calls == [task]
+    assert caplog.text.count("mlflow gets no more metrics of this run: refused again") == 1
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2]
+
+
 def test_last_train_line_has_as_many_steps_as_the_others(tmp_path: Path) -> None:
     with log_of(tmp_path, total=12) as log:
         for step in range(1, 13):
@@ -100,9 +127,7 @@ def test_last_train_line_has_as_many_steps_as_the_others(tmp_path: Path) -> None
     assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(5, 3), (10, 8), (12, 10)]
 
 
-def test_train_line_averages_steps_before_and_after_an_interruption(
-    tmp_path: Path,
-) -> None:
+def test_train_line_averages_steps_before_and_after_an_interruption(tmp_path: Path) -> None:
     with log_of(tmp_path) as log:
         for step in range(1, 9):
             log.log_step(step, 0.01, metrics(loss=step))
@@ -194,13 +219,8 @@ def test_lines_after_the_checkpoint_are_dropped_on_resuming(tmp_path: Path) -> N
     with log_of(tmp_path, start=4, every=1) as log:
         log.log_step(5, 0.01, metrics(50))
         log.flush()
-    assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [
-        (1, 1),
-        (2, 2),
-        (3, 3),
-        (4, 4),
-        (5, 50),
-    ]
+    losses = [(line["step"], line["loss"]) for line in lines(tmp_path)]
+    assert losses == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 50)]
     events = EventAccumulator(str(tmp_path / "events/train")).Reload()
     assert [(e.step, e.value) for e in events.Scalars("metrics/loss")][-2:] == [(4, 4), (5, 50)]
 
@@ -235,9 +255,7 @@ def test_only_the_main_process_writes(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_bar_adds_earlier_steps_to_those_of_other_runs(
-    tmp_path: Path,
-) -> None:
+def test_bar_adds_earlier_steps_to_those_of_other_runs(tmp_path: Path) -> None:
     with ProgressBar(200, shown=True) as bar:
         bar.start_run("2/2 again", 100)
         with log_of(tmp_path, start=8, bar=bar, writes=True) as log:
