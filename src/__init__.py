@@ -11,6 +11,7 @@ retrieve      the training images most similar to an image
 figures       one look for figures: curves of experiments, networks drawn from recipes
 cli           runs a command: flags, errors in one line, exit statuses
 training      the loop and its step, optimizer, schedule, initialization and metrics
+writers       where metrics and pictures go: JSON lines, TensorBoard, W&B, MLflow
 inference     forward passes, classification, evaluation, ensembles and nearest neighbors
 runs          a run directory: lock, configuration, checkpoints, metrics and results
 distributed   devices, the mesh, processes and preemption

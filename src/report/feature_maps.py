@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from ..inference.classifier import Classifier
-from ..training.pictures import mosaic
+from ..writers.pictures import mosaic
 from .images import png
 from .run import Run
 

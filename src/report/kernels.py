@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ..figures import theme
-from ..training.pictures import kernel_tiles, mosaic
+from ..writers.pictures import kernel_tiles, mosaic
 from .images import png
 
 SAME = 0.95  # cosine: a change of a third of a kernel's size, which the eye does not see

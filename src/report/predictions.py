@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from ..figures import theme
 from ..inference.evaluation import describe_classes
-from ..training.pictures import FAINTEST
+from ..writers.pictures import FAINTEST
 from .run import Run
 
 NUM_IMAGES = 8  # of examples, and of mistakes

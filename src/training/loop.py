@@ -28,18 +28,18 @@ from ..runs.metrics_file import keep_metrics, metrics_checksum
 from ..runs.results import read_result, write_result
 from ..runs.system_info import describe_system
 from ..runs.workdir import check_workdir, open_workdir
+from ..writers import Writer, make_writers
+from ..writers.pictures import draw_pictures
 from .description import describe_run
 from .initialization import initial_state
 from .loss import make_loss
 from .metric_logger import MetricLogger
 from .periods import Periods
-from .pictures import draw_pictures
 from .profile import profiled
 from .progress_bar import ProgressBar
 from .schedule import Schedule, make_schedule
 from .state import Progress, TrainState, abstract_state, from_checkpoint, to_checkpoint
 from .step import Batch, abstract_inputs, make_train_step
-from .writers import Writer, make_writers
 
 STOPPED = (
     "stopped after step {step} of {total}; everything is saved, run the same command again to "

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from ..errors import DivergedError
+from ..writers import Writer
 from .periods import Periods
 from .progress_bar import ProgressBar
 from .step import Batch, Metrics
-from .writers import Writer
 
 logger = logging.getLogger(__name__)
 ADVICE = (

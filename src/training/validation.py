@@ -9,11 +9,11 @@ from ..errors import UserError, check_choice
 from ..models.architecture import Architecture
 from ..models.kernels import CPU_KERNELS
 from ..runs.config import flatten
+from ..writers import check_writers
 from .loss import parse_class_weights
 from .optimizer import is_frozen
 from .periods import Periods
 from .schedule import make_schedule
-from .writers import check_writers
 
 # The smallest and the largest positive numbers of the arrays' type.
 TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)

@@ -21,7 +21,7 @@ from src.runs.metrics_file import keep_metrics, read_metrics
 from src.training.metric_logger import MetricLogger
 from src.training.periods import Periods
 from src.training.progress_bar import ProgressBar
-from src.training.writers import JsonLines, Writer, make_writers
+from src.writers import JsonLines, Writer, make_writers
 from tests.support import miniature, tiny
 
 

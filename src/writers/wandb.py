@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UserError
+from ..errors import UserError
 from .base import FINAL, Settings, Writer, keep_id
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ...errors import UserError, check_choice
-from ...runs.config import flatten
+from ..errors import UserError, check_choice
+from ..runs.config import flatten
 from .base import Settings, Writer
 from .jsonl import JsonLines
 from .mlflow import MLflow

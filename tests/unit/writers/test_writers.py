@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams import metadata
 
 from src.errors import UserError
 from src.training.validation import validate_config
-from src.training.writers import Writer, make_writers
+from src.writers import Writer, make_writers
 from tests.support import miniature, tiny
 
 IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UserError
+from ..errors import UserError
 from .base import COMPARED, FINAL, Settings, Writer, keep_id
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runs.metrics_file import read_metrics
+from ..runs.metrics_file import read_metrics
 from .base import COMPARED, FINAL, Settings, Writer
 
 MAY_STAY = ("learning_rate", "data_wait", "top5_error", "examples")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...filesystem import atomic_write
+from ..filesystem import atomic_write
 
 Settings = dict[str, Any]
 """The configuration by full names, such as "data.size"; "mesh" is the mesh that trains."""

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from ...errors import CommandError
-from ...runs.metrics_file import NAME
+from ..errors import CommandError
+from ..runs.metrics_file import NAME
 from .base import Writer
 
 

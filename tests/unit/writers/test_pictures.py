@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from src.training.pictures import (
+from src.writers.pictures import (
     COLUMNS,
     RIGHT,
     draw_confusion,
