@@ -14,12 +14,8 @@ import jax
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from ..distributed.devices import (
-    avoid_compiler_plugin,
-    cache_programs,
-    choose_cpu_devices,
-    keep_memory,
-)
+from ..distributed.devices import avoid_compiler_plugin, choose_cpu_devices, keep_memory
+from ..distributed.program_cache import cache_programs
 from ..errors import CommandError, UserError, describe_system_error
 from .flags import CommandFlags
 

@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from jax.sharding import Mesh
 from ..errors import UserError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-PROGRAMS_SIZE = 2 << 30  # bytes of compiled programs that the cache keeps
 
 
 @functools.cache
@@ -82,42 +80,6 @@ def keep_memory() -> None:
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def cache_programs(environment: Mapping[str, str]) -> None:
-    """Keeps compiled programs in the user's cache, unless JAX already has a directory for them.
-
-    Process 0 first removes what exceeds PROGRAMS_SIZE. JAX's own limit would need the package
-    filelock and a lock around each program, and would keep no more programs once a process has
-    been killed between writing one and its time of use.
-    """
-    if jax.config.values["jax_compilation_cache_dir"]:
-        return
-    try:
-        directory = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache", "alexnet")
-        directory.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # there is no such place, or no home
-        return
-    if os.access(directory, os.W_OK):
-        jax.config.update("jax_compilation_cache_dir", str(directory))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        if (environment.get("PROCESS_ID") or "0") == "0":
-            _limit_size(directory)
-
-
-def _limit_size(directory: Path) -> None:
-    """Removes the files that were read or written longest ago, down to PROGRAMS_SIZE."""
-    files = []
-    for place, _, names in os.walk(directory):
-        for path in (Path(place, name) for name in names):
-            with suppress(FileNotFoundError):  # another command has removed it
-                status = path.stat()
-                files.append((max(status.st_atime, status.st_mtime), status.st_size, path))
-    kept = 0
-    for _, size, path in sorted(files, reverse=True):
-        kept += size
-        if kept > PROGRAMS_SIZE:
-            path.unlink(missing_ok=True)
 
 
 def platform(mesh: Mesh) -> str:
