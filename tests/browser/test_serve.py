@@ -61,7 +61,7 @@ def open_page(browser: Any, address: str) -> Iterator[Any]:
     yield opened
     for tab in tabs:
         tab.close()
-    assert [text for text in complaints if "400 (Bad Request)" not in text] == []
+    assert [text for text in complaints if "responded with a status of" not in text] == []
     assert [url for url in requests if not url.startswith(("data:", address))] == []
 
 
@@ -142,3 +142,13 @@ def test_an_unreadable_image_has_its_reason(open_page) -> None:
     tab.evaluate(DROP, [*DIGIT])
     tab.wait_for_selector("#result[aria-busy=false]")
     assert tab.get_attribute("#status", "class") == ""
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_answer_that_is_no_json_has_a_plain_reason(open_page, status: int) -> None:
+    tab = open_page()
+    tab.route("**/predict*", lambda route: route.fulfill(status=status, body="Service Unavailable"))
+    tab.evaluate(DROP, [*DIGIT])
+    tab.wait_for_selector("#status.error")
+    reason = f"the server answered with status {status} and no prediction; try again"
+    assert tab.inner_text("[role=status]") == f"digit.png: {reason}"
