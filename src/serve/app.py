@@ -42,6 +42,7 @@ class Limits:
     body: int = 32 << 20  # bytes of a request
     bodies: int = 256 << 20  # bytes of all requests that are not answered yet
     images: int = 256  # that are not answered yet
+    seconds: float = 60  # in which a request must be sent
 
 
 class Service:
@@ -157,7 +158,12 @@ class Service:
             return message
 
         try:
-            uploads = await _read_uploads(Request(request.scope, receive), limits.images)
+            try:
+                async with asyncio.timeout(limits.seconds):
+                    uploads = await _read_uploads(Request(request.scope, receive), limits.images)
+            except TimeoutError:
+                reason = f"the request was not complete after {limits.seconds:g} s"
+                raise HTTPException(408, reason, {"Connection": "close"}) from None
             if self._images + len(uploads) > limits.images:
                 raise _busy()
             count = len(uploads)

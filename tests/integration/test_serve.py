@@ -176,6 +176,18 @@ def test_bodies_are_bounded(classifier: Classifier) -> None:
         assert request(port, PNG)[0] == 200
 
 
+def test_a_request_that_is_never_complete_is_408(classifier: Classifier) -> None:
+    with (
+        serving(classifier, limits=Limits(seconds=0.1)) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as client,
+    ):
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1")
+        with client.makefile("rb") as answer:
+            head, _, body = answer.read().partition(b"\r\n\r\n")  # to the end of the connection
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(body) == {"error": "the request was not complete after 0.1 s"}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "headers", "status", "reason"),
     [
