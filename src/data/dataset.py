@@ -1,5 +1,6 @@
 """A prepared data set on disk."""
 
+import contextlib
 import functools
 import json
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..filesystem import write_json
 from .records import Records, naming_damage
 from .statistics import Statistics
 
 DIGESTS = "digests.json"  # of the original images, by split
+REPORT = "report.json"
 
 
 def identity_of(name: str) -> str:
@@ -27,7 +30,7 @@ class PreparedDataset:
       train_split, eval_split: the names of the two splits; some data sets have only the latter.
       num_examples: of each split, by its name.
       size: height and width of the images.
-      report: what was left out of each split.
+      report: what was left out of each split, and how many images of each class were not.
       in_train: how many evaluation images are equal to training images; None if unknown.
       cache_gb: how large a split may be, decoded, to be kept in memory.
     """
@@ -45,7 +48,7 @@ class PreparedDataset:
             self.num_examples = {name: split.num_examples for name, split in info.splits.items()}
             self._files = {name: split.file_instructions for name, split in info.splits.items()}
             self.size: int = info.features["image"].shape[0]
-            self.report: dict[str, Any] = json.loads((directory / "report.json").read_text())
+            self.report: dict[str, Any] = json.loads((directory / REPORT).read_text())
             repeated = self.report.get(self.eval_split, {}).get("in_train")
         self.in_train = None if repeated is None else len(repeated)
 
@@ -53,6 +56,22 @@ class PreparedDataset:
     def statistics(self) -> Statistics:
         with naming_damage(self.directory), np.load(self.directory / "statistics.npz") as arrays:
             return Statistics(**arrays)
+
+    @functools.cached_property
+    def class_counts(self) -> list[int]:
+        """How many images each class has in the training split.
+
+        They are counted here, once, if an older version prepared the images.
+        """
+        report: dict[str, Any] = self.report[self.train_split]
+        if "class_counts" not in report:
+            records = self.records(self.train_split)
+            labels = [label for _, label in records.examples(range(len(records)))]
+            counts = np.bincount(labels, minlength=len(self.class_names))
+            report["class_counts"] = counts.tolist()
+            with contextlib.suppress(OSError):  # whoever can read prepared data may use them
+                write_json(self.directory / REPORT, self.report)
+        return report["class_counts"]
 
     def digests(self, split: str) -> set[str]:
         """The digests of a split's original images; none if an older version prepared them."""

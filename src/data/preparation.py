@@ -23,7 +23,7 @@ from ..errors import CommandError, UserError
 from ..filesystem import build_once, read_file, write_json
 from . import images
 from .contents import Contents, digest_of
-from .dataset import DIGESTS, PreparedDataset, naming_damage
+from .dataset import DIGESTS, REPORT, PreparedDataset, naming_damage
 from .image_files import printable
 from .parallel import compute_ahead
 from .sources import find_source
@@ -158,7 +158,7 @@ def _fill(
     if train := parts.get("train"):
         np.savez(directory / "statistics.npz", **train.sums.statistics()._asdict())
     report = {split: part.report(train) for split, part in parts.items()}
-    (directory / "report.json").write_text(json.dumps(report, indent=2))
+    (directory / REPORT).write_text(json.dumps(report, indent=2))
     digests = {split: [digest for _, digest in part.digests] for split, part in parts.items()}
     (directory / DIGESTS).write_text(json.dumps(digests))
 
@@ -209,7 +209,7 @@ class _PreparedSplit:
         if train not in (self, None):
             digests = {digest for _, digest in train.digests}
             report["in_train"] = [name for name, digest in self.digests if digest in digests]
-        return report
+        return {**report, "class_counts": [self._kept[label] for label in self._labels]}
 
     def _prepare(self, example: Example) -> _Result:
         image, digest = example.image, ""
@@ -258,7 +258,7 @@ class _PreparedSplit:
 
 def _log_report(dataset: PreparedDataset) -> None:
     """Logs which images a prepared data set lacks, and which it evaluates on after training."""
-    listed = f"{dataset.directory}/report.json lists them"
+    listed = f"{dataset.directory}/{REPORT} lists them"
     for split, part in dataset.report.items():
         kept, repeated = part["examples"], part.get("in_train", [])
         if left_out := part.get("left_out") or part.get("unreadable"):  # of an older version

@@ -74,10 +74,8 @@ def parse_class_weights(text: str) -> list[float] | None:
 def _class_weights(text: str, dataset: PreparedDataset) -> np.ndarray:
     names = dataset.class_names
     if (weights := parse_class_weights(text)) is None:
-        records = dataset.records(dataset.train_split)
-        labels = [label for _, label in records.examples(range(len(records)))]
-        counts = np.bincount(labels, minlength=len(names))
-        return (len(labels) / (len(names) * np.maximum(counts, 1))).astype(np.float32)
+        counts = np.array(dataset.class_counts)
+        return (counts.sum() / (len(names) * np.maximum(counts, 1))).astype(np.float32)
     if weights and len(weights) != len(names):
         raise UserError(
             f"config.class_weights: {len(weights)} numbers for {len(names)} classes, which are "

@@ -70,8 +70,8 @@ def test_prepared_data_has_names_splits_size_and_report(folder, root):
     assert prepared.size == SIZE
     report = json.loads((prepared.directory / "report.json").read_text())
     assert report == {
-        "train": {"examples": 50, "left_out": []},
-        "val": {"examples": 15, "left_out": [], "in_train": []},
+        "train": {"examples": 50, "left_out": [], "class_counts": [10] * 5},
+        "val": {"examples": 15, "left_out": [], "in_train": [], "class_counts": [3] * 5},
     }
 
 
