@@ -31,7 +31,7 @@ from src.distributed.devices import avoid_compiler_plugin
 from src.errors import EXIT_LOST_PROCESS, EXIT_PREEMPTED
 from src.filesystem import write_json
 from src.inference.classifier import load
-from src.runs.results import write_evaluation
+from src.runs.results import read_result, write_evaluation
 
 RECIPE = Path(__file__).parents[1] / "tests/support/pod_recipe.py"
 IMPORTED = ["src.main", "tensorflow", "tensorflow_datasets", "tensorboardX", __name__]
@@ -264,7 +264,7 @@ class Sandbox:
     def _ending(self) -> dict[str, Any]:
         workdir = self.now / "run"
         lines = (workdir / "metrics.jsonl").read_text().splitlines()
-        result = json.loads((workdir / "result.json").read_text())
+        result = read_result(workdir)
         classifier = load(workdir)  # also proves that the run can be used
         leaves = jax.tree.leaves(classifier.params)
         parameters = b"".join(np.asarray(leaf).tobytes() for leaf in leaves)

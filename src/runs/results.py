@@ -1,8 +1,11 @@
 """The results of a run: of the final evaluation, and of evaluations during and after training."""
 
+import json
+import zlib
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from ..filesystem import write_json
 from .config import FORMAT, check_format, read_json
 from .metrics_file import read_metrics
@@ -12,7 +15,7 @@ EVALUATIONS = "evaluations"  # directory; a file for each step and number of vie
 
 def write_result(workdir: Path, result: dict[str, Any]) -> None:
     """Saves the final result, which marks the run as finished."""
-    write_json(workdir / "result.json", {"format": FORMAT, **result})
+    _write(workdir / "result.json", result)
 
 
 def read_result(workdir: Path) -> dict[str, Any] | None:
@@ -28,7 +31,7 @@ def write_evaluation(workdir: Path, result: dict[str, Any]) -> None:
     """
     path = evaluation_path(workdir, result)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"format": FORMAT, **result})
+    _write(path, result)
 
 
 def evaluation_path(workdir: Path, result: dict[str, Any]) -> Path:
@@ -53,7 +56,21 @@ def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
     return min(at_step, key=lambda result: result["views"] != views, default=None)
 
 
+def _write(path: Path, result: dict[str, Any]) -> None:
+    write_json(path, {"format": FORMAT, **result, "checksum": _checksum(result)})
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     if result := read_json(path):
         check_format(path, result.pop("format", None))
+        checksum = result.pop("checksum", None)  # older versions wrote none
+        if checksum not in (None, _checksum(result)):
+            raise UserError(
+                f"{path}: damaged: its checksum is not that of its values; restore it from a copy, "
+                "or remove it and run the command again"
+            )
     return result
+
+
+def _checksum(result: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(result, sort_keys=True).encode())

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from src.runs.results import result_at, write_evaluation
+from src.errors import UserError
+from src.runs.results import read_result, result_at, write_evaluation, write_result
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,22 @@ def test_results_are_kept_by_images_split_and_views(tmp_path: Path) -> None:
         write_evaluation(tmp_path, result)
     assert len(list(tmp_path.rglob("*.json"))) == len(results)
     assert result_at(tmp_path, 3, 10) == own
+
+
+def test_changed_digit_is_noticed(tmp_path: Path) -> None:
+    result = {"loss": 2.3125, "top1_error": 1e-07, "machine": {"device": "cpu", "devices": 2}}
+    write_result(tmp_path, result)
+    assert read_result(tmp_path) == result
+    path = tmp_path / "result.json"
+    text = path.read_text()
+    digits = [place for place, character in enumerate(text) if character.isdecimal()]
+    assert len(digits) > 20
+    for place in digits:
+        path.write_text(text[:place] + str(9 - int(text[place])) + text[place + 1 :])
+        with pytest.raises(UserError, match=r"result\.json: (damaged|written in format)"):
+            read_result(tmp_path)
+
+
+def test_result_of_an_older_version_has_no_checksum(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text('{"format": 1, "loss": 2.0}')
+    assert read_result(tmp_path) == {"loss": 2.0}
