@@ -44,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "model": dataclasses.asdict(PAPER),
     "optimizer": {
+        "name": "momentum",  # or "lars": steps in proportion to each kernel, for large batches
         "momentum": 0.9,  # the share of the last update that an update contains
         "weight_decay": 0.0005,  # the pull of each weight towards zero, per unit of learning rate
         "weight_decays": {},  # exceptions, by layer name
@@ -53,7 +54,8 @@ DEFAULTS: dict[str, Any] = {
     },
     "schedule": {
         "name": "plateau",  # or "steps", "constant", "cosine"
-        "learning_rate": 0.01,  # of the first step
+        "learning_rate": 0.01,  # of the first step, or after the warm-up
+        "warmup": "",  # "5 epochs": the time in which the rate grows from near 0
         "factor": 10.0,  # plateau, steps: each drop divides the learning rate by this factor
         "patience": 3,  # plateau: evaluations in a row without a new best before a drop
         "max_drops": 3,  # plateau: number of drops at most

@@ -13,12 +13,21 @@ from .periods import Periods, parse_duration
 
 @dataclasses.dataclass
 class Schedule:
-    """A constant learning rate; the base of those that depend on the step or on errors."""
+    """A constant learning rate; the base of those that depend on the step or on errors.
 
-    base: float  # the learning rate of the first step
+    In the warm-up, the rate grows with each step by an equal part of what it is without warm-up.
+    It depends on the step alone, so that a run may resume within it.
+    """
 
-    def __call__(self, step: int) -> float:  # noqa: ARG002
+    base: float  # the learning rate of the first step, without warm-up
+    warmup: Fraction  # steps; 1: the first step has the full rate
+
+    def __call__(self, step: int) -> float:
         """The learning rate of the step that follows `step` steps."""
+        return self.full_rate(step) * float(min(Fraction(1), (step + 1) / self.warmup))
+
+    def full_rate(self, step: int) -> float:  # noqa: ARG002
+        """The learning rate without warm-up."""
         return self.base
 
     def observe(self, error: float) -> None:
@@ -39,7 +48,7 @@ class Steps(Schedule):
     factor: float
     boundaries: list[Fraction]
 
-    def __call__(self, step: int) -> float:
+    def full_rate(self, step: int) -> float:
         return self.base / self.factor ** sum(step >= boundary for boundary in self.boundaries)
 
 
@@ -49,7 +58,7 @@ class Cosine(Schedule):
 
     total_steps: int
 
-    def __call__(self, step: int) -> float:
+    def full_rate(self, step: int) -> float:
         return self.base * (1 + math.cos(math.pi * step / self.total_steps)) / 2
 
 
@@ -68,7 +77,7 @@ class Plateau(Schedule):
     stale: int = 0
     dropped: int = 0
 
-    def __call__(self, step: int) -> float:  # noqa: ARG002
+    def full_rate(self, step: int) -> float:  # noqa: ARG002
         return self.base / self.factor**self.dropped
 
     def observe(self, error: float) -> None:
@@ -89,18 +98,20 @@ def make_schedule(section: ConfigDict, periods: Periods) -> Schedule:
     """The schedule that `config.schedule` describes.
 
     Raises:
-      UserError: there is no such schedule, or a boundary is not a duration.
+      UserError: there is no such schedule, or a boundary or the warm-up is not a duration.
     """
-    base, factor = section.learning_rate, section.factor
-    boundaries = [
-        parse_duration("config.schedule.boundaries", boundary, periods.steps_per_epoch)
-        for boundary in section.boundaries
-    ]
+
+    def steps(field: str, duration: str) -> Fraction:
+        return parse_duration(f"config.schedule.{field}", duration, periods.steps_per_epoch)
+
+    boundaries = [steps("boundaries", boundary) for boundary in section.boundaries]
+    warmup = steps("warmup", section.warmup) if section.warmup else Fraction(1)
+    common, factor = (section.learning_rate, warmup), section.factor
     schedules = {
-        "constant": Schedule(base),
-        "steps": Steps(base, factor, boundaries),
-        "cosine": Cosine(base, periods.total),
-        "plateau": Plateau(base, factor, section.patience, section.max_drops),
+        "constant": Schedule(*common),
+        "steps": Steps(*common, factor, boundaries),
+        "cosine": Cosine(*common, periods.total),
+        "plateau": Plateau(*common, factor, section.patience, section.max_drops),
     }
     check_choice("config.schedule.name", section.name, schedules)
     return schedules[section.name]

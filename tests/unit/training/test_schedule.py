@@ -1,14 +1,24 @@
 import json
 import math
 import re
+import shutil
+from collections.abc import Iterator
 from fractions import Fraction
 
+import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from src.errors import UserError
+from src.inference.classifier import load
+from src.runs.config import read_config
+from src.runs.workdir import check_workdir
+from src.training.adjustment import adjust_run
 from src.training.periods import Periods, is_due, parse_duration
-from src.training.schedule import Plateau, make_schedule
+from src.training.schedule import Plateau, Schedule, make_schedule
+from tests.support import format1
+from tests.support.runs import trained
 
 EPOCH = Fraction(1437, 64)  # in steps
 
@@ -52,6 +62,7 @@ def fields(**changes) -> ConfigDict:
     schedule = {
         "name": "constant",
         "learning_rate": 0.01,
+        "warmup": "",
         "factor": 10.0,
         "patience": 2,
         "max_drops": 3,
@@ -84,6 +95,73 @@ def test_cosine_goes_from_the_rate_to_zero():
     assert rates[500] == pytest.approx(0.005)
     assert rates[1000] == pytest.approx(0)
     assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01]),
+        ({"warmup": "1 step"}, [0.01] * 6),
+        # 2.5 steps: the third step would have 3 ÷ 2.5 of the rate.
+        ({"warmup": "2.5 steps"}, [0.004, 0.008, 0.01, 0.01, 0.01, 0.01]),
+        # 3.592 steps.
+        ({"warmup": "0.16 epochs"}, [0.01 / 3.5925 * n for n in (1, 2, 3, 3.5925)] + [0.01] * 2),
+        (
+            {"name": "steps", "boundaries": ("2 steps", "5 steps")},
+            [0.0025, 0.005, 0.00075, 0.001, 0.001, 0.0001],
+        ),
+        # Half a cosine over 6 steps: 1, 0.933, 0.75, 0.5, 0.25, 0.067 of the rate.
+        ({"name": "cosine"}, [0.0025, 0.00466506, 0.005625, 0.005, 0.0025, 0.000669873]),
+        ({"name": "plateau"}, [0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01]),
+    ],
+)
+def test_warmup_grows_by_equal_parts_of_the_rate(changes, expected):
+    schedule = make_schedule(fields(**{"warmup": "4 steps", **changes}), periods(6))
+    assert [schedule(step) for step in range(6)] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["constant", "steps", "cosine", "plateau"])
+@pytest.mark.parametrize("stop", [1, 3, 4, 7])
+def test_run_that_resumes_in_its_warmup_has_the_same_rates(name, stop):
+    section = fields(name=name, warmup="5 steps", boundaries=("4 steps",))
+    errors = [0.9, 0.9, 0.9, 0.5, 0.6, 0.6, 0.6, 0.6]
+
+    def rates(schedule: Schedule, steps: range) -> Iterator[float]:
+        for step in steps:
+            yield schedule(step)
+            schedule.observe(errors[step])
+
+    whole, first, second = (make_schedule(section, periods(8)) for _ in range(3))
+    expected = list(rates(whole, range(8)))
+    begun = list(rates(first, range(stop)))
+    second.restore(json.loads(json.dumps(first.state())))
+    assert begun + list(rates(second, range(stop, 8))) == expected
+    assert len(set(expected)) > 4
+
+
+@pytest.mark.slow
+def test_run_that_resumes_in_its_warmup_ends_bitwise_where_an_uninterrupted_run_ends(
+    tmp_path, cache
+):
+    config = format1.recipe(cache / "prepared")
+    config.optimizer.name, config.schedule.name = "lars", "constant"
+    config.schedule.warmup, config.evaluate_every = "5 steps", "2 steps"
+    for name, durations in {"resumed": ["2 steps", "6 steps"], "whole": ["6 steps"]}.items():
+        for config.duration in durations:
+            adjust_run(tmp_path / name, config)
+            trained(config, tmp_path / name)
+    resumed, whole = (load(tmp_path / name).params for name in ("resumed", "whole"))
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+
+
+def test_warmup_cannot_change_when_a_run_resumes(tmp_path):
+    workdir = shutil.copytree(format1.WORKDIR, tmp_path / "run")
+    config = read_config(workdir)
+    assert config.schedule.warmup == ""  # which is younger than the run
+    config.schedule.warmup, config.duration = "4 steps", "12 steps"
+    adjust_run(workdir, config)
+    with pytest.raises(UserError, match=r"schedule\.warmup was '' and is '4 steps'"):
+        check_workdir(workdir, config)
 
 
 @pytest.mark.parametrize("name", ["constant", "steps", "cosine"])
@@ -147,6 +225,7 @@ def test_restored_plateau_continues_as_if_uninterrupted(taken_after):
             {"name": "steps", "boundaries": ("30 epochs", "60")},
             "config.schedule.boundaries: '60' is not a duration",
         ),
+        ({"warmup": "5"}, "config.schedule.warmup: '5' is not a duration"),
     ],
 )
 def test_unknown_schedule_is_rejected_by_name(changes, message):
