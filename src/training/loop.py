@@ -114,9 +114,9 @@ def _train(run: _Run, group: ProcessGroup, bar: ProgressBar | None) -> TrainResu
     config, dataset, mesh = run.config, run.dataset, run.mesh
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
     schedule = make_schedule(config.schedule, periods)
-    classes = len(dataset.class_names)
-    train_step = make_train_step(config, classes, mesh, make_loss(config, dataset))
-    like = abstract_state(config, classes, mesh)
+    names = dataset.class_names
+    train_step = make_train_step(config, len(names), mesh, make_loss(config, dataset))
+    like = abstract_state(config, len(names), mesh)
     evaluate = Evaluator(config, dataset, mesh)
     statistics = replicate(mesh, dataset.statistics)
     with contextlib.ExitStack() as stack:
@@ -137,23 +137,20 @@ def _train(run: _Run, group: ProcessGroup, bar: ProgressBar | None) -> TrainResu
             if periods.evaluates_at(step) and step > progress.evaluated:
                 log.flush()
                 if metrics := evaluate(state.params, 1, preempted):
-                    pictures = draw_pictures(state.params, evaluate.confusion, dataset.class_names)
                     log.log_evaluation(step, dataset.eval_split, metrics, progress.best_error)
-                    log.show(step, pictures)
+                    log.show(step, draw_pictures(state.params, evaluate.confusion, names))
                     progress.record(step, metrics["top1_error"], schedule)
             stops_early = 0 < config.stop_after <= progress.since_best
             leaving = step == periods.total or stops_early or preempted()
             if step > saved and (leaving or step == progress.best_step or periods.saves_at(step)):
-                log.flush()
-                snapshot = _snapshot(progress, log, run.workdir, time.monotonic() - started)
+                snapshot = _snapshot(progress, log, run.workdir, started)
                 checkpointer.save(to_checkpoint(state, snapshot), progress.best_step)
                 saved = step
             if leaving:
                 break
             rate = schedule(step)
-            batch = log.wait_for(batches)
-            state, step_metrics = train_step(state, batch, statistics, np.float32(rate))
-            log.log_step(step + 1, rate, step_metrics)
+            state, values = train_step(state, log.wait_for(batches), statistics, np.float32(rate))
+            log.log_step(step + 1, rate, values)
             checkpointer.check_for_errors()
         final = None if preempted.is_preempted else evaluate(state.params, config.views, preempted)
         if final is None:
@@ -185,11 +182,12 @@ def _open_log(
     return MetricLogger(writers, bar, periods, run.config.batch_size, classes, pending)
 
 
-def _snapshot(progress: Progress, log: MetricLogger, workdir: Path, seconds: float) -> Progress:
-    """The progress to save after all metrics are written."""
+def _snapshot(progress: Progress, log: MetricLogger, workdir: Path, started: float) -> Progress:
+    """The progress to save, after writing all metrics."""
+    log.flush()
     return dataclasses.replace(
         progress,
-        seconds=seconds,
+        seconds=time.monotonic() - started,
         pending_metrics=log.pending_metrics(),
         metrics_checksum=metrics_checksum(workdir),
     )

@@ -267,7 +267,8 @@ def test_diverging_run_keeps_its_last_good_checkpoint(
 ) -> None:
     config = tiny.get_config()
     config.data.root = str(cache / "prepared")
-    exploding = Steps(config.schedule.learning_rate, 1e-12, [Fraction(10)])
+    rate, no_warmup = config.schedule.learning_rate, Fraction(1)
+    exploding = Steps(rate, no_warmup, factor=1e-12, boundaries=[Fraction(10)])
     monkeypatch.setattr("src.training.loop.make_schedule", lambda *_: exploding)
     message = r"step 1[0-9]: the loss is (nan|inf|[0-9.e+]+), .* config\.init_checkpoint=best"
     with pytest.raises(DivergedError, match=message):
