@@ -180,7 +180,8 @@ def test_command_prints_json(tmp_path: Path) -> None:
 
 
 INVALID_FLAGS = {
-    "--gpu=k80": "--gpu=k80: must be one of a100, b200, h100, h200, p100, v100",
+    "--gpu=k80": "--gpu=k80: must be one of a100, a100_pcie_40gb, a100_sxm4_40gb, b200, h100, "
+    "h200, p100, v100, v100_sxm3_32gb",
     "--topology=8": "--topology=8: give PARTITIONSxHOSTSxGPUS",
     "--topology=1x0x8": "--topology=1x0x8",
     "--config.batch_size=100": "config.batch_size: 256 data shards do not divide",
