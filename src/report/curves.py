@@ -52,6 +52,8 @@ def _draw_metric(runs: Sequence[Lines], field: str, label: str, scale: float) ->
         _plot(axes, number, x, scale * y, marked=len(x) == 1, linewidth=1.1)
         x, y = _values(lines, field, training=False)
         _plot(axes, number, x, scale * y, marked=len(x) <= 40, linewidth=2.2)
+    if len(runs) == 1:
+        _name_ends(axes, {line["split"]: (line["epoch"], scale * line[field]) for line in runs[0]})
     _start_at_zero(axes)
     axes.set(xlabel="epoch", ylabel=label)
     return theme.inline(figure, f"{label} over the epochs")
@@ -76,6 +78,22 @@ def _plot(axes: Axes, number: int, *points: np.ndarray, marked: bool, linewidth:
     style: Any = {"color": theme.series(number), "linestyle": theme.dash(number)}
     marker: Any = {"marker": "o" if marked else "", "markersize": linewidth + 1.5}
     axes.plot(*points, linewidth=linewidth, **style, **marker)
+
+
+def _name_ends(axes: Axes, ends: Mapping[str, tuple[float, float]]) -> None:
+    """Writes the name of each split beside the end of its curve, one above the other.
+
+    The name is as thick as the curve, since there may be no room at its height.
+    """
+    line = 0.07 * axes.dataLim.y1  # a line of text
+    place = -line / 2
+    for split, (epoch, value) in sorted(ends.items(), key=lambda end: end[1][1]):
+        place = max(value, place + line)
+        weight = "normal" if split == "train" else "bold"
+        style: Any = {"va": "center", "color": theme.series(0), "weight": weight}
+        beside: Any = {"textcoords": "offset points", "annotation_clip": False}
+        axes.annotate(split, (epoch, place), (6, 0), **beside, **style)
+    axes.margins(x=0.16)
 
 
 def _start_at_zero(axes: Axes, include_y: bool = True) -> None:

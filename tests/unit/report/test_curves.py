@@ -1,6 +1,7 @@
 import re
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -27,6 +28,20 @@ def lines(splits: str, rates: list[float]) -> list[dict[str, Any]]:
 def test_only_logged_values_are_drawn():
     assert curves.draw([[]]) == []
     assert len(curves.draw([[], lines("test", [0.1])])) == 2
+
+
+def test_the_curves_of_one_run_have_names_that_do_not_overlap():
+    with matplotlib.rc_context(theme.STYLE):
+        loss, error, rate = curves.draw([lines("train test", [0.1, 0.1])])
+        two_runs = curves.draw([lines("train test", [0.1, 0.1])] * 2)
+    for panel in (loss, error):
+        places = {
+            name: float(re.search(rf'y="([0-9.]+)"[^<>]*>{name}<', panel)[1])
+            for name in ("train", "test")
+        }
+        assert abs(places["train"] - places["test"]) > 6
+    assert ">train<" not in rate
+    assert not any(">train<" in panel for panel in two_runs)  # the legend names the runs
 
 
 def test_axes_start_at_zero_and_keep_a_margin_at_the_end():
