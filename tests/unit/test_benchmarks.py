@@ -1,13 +1,20 @@
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from benchmarks import gpu, gpu_parts
+from benchmarks.gpu_parts import PRECISIONS, case_name
 from benchmarks.table import AT_LEAST, AT_MOST, Row, ratio, render
 from src.data.dataset import PreparedDataset
+
+has_torch = importlib.util.find_spec("torch") is not None
 
 
 def test_table():
@@ -81,3 +88,98 @@ def test_rehearsal(tmp_path):
     source = tfds.builder_from_directory(prepared.directory).as_data_source("train")
     assert [source[i]["label"] for i in (0, 999, 1000)] == [0, 999, 0]
     assert source[0]["image"].shape == (16, 16, 3)
+
+
+def test_gpu_table_compares_speeds_of_the_same_round():
+    speeds = [
+        {"ours": {"TF32 8": 300}, "PyTorch": {"TF32 8": 100}, "compiled": {"TF32 8": 200}},
+        {"ours": {"TF32 8": 500}, "PyTorch": {"TF32 8": 250}, "compiled": {}},
+        {"ours": {"TF32 8": 900, "TF32 16": 950}, "PyTorch": {"TF32 8": 300}, "compiled": {}},
+    ]
+    modelled = dict.fromkeys([case_name(p, b) for p in PRECISIONS for b in (8, 16)], 700)
+    rows = gpu.step_rows({"rounds": speeds, "modelled": modelled}, [8, 16])
+    assert rows[0] == [
+        "",
+        "images",
+        "ours",
+        "min – max",
+        "PyTorch",
+        "compiled",
+        "÷ best",
+        "modelled",
+    ]
+    by_case = {tuple(row[:2]): row[2:] for row in rows}
+    assert by_case["TF32", "8"] == ["500", "300 – 900", "250", "200", "2.00", "700"]
+    assert by_case["TF32", "16"] == ["950", "950 – 950", "–", "–", "–", "700"]
+    assert by_case["float32", "8"] == ["–", "–", "–", "–", "–", "700"]
+
+
+def test_gpu_kernels_are_those_on_streams():
+    text = """
+    planes {
+      name: "/device:GPU:0"
+      lines {
+        name: "Stream #7(Compute)"
+        events {
+          metadata_id: 1 duration_ps: 3000000000 stats { metadata_id: 1 str_value: "conv.5" }
+        }
+        events {
+          metadata_id: 1 duration_ps: 5000000000 stats { metadata_id: 1 str_value: "conv.5" }
+        }
+        events { metadata_id: 2 duration_ps: 6000000000 }
+        events { metadata_id: 3 duration_ps: 500000000 }
+      }
+      lines { name: "XLA Ops" events { metadata_id: 2 duration_ps: 9000000000 } }
+      event_metadata { key: 1 value { id: 1 name: "sm90_fprop" } }
+      event_metadata { key: 2 value { id: 2 name: "loop_add_fusion_3" } }
+      event_metadata { key: 3 value { id: 3 name: "MemcpyD2D" } }
+      stat_metadata { key: 1 value { id: 1 name: "hlo_op" } }
+    }
+    planes {
+      name: "/host:CPU"
+      lines { name: "python" events { metadata_id: 1 duration_ps: 7000000000 } }
+      event_metadata { key: 1 value { id: 1 name: "train" } }
+    }
+    """
+    trace = jax.profiler.ProfileData.from_text_proto(text)
+    layers = {"conv_5": "conv1 backward", "loop_add_fusion_3": "fc6"}
+    assert gpu_parts.by_time(trace, layers, steps=2) == [
+        {"kernel": "sm90_fprop", "layer": "conv1 backward", "calls": 1, "ms": 4},
+        {"kernel": "loop_add_fusion_3", "layer": "fc6", "calls": 0.5, "ms": 3},
+        {"kernel": "MemcpyD2D", "layer": "", "calls": 0.5, "ms": 0.25},
+        {"kernel": "all others", "layer": "", "calls": 0, "ms": 0},
+    ]
+
+
+@pytest.mark.slow
+def test_gpu_without_a_gpu_is_one_line():
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "benchmarks.gpu"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: no GPU: JAX finds only 'cpu'")
+
+
+@pytest.mark.slow
+def test_gpu_rehearsal_measures_all(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--platform=cpu", f"--json={numbers}"]
+    fast = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "TORCH_COMPILE_DISABLE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **fast})
+    assert done.returncode == 0, done.stderr
+    results = json.loads(numbers.read_text())
+    (speeds,) = results["rounds"]
+    assert list(speeds) == ["ours", "PyTorch", "compiled"][: 3 if has_torch else 1]
+    for name in speeds:
+        assert speeds[name].keys() == {"float32 2", "TF32 2", "bfloat16 2"}
+        assert all(speed > 0 for speed in speeds[name].values())
+    assert results["kernels"].keys() == set(PRECISIONS)
+    for rows in results["kernels"].values():
+        assert {"fc6 backward", "fc7 backward"} <= {row["layer"] for row in rows}
+    assert results["loader"]["images_per_second"] > 0
+    assert results["loader"]["cores"] == len(os.sched_getaffinity(0))
+    (note,) = [note for note in results["notes"] if "planner" in note]
+    assert note == "the planner does not know 'cpu': nothing is modelled"
+    assert all(line in done.stdout for line in ("÷ best" if has_torch else "ours", note))
