@@ -5,11 +5,13 @@ heartbeats are off: they do not name the lost process, and abort a run that was 
 """
 
 import contextlib
+import ctypes
 import faulthandler
 import json
 import os
 import queue
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -72,6 +74,7 @@ class ProcessGroup:
         address = f"{self.process.coordinator.rpartition(':')[0]}:{welcome['jax_port']}"
         if not self.is_main_process:  # JAX would wait for five minutes and abort
             connect(replace(self.process, coordinator=address), within).close()
+        _delay_abort()
         jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM
         jax.distributed.initialize(
             address,
@@ -115,6 +118,18 @@ class ProcessGroup:
         """Tells the watchdog that this process is not stuck; the first call starts the check."""
         if self._watchdog is not None:
             self._watchdog.progressed_at = self._watchdog.seconds_awake
+
+
+def _delay_abort() -> None:
+    """Leaves the watchdog time to end this process when JAX aborts it, with status 134.
+
+    JAX does so as soon as the connection to process 0 closes, and takes no callback from Python
+    instead (0.10.2: std::bad_cast). The handler is sleep(), whose argument is the number of the
+    signal: 6 seconds later, abort() goes on.
+    """
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    libc.signal(signal.SIGABRT, ctypes.cast(libc.sleep, ctypes.c_void_p))
 
 
 class _Watchdog(threading.Thread):
@@ -187,7 +202,7 @@ class _Watchdog(threading.Thread):
         loss = f"stops because {lost} {how}; {resume}"
         self.losses.put(f"{self._process} {loss}")
         self.send("lost", index, how)
-        if index != 0:  # without process 0, JAX aborts this process at once
+        if index not in (0, self._process.index):  # in these cases, JAX aborts this process
             time.sleep(GRACE)
         self._exit(loss, EXIT_LOST_PROCESS)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from src.errors import EXIT_LOST_PROCESS
 from tests.support.commands import ROOT, environment, free_port
 from tests.support.launched import SOON
 
@@ -49,6 +50,7 @@ def ready_processes(cache: Path) -> Iterator[Sequence[subprocess.Popen[str]]]:
             for index in "01"
         ]
         for process in processes:
+            stack.enter_context(process)
             stack.callback(process.kill)
         for process in processes:
             assert process.stdout is not None
@@ -66,3 +68,18 @@ def test_group_survives_its_suspension(cache: Path) -> None:
             print(file=process.stdin, flush=True)
         errors = [process.communicate(timeout=SOON)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
+
+
+@pytest.mark.parametrize("suspended", [0, 1])
+def test_process_that_wakes_after_the_others_have_ended_says_why_it_ends(
+    suspended: int, cache: Path
+) -> None:
+    with ready_processes(cache) as processes:
+        os.kill(processes[suspended].pid, signal.SIGSTOP)
+        statuses = [processes[1 - suspended].wait(SOON)]
+        os.kill(processes[suspended].pid, signal.SIGCONT)
+        statuses.append(processes[suspended].wait(SOON))
+        assert processes[suspended].stderr is not None
+        errors = processes[suspended].stderr.read()
+    assert statuses == [EXIT_LOST_PROCESS] * 2, errors
+    assert f"error: process {suspended} of 2 stops because it sent nothing for {LIMIT} s" in errors
