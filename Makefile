@@ -11,12 +11,14 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 train: $(VENV)/base-$(VERSION)
 	$(BIN)/python -m src.main --config=configs/alexnet.py
 
-# Compiling takes most of the time, and optimizations half of that.
+# Compiling takes most of the time, and optimizations half of that. The tests whose numbers are those
+# of optimized programs, and all commands of `test-all`, have them.
 test: $(VENV)/dev-$(VERSION)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m "not slow" tests/unit tests/smoke
 
-test-all: $(VENV)/dev-$(VERSION)
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+test-all: test
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m slow tests/unit tests/smoke
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile tests/integration tests/distributed tests/browser
 
 lint: $(VENV)/dev-$(VERSION)
 	$(BIN)/ruff format --check .

@@ -161,7 +161,7 @@ class Run:
                 return "hung"
             if status in ended_by:
                 continue
-            if NOISE.search("\n".join(lines)) or len(lines) > 8:
+            if NOISE.search("\n".join(lines)) or len(lines) > 12:
                 return "noise"
             if status not in (1, 2, *RESTART):
                 return f"status {status}"
