@@ -20,8 +20,9 @@ from ..training.state import TrainState, abstract_state
 from ..training.step import abstract_inputs, make_train_step
 from .gpu import Gpu
 
-# These add cost estimates to the program, and leave matrix products to cuBLAS.
-READABLE_OPTIONS = {"xla_gpu_collect_cost_model_stats": True, "xla_gpu_enable_triton_gemm": False}
+READABLE_OPTIONS = {"xla_gpu_collect_cost_model_stats": True}  # adds estimates to the program
+# A computation's name and body: %fused (p: f32[8]) -> f32[8] {…}
+COMPUTATION = re.compile(r"^%(\S+) (\([^\n]*\{\n.*?\n\})", re.MULTILINE | re.DOTALL)
 
 EXTRA = ("jax-cuda13-pjrt", "nvidia-cuda-nvcc-cu12")
 
@@ -47,6 +48,12 @@ class Program:
     memory: Memory
     instructions: list[hlo.Instruction]
     collectives: list[hlo.Collective]
+    products: dict[str, hlo.Instruction]  # of matrices, by the computation that contains it
+
+    def product_in(self, instruction: hlo.Instruction) -> hlo.Instruction | None:
+        """The matrix product in a fusion, which Triton compiles; cuBLAS's are no fusions."""
+        called = re.search(r"calls=%([\w.-]+)", instruction.attributes)
+        return self.products.get(called[1]) if called else None
 
     @property
     def images_per_shard(self) -> int:
@@ -96,14 +103,27 @@ def compile_step(
     step = make_train_step(config, classes, mesh)
     lowered = step.lower(state, *abstract_inputs(config, mesh))
     compiled = lowered.compile(compiler_options=gpu and options(gpu, mesh))
-    program = hlo.instructions(hlo.program_text(compiled))
+    text = hlo.program_text(compiled)
+    program = hlo.instructions(text)
     memory = _memory(compiled.memory_analysis(), state, program)
     collectives = hlo.collectives(program, [*config.model.convs, *config.model.dense])
-    return Program(mesh, config.batch_size, memory, program, collectives)
+    products = matrix_products(text)
+    return Program(mesh, config.batch_size, memory, program, collectives, products)
+
+
+def matrix_products(text: str) -> dict[str, hlo.Instruction]:
+    """The matrix product in each computation that has one, by the computation's name."""
+    return {
+        name: instruction
+        for name, body in COMPUTATION.findall(text)
+        if " dot(" in body
+        for instruction in hlo.instructions(f"\nENTRY {body}")
+        if instruction.opcode == "dot"
+    }
 
 
 def options(gpu: Gpu, mesh: Mesh) -> dict[str, bool]:
-    """Those of training, and those that make the program readable."""
+    """Those of training, and one that makes the program readable."""
     # XLA's estimator does not know older GPUs: compilation would fail.
     is_known = gpu.compute_capability >= (9, 0)
     older = {} if is_known else {"xla_gpu_enable_analytical_sol_latency_estimator": False}

@@ -16,6 +16,8 @@ from .compiler import Program
 from .gpu import Gpu
 
 FREE = {"parameter", "constant", "bitcast", "get-tuple-element", "tuple", "partition-id"}
+# operand_precision={highest,highest}, or "operand_precision":["HIGHEST","HIGHEST"] of cuBLAS
+ALL_BITS = re.compile(r'operand_precision"?[:=][\[{]"?highest', re.IGNORECASE)
 CATEGORIES = ("convolutions", "products", "memory-bound")
 
 
@@ -91,7 +93,7 @@ def run(program: Program, gpu: Gpu, assumed: Assumptions) -> Timeline:
             if name in ends:
                 timings[name].exposed, now = max(ends[name] - now, 0), max(ends[name], now)
         elif opcode not in FREE and not opcode.endswith("-start"):
-            category, kernel = _kernel(instruction, gpu, assumed)
+            category, kernel = _kernel(instruction, program.product_in(instruction), gpu, assumed)
             now += kernel.seconds
             part = parts[category]
             part.seconds += kernel.seconds
@@ -114,31 +116,39 @@ def _time_collective(
     return CollectiveTiming(collective, bandwidth * assumed.links, across, seconds)
 
 
-def _kernel(instruction: Instruction, gpu: Gpu, assumed: Assumptions) -> tuple[str, Part]:
+def _kernel(
+    instruction: Instruction, product: Instruction | None, gpu: Gpu, assumed: Assumptions
+) -> tuple[str, Part]:
+    """The category of a kernel, and its time; `product` is the one that Triton compiles in it."""
     attributes = instruction.attributes
     touched = sum(array.bytes for array in instruction.results + instruction.operands)
-    flops, category = 0.0, "memory-bound"
+    flops, category, multiplied = 0.0, "memory-bound", product or instruction
     seconds = touched / gpu.memory_bandwidth / assumed.memory
-    estimate = re.search(r'"exec_time_us":([\d.e+-]+)', attributes)
     if "__cudnn$conv" in attributes:
         category, flops = "convolutions", _convolution_flops(instruction)
-    elif "__cublas$" in attributes:
-        category, flops = "products", _product_flops(instruction)
-    elif estimate and touched > gpu.l2_cache:
-        # XLA knows slices, but may count accesses to cached data a thousand times.
-        seconds = float(estimate[1]) * 1e-6 / assumed.memory
+    elif product or "__cublas$" in attributes:
+        category, flops = "products", _product_flops(multiplied)
+    # XLA knows slices, but may count accesses to cached data a thousand times.
+    if product and (estimate := re.search(r'"memory_access_time_us":([\d.e+-]+)', attributes)):
+        seconds = min(seconds, float(estimate[1]) * 1e-6 / assumed.memory)
+    elif not flops and touched > gpu.l2_cache:
+        estimate = re.search(r'"exec_time_us":([\d.e+-]+)', attributes)
+        seconds = float(estimate[1]) * 1e-6 / assumed.memory if estimate else seconds
     if flops:
-        peak = gpu.peak(instruction.operands[0].dtype)
-        if '"operand_precision":["HIGHEST"' in attributes:
-            peak = gpu.flops["float32"]
-        tensor_cores = peak > 3 * gpu.flops["float32"]
-        efficiency = assumed.products
-        if category == "convolutions" and tensor_cores:
-            efficiency = assumed.tensor_core_convolutions
-        elif category == "convolutions":
-            efficiency = assumed.cuda_core_convolutions
-        seconds = max(seconds, flops / peak / efficiency)
+        seconds = max(seconds, flops / _rate(category, multiplied, gpu, assumed))
     return category, Part(max(seconds, assumed.kernel_seconds), flops, touched)
+
+
+def _rate(category: str, multiplied: Instruction, gpu: Gpu, assumed: Assumptions) -> float:
+    """FLOP/s of a convolution or product."""
+    peak = gpu.peak(multiplied.operands[0].dtype)
+    if ALL_BITS.search(multiplied.attributes):
+        peak = gpu.flops["float32"]
+    if category == "products":
+        return peak * assumed.products
+    if peak > 3 * gpu.flops["float32"]:
+        return peak * assumed.tensor_core_convolutions
+    return peak * assumed.cuda_core_convolutions
 
 
 def _convolution_flops(instruction: Instruction) -> float:
@@ -154,7 +164,8 @@ def _convolution_flops(instruction: Instruction) -> float:
 
 
 def _product_flops(instruction: Instruction) -> float:
-    summed = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', instruction.attributes)
+    # "lhs_contracting_dimensions":["1"] of cuBLAS, or lhs_contracting_dims={1}
+    summed = re.search(r'lhs_contracting_dim\w+"?[:=][\[{]([^\]}]*)', instruction.attributes)
     assert summed, instruction
     shape = instruction.operands[0].shape
     depth = math.prod(shape[int(axis)] for axis in re.findall(r"\d+", summed[1]))
