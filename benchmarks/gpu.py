@@ -64,17 +64,14 @@ def main() -> None:
     end = time.monotonic() + 60 * flags.minutes
 
     session = Session(flags.platform, flags.json)
-    session.measure_round()
+    seconds = session.measure_round()
     session.measure_loader(flags.photos)
     session.measure("kernels", what="kernels")
     session.model(flags.card)
-    seconds = 0.0  # that the last round took
     for _ in range(1, ROUNDS[flags.platform]):
-        started = time.monotonic()
-        if started + seconds > end:
+        if time.monotonic() + seconds > end:
             break
-        session.measure_round()
-        seconds = time.monotonic() - started
+        seconds = session.measure_round()
     print(report(session.results, SIZES[flags.platform]["batches"]))
 
 
@@ -99,14 +96,19 @@ class Session:
         self.results[name] = self._run(**flags, **self._sizes())
         self._save()
 
-    def measure_round(self) -> None:
-        """Adds a round of steps, ours and PyTorch's; the order of every other one is reversed."""
+    def measure_round(self) -> float:
+        """Adds a round of steps, ours and PyTorch's, and returns the seconds that it took.
+
+        Every other round reverses their order.
+        """
+        started = time.monotonic()
         names = list(STEPS) if self.results["device"]["pytorch"] else ["ours"]
         rounds = self.results["rounds"]
         rounds.append({})
         for name in names if len(rounds) % 2 else reversed(names):
             rounds[-1][name] = self._run(**STEPS[name], **self._sizes())
             self._save()
+        return time.monotonic() - started
 
     def measure_loader(self, photos: str | None) -> None:
         """Adds the loader's speed, with generated photographs if there are no others."""
@@ -150,6 +152,7 @@ class Session:
 
     def _note(self, text: str) -> None:
         self.results["notes"].append(text)
+        self._save()
 
     def _save(self) -> None:
         if self._file:

@@ -151,6 +151,32 @@ def test_gpu_kernels_are_those_on_streams():
     ]
 
 
+def test_gpu_keeps_the_other_results_of_a_failure(tmp_path, monkeypatch, capsys):
+    device = {"platform": "gpu", "kind": "A card", "runtime": "of tests", "pytorch": True}
+
+    def run_worker(module, **flags):
+        if flags.get("compiled"):
+            raise SystemExit("error: -m benchmarks.gpu_parts --what=pytorch --compiled=1 failed")
+        speeds = {case_name(p, b): 100.0 for p in PRECISIONS for b in (128, 256, 512)}
+        loader = {"images_per_second": 25000, "cores": 16}
+        return {"device": device, "loader": loader, "kernels": {}}.get(flags.get("what"), speeds)
+
+    monkeypatch.setattr(gpu, "run_worker", run_worker)
+    monkeypatch.setattr(sys, "argv", ["gpu", "--minutes=0", f"--json={tmp_path / 'numbers.json'}"])
+    gpu.main()
+    results = json.loads((tmp_path / "numbers.json").read_text())
+    failed = "-m benchmarks.gpu_parts --what=pytorch --compiled=1 failed; its message is above"
+    unknown = "the planner does not know 'A card': nothing is modelled"
+    assert results["notes"] == [failed, unknown]
+    assert [each["compiled"] for each in results["rounds"]] == [{}]  # no time for another round
+    printed = capsys.readouterr().out
+    assert failed in printed
+    assert unknown in printed
+    assert "Loader, 224-crops of 256 px: 25,000 images/s on 16 cores" in printed
+    (row,) = [line.split() for line in printed.splitlines() if line.split()[:2] == ["TF32", "512"]]
+    assert row == ["TF32", "512", "100", "100", "–", "100", "100", "–", "1.00"]
+
+
 @pytest.mark.slow
 def test_gpu_without_a_gpu_is_one_line():
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
