@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from ..errors import check_choice
-
 Tree = Any
 Path = tuple[Any, ...]
 
@@ -63,11 +61,7 @@ def momentum_sgd(
         `bias_lr_multiplier`, the learning rate of biases relative to that of weights (1 in the
         paper, 2 in the authors' code); `frozen_layers`, patterns of layers that stay as they are:
         see `is_frozen`.
-
-    Raises:
-      UserError: there is no such optimizer.
     """
-    check_choice("config.optimizer.name", section.name, OPTIMIZERS)
 
     def decay(path: Path, gradient: jax.Array, w: jax.Array) -> jax.Array:
         layer = path[0].key

@@ -11,7 +11,7 @@ from ..models.kernels import CPU_KERNELS
 from ..runs.config import flatten
 from ..writers import check_writers
 from .loss import parse_class_weights
-from .optimizer import is_frozen
+from .optimizer import OPTIMIZERS, is_frozen
 from .periods import Periods
 from .schedule import make_schedule
 
@@ -66,6 +66,7 @@ def _check_choices(config: ConfigDict) -> None:
         ("init_checkpoint", config.init_checkpoint, ("newest", "best")),
         ("augment.color", config.augment.color, COLOR_FORMS),
         ("augment.mean", config.augment.mean, MEAN_FORMS),
+        ("optimizer.name", config.optimizer.name, OPTIMIZERS),
     ]:
         check_choice(f"config.{field}", value, choices)
 

@@ -21,6 +21,7 @@ COMPARED = (
     "duration",
     "schedule.name",
     "schedule.learning_rate",
+    "optimizer.name",
     "optimizer.momentum",
     "optimizer.weight_decay",
     "label_smoothing",

@@ -9,7 +9,6 @@ import pytest
 from ml_collections import ConfigDict
 
 from src.distributed.mesh import replicate, to_devices
-from src.errors import UserError
 from src.runs.defaults import default_config
 from src.training.optimizer import momentum_sgd
 from src.training.state import create_state
@@ -215,9 +214,3 @@ def test_lars_takes_the_norms_of_both_towers_on_any_mesh(shape):
         np.testing.assert_allclose(adapted[layer]["kernel"], expected, rtol=0, atol=limit)
         limit = 1e-4 * np.abs(plain[layer]["bias"]).max()
         np.testing.assert_allclose(adapted[layer]["bias"], plain[layer]["bias"], 0, limit)
-
-
-def test_unknown_optimizer_is_rejected_by_name():
-    message = "config.optimizer.name: 'adam' is not allowed; choose one of momentum, lars"
-    with pytest.raises(UserError, match=message):
-        paper_momentum(decay_biases=True, name="adam")(0.1)

@@ -128,6 +128,7 @@ def test_presets_are_unchanged_by_a_configuration(preset: Architecture) -> None:
         ("schedule.boundaries", (1, 2)),
         ("schedule.factor", 1.0),
         ("optimizer.momentum", 1.0),
+        ("optimizer.name", "adam"),
         ("batch_size", 10**10),
         ("views", 3),
         ("data.root", "gs://bucket/prepared"),
