@@ -3,6 +3,7 @@
 import importlib.metadata
 import math
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,10 @@ def compile_step(
     state = abstract_state(config, classes, mesh)
     step = make_train_step(config, classes, mesh)
     lowered = step.lower(state, *abstract_inputs(config, mesh))
-    compiled = lowered.compile(compiler_options=gpu and options(gpu, mesh))
+    with warnings.catch_warnings():
+        # JAX keeps programs for GPUs that are not there, but cannot read them again.
+        warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
+        compiled = lowered.compile(compiler_options=gpu and options(gpu, mesh))
     text = hlo.program_text(compiled)
     program = hlo.instructions(text)
     memory = _memory(compiled.memory_analysis(), state, program)

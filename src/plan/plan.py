@@ -14,7 +14,7 @@ from .compiler import Program
 from .gpu import Gpu
 from .roofline import IDEAL, Assumptions, CollectiveTiming
 
-IMAGES_PER_CORE = 2_776  # images/s that one core loads: 5,552 on two of an AMD EPYC
+IMAGES_PER_CORE = 1_990  # images/s that one core loads: 3,979 on two (docs/benchmarks.md)
 EPOCHS = 90
 WORKSPACES = 0.05  # of JAX's memory: cuDNN chooses its own workspaces when the run starts
 

@@ -20,9 +20,6 @@ from src.training import step as step_module
 from tests.support import miniature
 from tests.support.commands import run
 
-# JAX keeps the programs of GPUs that are not there, but cannot read them again.
-pytestmark = pytest.mark.filterwarnings("ignore:Error reading persistent compilation cache entry")
-
 PARAMETERS = 60_965_224
 EXCHANGED = 30_336  # values per image and direction, with the paper's column split
 
