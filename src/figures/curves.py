@@ -3,6 +3,7 @@
 Lines are means over the seeds, and bands reach from the lowest seed to the highest.
 """
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from . import theme
-from .findings import Results, finished_runs, measured, percent, title
+from .findings import Results, failed_seeds, finished_runs, measured, percent, title
 
 WIDTH, HEIGHT, SIZE = 640.0, 400.0, 15.0  # pixels, and the font's at this width
 LINE, LETTER = 1.2 * SIZE, 0.66 * SIZE  # of text: its height, and the width of a letter
@@ -28,7 +29,7 @@ class Label(NamedTuple):
     lines: list[str]
     color: str  # of the first line; the others are muted
     epoch: float
-    error: float  # percent
+    error: float  # percent; infinite without a curve
     bold: bool = True
 
 
@@ -87,7 +88,7 @@ def _draw_variant(axes: Axes, results: Results, name: str, color: str) -> list[L
     variant, target = results["variants"][name], 100 * results["target_training_error"]
     train, test = curve(variant, "train"), curve(variant, "evaluation")
     if not train.size:
-        return []
+        return [Label([f"{name} diverges"], color, 0, math.inf)]
     epochs, errors, low, high = train if target else test
     axes.plot(epochs, errors, color=color, lw=2.6)
     if len(variant["runs"]) > 1:
@@ -101,7 +102,8 @@ def _draw_variant(axes: Axes, results: Results, name: str, color: str) -> list[L
         variant["published"],
         variant["average"],
     )
-    labels = [Label([f"{name} diverges"], color, end, test[1, -1] if test.size else train[1, -1])]
+    lines = [f"{name} diverges", failed_seeds(variant).strip()]
+    labels = [Label(lines, color, end, test[1, -1] if test.size else train[1, -1])]
     if mean is not None:
         labels = [Label([f"{name} {percent(mean)}"], color, end, 100 * mean)]
     if published is not None:
@@ -121,7 +123,8 @@ def _draw_variant(axes: Axes, results: Results, name: str, color: str) -> list[L
 def _mark_reached(axes: Axes, name: str, variant: Results, target: float, end: Label) -> Label:
     """Marks where a curve reaches the target, and where it was published to; returns its label."""
     reached, published = measured(variant), variant["published"]
-    lines = [name, f"not in {end.epoch:.3g}" if reached is None else f"{reached:.1f} epochs"]
+    missed = [f"not in {end.epoch:.3g}", *filter(None, [failed_seeds(variant).strip()])]
+    lines = [name, *(missed if reached is None else [f"{reached:.1f} epochs"])]
     if published is not None:
         lines.append(f"published {published:g}")
     if published is not None and published <= end.epoch:
@@ -146,7 +149,8 @@ def _mark(axes: Axes, marker: str, epoch: float, error: float, color: str) -> No
 
 def _set_axes(axes: Axes, labels: Sequence[Label], target: float) -> None:
     """Scales the axes so that the ends of the curves can be told apart; the starts may be cut."""
-    top = min(axes.dataLim.y1 * 1.05, 2.3 * max([target, *(label.error for label in labels)]))
+    ends = [label.error for label in labels if label.error < math.inf]
+    top = min(axes.dataLim.y1 * 1.05, 2.3 * max([target, *ends]))
     top = top if top > 0 else 100
     ticks = [
         tick for tick in MaxNLocator(6, steps=(1, 2, 5, 10)).tick_values(0, top) if tick <= top
@@ -154,7 +158,7 @@ def _set_axes(axes: Axes, labels: Sequence[Label], target: float) -> None:
     if target:
         ticks = [*(tick for tick in ticks if abs(tick - target) > 0.07 * top), target]
         axes.axhline(target, color=theme.TEXT, lw=1.4, ls=(0, (4, 3)), zorder=1.5)
-    axes.set(xlim=(0, max((label.epoch for label in labels), default=1)), ylim=(0, top))
+    axes.set(xlim=(0, max(label.epoch for label in labels) or 1), ylim=(0, top))
     axes.set_yticks(ticks, [f"{tick:g}%" for tick in ticks])
     axes.tick_params(labelsize=0.95 * SIZE, length=0, pad=7)
     if target:
@@ -173,13 +177,16 @@ def _write_labels(axes: Axes, labels: Sequence[Label], x_unit: float, unit: floa
     """
     labels = sorted(labels, key=lambda label: label.error)
     heights = [LINE * unit * len(label.lines) for label in labels]
-    centers = [max(label.error, height / 2) for label, height in zip(labels, heights, strict=True)]
+    right, top = axes.get_xlim()[1], axes.get_ylim()[1]
+    centers = [
+        min(max(label.error, height / 2), top)
+        for label, height in zip(labels, heights, strict=True)
+    ]
     for _ in range(200):  # overlapping neighbors push each other apart
         for i in range(len(centers) - 1):
             overlap = (heights[i] + heights[i + 1]) / 2 - (centers[i + 1] - centers[i])
             centers[i + 1] += max(overlap / 2, 0)
             centers[i] = max(centers[i] - max(overlap / 2, 0), heights[i] / 2)
-    right = axes.get_xlim()[1]
     for label, center, height in zip(labels, centers, heights, strict=True):
         line: dict[str, Any] = {"color": label.color, "lw": 1, "clip_on": False}
         axes.plot([label.epoch, right], [label.error] * 2, ls=":", **line)

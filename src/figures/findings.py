@@ -47,6 +47,13 @@ def measured(variant: Results) -> float | None:
     return None if None in values else statistics.mean(values)
 
 
+def failed_seeds(variant: Results) -> str:
+    """How many seeds have diverged or missed the target; empty if all have."""
+    runs = variant["runs"].values()
+    failed = sum(run["measured"] is None for run in runs)
+    return f" with {failed} of {len(runs)} seeds" if failed < len(runs) else ""
+
+
 def percent(error: float) -> str:
     return f"{error:.1%}" if error >= 0.0005 else f"{error:.2%}"
 
@@ -99,9 +106,10 @@ def _measurement(results: Results, name: str) -> str:
         return (
             f"{name}: {percent(mean)} {results['split']} error"
             if mean is not None
-            else f"{name} diverges"
+            else f"{name} diverges{failed_seeds(variant)}"
         )
     if mean is not None:
         return f"{name} reaches {target:.0%} training error after {mean:.1f} epochs"
     epochs = max(run["epochs"] for run in variant["runs"].values())
-    return f"{name} does not reach {target:.0%} training error in {epochs:.3g} epochs"
+    missed = f"{name} does not reach {target:.0%} training error in {epochs:.3g} epochs"
+    return missed + failed_seeds(variant)

@@ -75,7 +75,43 @@ def test_a_band_shows_the_range_of_the_seeds(tmp_path: Path) -> None:
 
 def test_results_without_any_finished_run_have_a_figure(tmp_path: Path) -> None:
     results = collected(tmp_path, two_variants(seeds=(0,)), {"plain": [([],)], "better": [([],)]})
-    assert curves.draw(results).get_label() == "plain diverges; better diverges"
+    drawn = curves.draw(results)
+    assert drawn.get_label() == "plain diverges; better diverges"
+    assert [text.get_text() for text in drawn.axes[0].texts] == [
+        "plain diverges",
+        "better diverges",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed", "title", "label"),
+    [
+        ({}, ([],), "better diverges with 1 of 3 seeds", ["better diverges", "with 1 of 3 seeds"]),
+        (
+            {"target_training_error": 0.25},
+            ([0.5, 0.4], 0.3),
+            "better does not reach 25% training error in 2 epochs with 1 of 3 seeds",
+            ["better", "not in 2", "with 1 of 3 seeds"],
+        ),
+    ],
+)
+def test_the_seeds_that_fail_are_counted(
+    changes: dict[str, Any], failed: tuple, title: str, label: list[str], tmp_path: Path
+) -> None:
+    works = ([0.5, 0.2], 0.3)
+    runs = {"plain": [works] * 3, "better": [works, works, failed]}
+    drawn = curves.draw(collected(tmp_path, two_variants(seeds=(0, 1, 2), **changes), runs))
+    assert drawn.get_label().split("; ")[1] == title
+    written = [text.get_text() for text in drawn.axes[0].texts]
+    assert label == written[written.index(label[0]) :][: len(label)]
+
+
+def test_a_variant_that_diverges_has_a_label_inside_the_figure(tmp_path: Path) -> None:
+    runs = {"plain": [([0.5, 0.2], 0.3)], "better": [([],)]}
+    drawn = curves.draw(collected(tmp_path, two_variants(seeds=(0,)), runs))
+    drawn.set_dpi(72)
+    labels = {text.get_text(): text.get_window_extent() for text in drawn.axes[0].texts}
+    assert 0 <= labels["better diverges"].y0 < labels["better diverges"].y1 < curves.HEIGHT
 
 
 TARGET: dict[str, Any] = {"target_training_error": 0.25, "seeds": (0,)}
