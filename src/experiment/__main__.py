@@ -9,6 +9,8 @@ results.json, table.md, figure.svg and figure.png, and a run directory for each 
 import os
 from pathlib import Path
 
+from ml_collections import config_flags
+
 from ..cli.app import run
 from ..cli.flags import CommandFlags
 from ..distributed.environment import process_info
@@ -33,6 +35,10 @@ def main() -> int:
     config = CONFIG.value
     if "variants" not in config:
         raise UserError("--config: a recipe, not an experiment; configs/experiments has those")
+    if "smoke" in config_flags.get_override_values(FLAGS.values["config"]):
+        raise UserError(
+            "config.smoke: only the experiment's file can set it, where it shortens the runs too"
+        )
     validate_experiment(config)
     file, _, dataset = FLAGS.config_file.partition(":")
     name = slug(f"{Path(file).stem} {Path(dataset).name}")
