@@ -47,6 +47,7 @@ STEPS: dict[str, dict[str, Any]] = {
 }
 
 WIDTH = 40  # of kernels' names
+NO_KERNELS = "  the trace has no kernels"
 MISSING = "–"  # failed, or did not fit into the memory
 
 Results = dict[str, Any]
@@ -173,7 +174,8 @@ def report(results: Results, batches: list[int]) -> str:
     for precision, kernels in results["kernels"].items():
         total = sum(kernel["ms"] for kernel in kernels)
         title = f"Kernels of a step in {precision}, {batches[0]:,} images: {total:,.2f} ms"
-        paragraphs.append([title, *table(kernel_rows(kernels, total), right_from=2)])
+        rows = table(kernel_rows(kernels, total), right_from=2) if total else [NO_KERNELS]
+        paragraphs.append([title, *rows])
     if loader:
         speed = f"{loader['images_per_second']:,.0f} images/s on {loader['cores']} cores"
         paragraphs.append([f"Loader, 224-crops of 256 px: {speed}"])

@@ -161,7 +161,9 @@ def test_gpu_keeps_the_other_results_of_a_failure(tmp_path, monkeypatch, capsys)
             raise SystemExit("error: -m benchmarks.gpu_parts --what=pytorch --compiled=1 failed")
         speeds = {case_name(p, b): 100.0 for p in PRECISIONS for b in (128, 256, 512)}
         loader = {"images_per_second": 25000, "cores": 16}
-        return {"device": device, "loader": loader, "kernels": {}}.get(flags.get("what"), speeds)
+        all_others = [{"kernel": "all others", "layer": "", "calls": 0, "ms": 0}]
+        others = {"device": device, "loader": loader, "kernels": {"TF32": all_others}}
+        return others.get(flags.get("what"), speeds)
 
     monkeypatch.setattr(gpu, "run_worker", run_worker)
     monkeypatch.setattr(sys, "argv", ["gpu", "--minutes=0", f"--json={tmp_path / 'numbers.json'}"])
@@ -174,6 +176,7 @@ def test_gpu_keeps_the_other_results_of_a_failure(tmp_path, monkeypatch, capsys)
     printed = capsys.readouterr().out
     assert failed in printed
     assert unknown in printed
+    assert "Kernels of a step in TF32, 128 images: 0.00 ms\n  the trace has no kernels" in printed
     assert "Loader, 224-crops of 256 px: 25,000 images/s on 16 cores" in printed
     (row,) = [line.split() for line in printed.splitlines() if line.split()[:2] == ["TF32", "512"]]
     assert row == ["TF32", "512", "100", "100", "–", "100", "100", "–", "1.00"]
