@@ -22,7 +22,9 @@ from . import check_extra
 
 FLAGS = CommandFlags(takes_arguments=True)
 CONFIG = FLAGS.config(None, "The recipe whose network to draw.")
-CLASSES = FLAGS.integer("classes", None, "Classes of the recipe's dataset. Default: it tells.")
+CLASSES = FLAGS.integer(
+    "classes", None, "Classes of the recipe's dataset. Default: it tells.", lower_bound=1
+)
 OUT = FLAGS.string("out", None, "Directory for the figures. Default: beside the results; figures.")
 FORMATS = FLAGS.string("formats", "svg", "The kinds of files: svg, pdf, png, or several by commas.")
 

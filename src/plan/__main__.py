@@ -26,17 +26,16 @@ TOPOLOGY = FLAGS.string("topology", "1x1x2", "PARTITIONSxHOSTSxGPUS; GPUS is per
 GPU = FLAGS.string("gpu", "h100", "One of src/plan/gpus/.")
 COMPARE = FLAGS.boolean("compare", False, "Compare the possible meshes.")
 NETWORK = FLAGS.number("network_gbps", None, "Network bandwidth per GPU across hosts, Gbit/s.")
-CLASSES = FLAGS.integer("classes", None, "Classes of the dataset.")
-EXAMPLES = FLAGS.integer("examples", None, "Training images of the dataset.")
+CLASSES = FLAGS.integer("classes", None, "Classes of the dataset.", lower_bound=1)
+EXAMPLES = FLAGS.integer("examples", None, "Training images of the dataset.", lower_bound=1)
 JSON = FLAGS.boolean("json", False, "Print a JSON object.")
 
 KNOWN_EXAMPLES = {"imagenet2012": 1_281_167}  # TFDS counts only what it has prepared
 
 
 def main() -> None:
-    for flag in (NETWORK, CLASSES, EXAMPLES):
-        if flag.value is not None and not flag.value > 0:
-            raise UserError(f"--{flag.name}={flag.value}: must be a positive number")
+    if NETWORK.value is not None and not NETWORK.value > 0:  # a lower bound would let nan pass
+        raise UserError(f"--network_gbps={NETWORK.value}: must be a positive number")
     compiler.check_extra()
     target = gpu.load(GPU.value, NETWORK.value)
     config = CONFIG.value

@@ -7,7 +7,9 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from configs import alexnet, cifar, small
+from src.cli.app import run_command
 from src.figures import layers, network
+from src.figures.__main__ import FLAGS, main
 from src.models.alexnet import AlexNet
 from src.models.architecture import Architecture
 from src.models.cifar import PRESETS as CIFAR
@@ -116,3 +118,12 @@ def test_published_name_is_the_nearest_published_network(config: ConfigDict, nam
 def test_every_published_network_has_its_own_name():
     for name, preset in layers.PUBLISHED.items():
         assert layers.published_name(ConfigDict(asdict(preset))) == name
+
+
+@pytest.mark.parametrize("number", [-5, 0])
+def test_a_network_without_classes_is_refused(
+    number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(main, FLAGS, None, ["--config=small", f"--classes={number}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"--classes={number}: {number} is not a positive integer")

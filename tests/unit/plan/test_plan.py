@@ -198,7 +198,9 @@ INVALID_FLAGS = {
     "--config.batch_size=100": "config.batch_size: 256 data shards do not divide",
     "--config.mesh.model=3": "config.mesh.model: 3",
     "--config.dtype=float16": "config.dtype: 'float16'",
-    "--examples=0": "--examples=0",
+    "--examples=0": "--examples=0: 0 is not a positive integer",
+    "--classes=-5": "--classes=-5: -5 is not a positive integer",
+    "--network_gbps=nan": "--network_gbps=nan: must be a positive number",
     "more": "'more'",
 }
 
