@@ -19,7 +19,9 @@ from ..distributed.devices import platform
 from ..distributed.mesh import make_mesh, replicate
 from ..distributed.process_group import ProcessGroup
 from ..runs.checkpoint import KEPT_NEWEST
+from ..runs.config import read_config
 from ..runs.workdir import check_workdir, checkpoint_steps
+from ..training.adjustment import possible_changes
 from ..training.description import describe_run, labeled
 from ..training.initialization import initial_state
 from ..training.loop import train_batches
@@ -34,7 +36,7 @@ FORWARD = 1 / 3  # an evaluated image's share of a training image's time
 
 
 def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
-    """Does what precedes training, and a few steps; writes prepared images, but no run.
+    """Prepares the images and times a few steps; creates no run directory.
 
     Args:
       config: a recipe that `validate_config` accepts.
@@ -48,7 +50,7 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
       UserError: what would stop training.
     """
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
-    group.first_then_others(lambda: check_workdir(workdir, config))
+    group.first_then_others(lambda: _check_workdir(workdir, config))
     dataset = group.first_then_others(lambda: prepare_dataset(config.data))
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
     step = max(checkpoint_steps(workdir), default=0)
@@ -73,6 +75,11 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
         f"{duration(hours)} with {evaluations} evaluations",
     }
     return f"{describe_run(config, dataset, mesh, periods, step)}\n{labeled(lines)}"
+
+
+def _check_workdir(workdir: Path, config: ConfigDict) -> None:
+    """Accepts what training accepts, which would first adjust an existing run."""
+    check_workdir(workdir, read_config(workdir) if possible_changes(workdir, config) else config)
 
 
 def _seconds_per_step(config: ConfigDict, dataset: PreparedDataset, mesh: Mesh) -> float:

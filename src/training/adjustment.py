@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -22,30 +23,43 @@ def adjust_run(workdir: Path, config: ConfigDict) -> None:
     """Changes the duration or future learning rates of a run, even a finished one.
 
     The configuration keeps the earlier values; the result of a finished run moves to its
-    evaluations. It ignores all other changes, and all with a cosine schedule; `check_workdir`
-    rejects them.
+    evaluations. `check_workdir` rejects all changes that are not possible.
 
     Raises:
-      UserError: the new duration ends before the newest checkpoint, or a process is training in the
-        directory.
+      UserError: see `possible_changes`; or a process is training in the directory.
     """
-    steps = checkpoint_steps(workdir)
-    if not steps or not has_begun(workdir) or read_provenance(workdir):
+    changes = possible_changes(workdir, config)
+    if not changes:
         return
-    changes = {name: before for name, before, _ in forbidden_changes(workdir, config)}
-    result = read_result(workdir)
-    is_possible = changes.keys() <= set(ADJUSTABLE) and config.schedule.name != "cosine"
-    if not changes or not is_possible or (result and not changes.keys() & REOPENING):
-        return
-    _check_duration(config, max(steps))
+    step = max(checkpoint_steps(workdir))
     with lock(workdir, "adjusting"):
-        if result:
+        if result := read_result(workdir):
             if not evaluation_path(workdir, result).exists():  # which may also count the classes
                 write_evaluation(workdir, result)
             (workdir / "result.json").unlink()
-        earlier = [*read_earlier_values(workdir), {"step": max(steps), "values": changes}]
+        earlier = [*read_earlier_values(workdir), {"step": step, "values": changes}]
         write_config(workdir, config, earlier)
-    logger.info("%s: changed from step %d on: %s", workdir, max(steps), ", ".join(changes))
+    logger.info("%s: changed from step %d on: %s", workdir, step, ", ".join(changes))
+
+
+def possible_changes(workdir: Path, config: ConfigDict) -> dict[str, Any]:
+    """The fields that `adjust_run` changes, with their earlier values.
+
+    Empty if there is another change too, or the schedule is a cosine.
+
+    Raises:
+      UserError: the new duration ends before the newest checkpoint.
+    """
+    steps = checkpoint_steps(workdir)
+    if not steps or not has_begun(workdir) or read_provenance(workdir):
+        return {}
+    changes = {name: before for name, before, _ in forbidden_changes(workdir, config)}
+    is_possible = changes.keys() <= set(ADJUSTABLE) and config.schedule.name != "cosine"
+    is_too_late = read_result(workdir) and not changes.keys() & REOPENING
+    if not changes or not is_possible or is_too_late:
+        return {}
+    _check_duration(config, max(steps))
+    return changes
 
 
 def _check_duration(config: ConfigDict, step: int) -> None:

@@ -1,12 +1,17 @@
 """What a run will need, from a few of its steps."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from src.cli.app import run_command
+from src.distributed.environment import process_info
+from src.distributed.process_group import ProcessGroup
+from src.errors import UserError
 from src.main import FLAGS, main
+from src.plan.dry_run import dry_run
 from tests.support import format1
 from tests.support.runs import arguments
 
@@ -38,3 +43,16 @@ def test_dry_run_refuses_what_training_would(
     assert re.search(
         r"its run has other settings: .*config\.seed was \d+ and is 7", capsys.readouterr().err
     )
+
+
+def test_dry_run_accepts_a_longer_duration_and_leaves_the_run(tmp_path: Path, cache: Path) -> None:
+    workdir = shutil.copytree(format1.WORKDIR, tmp_path / "run")
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    config = format1.recipe(cache / "prepared")
+    group = ProcessGroup(process_info({}), config.processes)
+    config.duration = "12 steps"
+    assert "images/s" in dry_run(config, workdir, group)
+    config.duration = "6 steps"
+    with pytest.raises(UserError, match="'6 steps' ends at step 6, before the run's step 8"):
+        dry_run(config, workdir, group)
+    assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
