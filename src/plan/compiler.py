@@ -18,7 +18,7 @@ from ..distributed.mesh import make_mesh
 from ..errors import UserError
 from ..training import hlo
 from ..training.state import TrainState, abstract_state
-from ..training.step import abstract_inputs, make_train_step
+from ..training.step import lower_step
 from .gpu import Gpu
 
 READABLE_OPTIONS = {"xla_gpu_collect_cost_model_stats": True}  # adds estimates to the program
@@ -89,10 +89,8 @@ def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:
     return list(topologies.get_topology_desc("", "cuda", **target).devices)
 
 
-def compile_step(
-    config: ConfigDict, classes: int, devices: list[jax.Device], gpu: Gpu | None
-) -> Program:
-    """Compiles the step for `devices`; `gpu` is None if these are real ones.
+def compile_step(config: ConfigDict, classes: int, devices: list[jax.Device], gpu: Gpu) -> Program:
+    """Compiles the step for `devices`, which `gpu` describes.
 
     Raises:
       UserError: the devices do not fit `config.mesh`.
@@ -100,15 +98,21 @@ def compile_step(
     mesh = make_mesh(
         config.mesh, towers=config.model.towers, batch_size=config.batch_size, devices=devices
     )
-    state = abstract_state(config, classes, mesh)
-    step = make_train_step(config, classes, mesh)
-    lowered = step.lower(state, *abstract_inputs(config, mesh))
+    lowered = lower_step(config, classes, mesh)
     with warnings.catch_warnings():
         # JAX keeps programs for GPUs that are not there, but cannot read them again.
         warnings.filterwarnings("ignore", "Error reading persistent compilation cache entry")
-        compiled = lowered.compile(compiler_options=gpu and options(gpu, mesh))
+        compiled = lowered.compile(compiler_options=options(gpu, mesh))
+    return read_program(config, classes, mesh, compiled)
+
+
+def read_program(
+    config: ConfigDict, classes: int, mesh: Mesh, compiled: jax.stages.Compiled
+) -> Program:
+    """What a step does that is compiled for the devices of a mesh."""
     text = hlo.program_text(compiled)
     program = hlo.instructions(text)
+    state = abstract_state(config, classes, mesh)
     memory = _memory(compiled.memory_analysis(), state, program)
     collectives = hlo.collectives(program, [*config.model.convs, *config.model.dense])
     products = matrix_products(text)
@@ -134,6 +138,12 @@ def options(gpu: Gpu, mesh: Mesh) -> dict[str, bool]:
     return compiler_options(mesh) | READABLE_OPTIONS | older
 
 
+def total_bytes(analysis: Any) -> int:
+    """The memory of a device during a step, from its `memory_analysis()`."""
+    new = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+    return analysis.argument_size_in_bytes + new + analysis.temp_size_in_bytes
+
+
 def _memory(analysis: Any, state: TrainState, program: list[hlo.Instruction]) -> Memory:
     def bytes_per_gpu(tree: Any) -> int:
         return sum(
@@ -141,14 +151,14 @@ def _memory(analysis: Any, state: TrainState, program: list[hlo.Instruction]) ->
             for leaf in jax.tree.leaves(tree)
         )
 
+    total = total_bytes(analysis)
     parameters, optimizer = bytes_per_gpu(state.params), bytes_per_gpu(state.velocity)
-    new = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
     activations = min(hlo.kept_for_backward(program), analysis.temp_size_in_bytes)
     return Memory(
         parameters=parameters,
         optimizer=optimizer,
         inputs=analysis.argument_size_in_bytes - parameters - optimizer,
         activations=activations,
-        temporary=new + analysis.temp_size_in_bytes - activations,
-        total=analysis.argument_size_in_bytes + new + analysis.temp_size_in_bytes,
+        temporary=total - analysis.argument_size_in_bytes - activations,
+        total=total,
     )

@@ -27,8 +27,9 @@ from ..training.initialization import initial_state
 from ..training.loop import train_batches
 from ..training.loss import make_loss
 from ..training.periods import Periods
-from ..training.step import make_train_step
-from .compiler import compile_step
+from ..training.state import abstract_state
+from ..training.step import lower_step
+from .compiler import total_bytes
 from .report import duration, megabytes
 
 STEPS = 5  # that are timed
@@ -54,17 +55,20 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
     dataset = group.first_then_others(lambda: prepare_dataset(config.data))
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
     step = max(checkpoint_steps(workdir), default=0)
+    classes = len(dataset.class_names)
+    compiled = lower_step(config, classes, mesh, make_loss(config, dataset)).compile()
     seconds = max(
-        _seconds_per_step(config, dataset, mesh), _seconds_per_batch(config, dataset, mesh)
+        _seconds_per_step(compiled, config, dataset, mesh),
+        _seconds_per_batch(config, dataset, mesh),
     )
-    program = compile_step(config, len(dataset.class_names), list(mesh.devices.flat), gpu=None)
-    memory = program.memory.total
+    memory = total_bytes(compiled.memory_analysis())
     remaining = periods.total - step
     evaluations = math.ceil(remaining / periods.evaluate_every)
     views = evaluations + config.views  # of the evaluation split's images
     evaluated = views * dataset.num_examples[dataset.eval_split] / config.batch_size
     hours = seconds * (remaining + FORWARD * evaluated) / 3600
-    state = (program.memory.parameters + program.memory.optimizer) * mesh.shape["model"]
+    leaves = jax.tree.leaves(abstract_state(config, classes, mesh))
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     nearest = next(path for path in [workdir, *workdir.absolute().parents] if path.exists())
     free = shutil.disk_usage(nearest).free
     lines = {
@@ -82,9 +86,10 @@ def _check_workdir(workdir: Path, config: ConfigDict) -> None:
     check_workdir(workdir, read_config(workdir) if possible_changes(workdir, config) else config)
 
 
-def _seconds_per_step(config: ConfigDict, dataset: PreparedDataset, mesh: Mesh) -> float:
+def _seconds_per_step(
+    step: jax.stages.Compiled, config: ConfigDict, dataset: PreparedDataset, mesh: Mesh
+) -> float:
     """The median time of a step on the devices."""
-    step = make_train_step(config, len(dataset.class_names), mesh, make_loss(config, dataset))
     state = initial_state(config, dataset.class_names, mesh)
     pixels, times = replicate(mesh, dataset.statistics), []
     batch = next(train_batches(config, dataset, mesh, range(1)))

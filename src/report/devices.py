@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from ..runs.results import read_result
 from ..training import hlo
-from ..training.state import abstract_state
-from ..training.step import abstract_inputs, make_train_step
+from ..training.step import lower_step
 from .run import Run
 
 
@@ -52,11 +50,7 @@ def _range(index: int, length: int) -> str:
 def _collectives(run: Run, model: int) -> list[dict[str, Any]]:
     """What each device sends in a step; equal kinds of one tensor are added up."""
     config, num_classes = run.config, len(run.class_names)
-    step: Any = make_train_step(config, num_classes, run.mesh)
-    inputs = abstract_inputs(config, run.mesh)
-    compiled: jax.stages.Compiled = step.lower(
-        abstract_state(config, num_classes, run.mesh), *inputs
-    ).compile()
+    compiled = lower_step(config, num_classes, run.mesh).compile()
     program = hlo.instructions(hlo.program_text(compiled))
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
     for collective in hlo.collectives(program, run.architecture.layer_names):

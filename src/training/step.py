@@ -24,7 +24,7 @@ from ..models.kernels import Kernels, choose_kernels
 from ..models.layers import TOWER_AXIS
 from .loss import Loss, plain
 from .optimizer import is_frozen, momentum_sgd
-from .state import TrainState, random_keys
+from .state import TrainState, abstract_state, random_keys
 
 Batch = dict[str, jax.Array]  # image, label, offset, flip: what data.loader yields
 Metrics = dict[str, jax.Array]
@@ -111,6 +111,13 @@ def abstract_inputs(config: ConfigDict, mesh: Mesh) -> tuple[Batch, Statistics, 
     }
     statistics = [array(shape, "float32", jax.P()) for shape in [(size, size, 3), (3,), (3, 3)]]
     return batch, Statistics(*statistics), jax.ShapeDtypeStruct((), jnp.float32)
+
+
+def lower_step(config: ConfigDict, num_classes: int, mesh: Mesh, loss: Loss = plain) -> Any:
+    """The step of `make_train_step`, which `.compile()` compiles before there are any arrays."""
+    state = abstract_state(config, num_classes, mesh)
+    step = make_train_step(config, num_classes, mesh, loss)
+    return step.lower(state, *abstract_inputs(config, mesh))
 
 
 def _sum_over_parts(compute: Callable[[jax.typing.ArrayLike], Any], parts: int) -> Any:

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from src.cli.app import run_command
 from src.distributed.environment import process_info
@@ -12,6 +14,9 @@ from src.distributed.process_group import ProcessGroup
 from src.errors import UserError
 from src.main import FLAGS, main
 from src.plan.dry_run import dry_run
+from src.training import step
+from src.training.loss import Loss, plain
+from src.training.step import TrainStep, make_train_step
 from tests.support import format1
 from tests.support.runs import arguments
 
@@ -33,6 +38,23 @@ def test_dry_run_tells_memory_disk_and_time_and_keeps_nothing(
     assert lines["disk"].startswith(expected)
     assert re.match(r"[\d.e-]+ s a step, [\d,]+ images/s: about .* with 2 eval", lines["time"])
     assert not workdir.exists()
+
+
+def test_dry_run_compiles_the_step_of_the_run_alone(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = []
+
+    def recorded(config: ConfigDict, num_classes: int, mesh: Mesh, loss: Loss = plain) -> TrainStep:
+        losses.append(loss)
+        return make_train_step(config, num_classes, mesh, loss)
+
+    monkeypatch.setattr(step, "make_train_step", recorded)
+    config = format1.recipe(cache / "prepared")
+    config.label_smoothing = 0.1
+    dry_run(config, tmp_path / "run", ProcessGroup(process_info({}), config.processes))
+    assert len(losses) == 1
+    assert losses[0] is not plain
 
 
 def test_dry_run_refuses_what_training_would(

@@ -13,10 +13,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
+from src.distributed.mesh import make_mesh
 from src.errors import UserError
 from src.plan import compiler, gpu, plan, report, roofline
 from src.training import hlo
 from src.training import step as step_module
+from src.training.step import lower_step
 from tests.support import miniature
 from tests.support.commands import run
 
@@ -40,7 +42,9 @@ def step(model: int, device: str, images: int = 4, topology: str = "1x1x2") -> c
     config = paper("none")
     config.batch_size, config.mesh.model = images, str(model)
     if device == "cpu":
-        return compiler.compile_step(config, 1000, jax.devices()[:2], None)
+        mesh = make_mesh(config.mesh, towers=2, devices=jax.devices()[:2])
+        compiled = lower_step(config, 1000, mesh).compile()
+        return compiler.read_program(config, 1000, mesh, compiled)
     described = gpu.load(device)
     return compiler.compile_step(config, 1000, compiler.gpus(described, topology), described)
 
