@@ -22,6 +22,10 @@ class UserError(CommandError, ValueError):
     exit_status = 2  # a restart would repeat the mistake
 
 
+class EnvironmentMistake(UserError):
+    """A mistake in the environment variables of this process; its peers may have others."""
+
+
 def check_choice(field: str, value: object, choices: Collection[object]) -> None:
     """Raises UserError unless the value of a field is one of the choices."""
     if value not in choices:

@@ -1,16 +1,13 @@
 """Runs a command: parses its flags, reports an error in one line, ends with its exit status."""
 
-import hashlib
 import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import NoReturn
 
 import jax
@@ -19,7 +16,7 @@ from tqdm import tqdm
 
 from ..distributed.devices import avoid_compiler_plugin, choose_cpu_devices, keep_memory
 from ..distributed.program_cache import cache_programs
-from ..errors import CommandError, UserError, describe_system_error
+from ..errors import CommandError, EnvironmentMistake, UserError, describe_system_error
 from .flags import CommandFlags
 
 Main = Callable[[], int | None]
@@ -96,33 +93,15 @@ def _silence_gloo() -> None:
 
 
 def _report(error: Exception) -> None:
-    if isinstance(error, UserError) and not jax.distributed.is_initialized() and _is_told(error):
-        return
+    is_first = (os.environ.get("LOCAL_PROCESS_ID") or "0") == "0"
+    is_shared = isinstance(error, UserError) and not isinstance(error, EnvironmentMistake)
+    if is_shared and not is_first and not jax.distributed.is_initialized():
+        return  # all processes of this host have the same command line and files
     reason = str(error) if isinstance(error, CommandError) else describe_system_error(error)
     if reason:
         print(f"error: {' '.join(reason.split())}", file=sys.stderr)
     else:
         traceback.print_exception(error)
-
-
-def _is_told(error: UserError) -> bool:
-    """Whether another process tells this error that the same launcher started on this host.
-
-    The first process to make the mistake leaves a file that says which one it is. A process that
-    finds itself there left the file at an earlier launch, and tells its error again.
-    """
-    variables = {"LOCAL_PROCESSES": "1", "LOCAL_PROCESS_ID": "0", "COORDINATOR_ADDRESS": ""}
-    count, me, address = (os.environ.get(name) or value for name, value in variables.items())
-    if count == "1":
-        return False
-    name = hashlib.sha256(f"{address} {os.getppid()} {error}".encode()).hexdigest()
-    path = Path(tempfile.gettempdir(), f"alexnet-{name}")
-    try:
-        with suppress(FileExistsError), path.open("x") as file:
-            file.write(me)
-        return path.read_text() != me
-    except OSError:  # no file can be left
-        return False
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from ..errors import UserError
+from ..errors import EnvironmentMistake, UserError
+from .environment import read_number
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -58,7 +59,7 @@ def choose_cpu_devices(count: int | None, environment: Mapping[str, str]) -> Non
     Raises:
       UserError: LOCAL_PROCESSES does not divide `count`.
     """
-    processes = int(environment.get("LOCAL_PROCESSES") or 1)
+    processes = read_number(environment, "LOCAL_PROCESSES", 1)
     chosen = "xla_force_host_platform_device_count" in environment.get("XLA_FLAGS", "")
     if count is not None:
         if count % processes:
@@ -109,9 +110,9 @@ def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
     engines show each process only its own GPUs, which it does not share.
 
     Raises:
-      UserError: LOCAL_PROCESSES does not divide the number of GPUs.
+      EnvironmentMistake: LOCAL_PROCESSES does not divide the number of GPUs.
     """
-    processes = int(environment.get("LOCAL_PROCESSES", 1))
+    processes = read_number(environment, "LOCAL_PROCESSES", 1)
     if processes == 1 or "SLURM_GPUS_PER_TASK" in environment:
         return None
     if "CUDA_VISIBLE_DEVICES" in environment:
@@ -121,6 +122,7 @@ def local_gpu_ids(environment: Mapping[str, str]) -> list[int] | None:
     if visible < processes:
         return None
     if visible % processes:
-        raise UserError(f"LOCAL_PROCESSES={processes}: they cannot share {visible} GPUs evenly")
-    share, index = visible // processes, int(environment["LOCAL_PROCESS_ID"])
+        message = f"LOCAL_PROCESSES={processes}: they cannot share {visible} GPUs evenly"
+        raise EnvironmentMistake(message)
+    share, index = visible // processes, read_number(environment, "LOCAL_PROCESS_ID", 0)
     return list(range(index * share, (index + 1) * share))

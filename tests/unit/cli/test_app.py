@@ -1,36 +1,36 @@
 """What a command says of its errors."""
 
-from pathlib import Path
+import os
 
 import pytest
 
 from src.cli.app import run_command
 from src.cli.flags import CommandFlags
+from src.distributed.environment import process_info
 
 
-def test_mistake_is_told_by_the_first_process_that_makes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("process", ["0", "1", "2"])
+def test_mistake_of_all_processes_is_told_by_the_first_of_a_host(
+    process: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("LOCAL_PROCESSES", "3")
-
-    def told(process: str, *argv: str) -> bool:
-        monkeypatch.setenv("LOCAL_PROCESS_ID", process)
-        assert run_command(lambda: 0, CommandFlags(), None, argv) == 2
-        return "error: " in capsys.readouterr().err
-
-    assert told("2", "--wrong")
-    assert not told("0", "--wrong")
-    assert told("1", "--other")  # which no other process makes
-    assert told("2", "--wrong")  # at a later launch
+    monkeypatch.setenv("LOCAL_PROCESS_ID", process)
+    assert run_command(lambda: 0, CommandFlags(), None, ["--wrong"]) == 2
+    assert ("error: " in capsys.readouterr().err) == (process == "0")
 
 
-def test_mistake_is_told_where_no_file_can_be_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_mistake_in_its_own_environment_is_told_by_each_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    monkeypatch.setenv("LOCAL_PROCESSES", "2")
-    for process in ("0", "1"):
-        monkeypatch.setenv("LOCAL_PROCESS_ID", process)
-        assert run_command(lambda: 0, CommandFlags(), None, ["--wrong"]) == 2
-        assert "error: " in capsys.readouterr().err
+    monkeypatch.setenv("LOCAL_PROCESS_ID", "1")
+    for name, value in {"COORDINATOR_ADDRESS": "host:1", "NUM_PROCESSES": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PROCESS_ID", "2")
+    flags = CommandFlags()
+    assert run_command(lambda: bool(process_info(os.environ)), flags, None, []) == 2
+    told = capsys.readouterr().err
+    assert told == "error: PROCESS_ID=2: not in 0 … 1 (NUM_PROCESSES=2)\n"
+    monkeypatch.setenv("LOCAL_PROCESSES", "two")
+    assert run_command(lambda: 0, flags, None, []) == 2
+    assert (
+        capsys.readouterr().err == "error: LOCAL_PROCESSES=two: not a whole number of at least 1\n"
+    )

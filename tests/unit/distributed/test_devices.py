@@ -37,6 +37,8 @@ def test_gpu_count_not_divisible_by_processes_is_rejected() -> None:
     environment = {"LOCAL_PROCESSES": "2", "LOCAL_PROCESS_ID": "0", "CUDA_VISIBLE_DEVICES": "0,1,2"}
     with pytest.raises(UserError, match="LOCAL_PROCESSES=2: they cannot share 3 GPUs"):
         local_gpu_ids(environment)
+    with pytest.raises(UserError, match="LOCAL_PROCESS_ID=one: not a whole number of at least 0"):
+        local_gpu_ids(environment | {"CUDA_VISIBLE_DEVICES": "0,1", "LOCAL_PROCESS_ID": "one"})
 
 
 def test_cpu_device_count_not_divisible_by_processes_is_rejected() -> None:
