@@ -224,13 +224,13 @@ def _end_of(metrics: Metrics) -> float:
 
 
 class _Clock:
-    """The speed of training, without pauses for evaluations and checkpoints."""
+    """The speed of training from the first step on, without evaluations and checkpoints."""
 
     def __init__(self) -> None:
         self.steps = 0
         self.data_wait = 0.0  # seconds
         self._since = time.perf_counter()
-        self._paused: float | None = None
+        self._paused: float | None = self._since
 
     def pause(self) -> None:
         self._paused = time.perf_counter()

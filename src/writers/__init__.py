@@ -26,13 +26,12 @@ def check_writers(config: ConfigDict) -> None:
     """Raises UserError if a writer is unknown, or needs a package that is not installed."""
     for name in _names(config):
         check_choice("config.writers", name, WRITERS)
-        spec = importlib.util.find_spec(
-            name
-        )  # without a loader it is a mere directory of that name
-        if name != "tensorboard" and (spec is None or spec.loader is None):
-            raise UserError(
-                f"config.writers: {name} is not installed; run pip install -e '.[{name}]'"
-            )
+        if name == "tensorboard":
+            continue
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:  # without a loader it is a mere directory
+            hint = f"run pip install -e '.[{name}]'"
+            raise UserError(f"config.writers: {name} is not installed; {hint}")
 
 
 def make_writers(workdir: Path, start: int, config: ConfigDict, mesh: Mesh) -> list[Writer]:
