@@ -14,7 +14,8 @@ from ..filesystem import FileStatus, read_file, write_json
 from .parallel import compute_ahead
 
 AHEAD = 64  # files that are being read
-CLOCK = 2_000_000_000  # nanoseconds, between which a file system may not tell two changes apart
+# Nanoseconds within which a file system may give two changes the same time.
+CLOCK = 2_000_000_000
 
 
 def digest_of(content: bytes) -> str:
@@ -55,8 +56,8 @@ class Contents:
         return f"-{digest[:8]}" if self._files else ""
 
     def read_missing(self) -> None:
-        missing = [file for file in self._files if file not in self._digests]
-        self._digests |= read_digests(self._directory, missing)
+        if missing := [file for file in self._files if file not in self._digests]:
+            self._digests |= read_digests(self._directory, missing)
 
     def add(self, file: str, digest: str) -> None:
         """Adds the digest of a file; other names than those of the files have no effect."""
@@ -66,9 +67,9 @@ class Contents:
     def save(self) -> None:
         """Keeps the digests for later starts, except of files that have changed just now."""
         known = {
-            file: f"{status[0]} {status[1]} {self._digests[file]}"
-            for file, status in self._files.items()
-            if status and status[1] < self._opened - CLOCK
+            file: f"{status[0]} {status[1]} {digest}"
+            for file, digest in self._digests.items()
+            if (status := self._files[file]) and status[1] < self._opened - CLOCK
         }
         if known:
             write_json(self._cache, {**self._known, **known})

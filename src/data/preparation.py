@@ -121,6 +121,7 @@ def _find_or_fill(section: ConfigDict, source: Source) -> Path:
             if directory := find():
                 return directory
         _fill(path, name, section, source, contents)
+        contents.read_missing()  # of files in a split that is not prepared
         contents.save()
         return root / f"{name}-{identity}{contents.suffix()}"
 

@@ -1,6 +1,8 @@
 """Directories of classes without splits, which split themselves."""
 
 import hashlib
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -70,3 +72,15 @@ def test_class_of_fewer_than_two_different_images_cannot_be_split(classes, image
         datasets.add_image(classes / "cat" / f"{i}.png", gray)
     with pytest.raises(UserError, match=f"'cat' has {len(set(images))} different images"):
         datasets.source(f"folder:{classes}").load()
+
+
+@pytest.mark.parametrize("age", [0, 100], ids=["changed-just-now", "old"])
+def test_evaluation_of_classes_needs_no_training_split(classes, tmp_path, age):
+    for file in classes.rglob("*.png"):
+        changed = file.stat().st_mtime_ns - age * 10**9
+        os.utime(file, ns=(changed, changed))
+    section = datasets.section(f"folder:{classes}", 8, tmp_path / "prepared")
+    prepared = datasets.prepare_dataset(section, trains=False)
+    assert list(prepared.num_examples) == ["val"]
+    assert re.fullmatch(r"classes-8px(-[0-9a-f]{8}){2}", prepared.directory.name)
+    assert datasets.prepare_dataset(section, trains=False).directory == prepared.directory
