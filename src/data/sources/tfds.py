@@ -2,22 +2,28 @@
 
 import difflib
 import itertools
+import logging
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
+from tensorflow_datasets.core.download import downloader
+from tensorflow_datasets.core.download.util import DownloadError
 
-from ...errors import UserError
+from ...errors import CommandError, UserError
 from ..pipeline import import_tensorflow
 from .source import Example, MissingOriginals, Originals, Source, Split
 
 EVAL_SPLITS = ("validation", "val", "test")
 SLICES = "train_split='train[:90%]' and eval_split='train[90%:]'"
+downloader.MAX_RETRIES = 2  # the usual 10 take minutes without a network
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # no line for each retry
 
 
 def tfds_source(section: ConfigDict, trains: bool) -> Source:
@@ -59,7 +65,7 @@ def tfds_source(section: ConfigDict, trains: bool) -> Source:
 
 
 def _find_builder(name: str, tfds_dir: str) -> Any:
-    base = name.partition("/")[0]
+    base = re.split("[/:]", name)[0]
     known = tfds.list_builders(with_community_datasets=False)
     data_dir = os.path.expanduser(tfds_dir) or None
     directory = Path(data_dir or tfds.core.constants.DATA_DIR, base)
@@ -78,6 +84,14 @@ def _find_builder(name: str, tfds_dir: str) -> Any:
 def _download(name: str, builder: Any) -> None:
     try:
         builder.download_and_prepare()
+    except (downloader.requests.RequestException, URLError, DownloadError) as error:
+        request = getattr(error, "request", None)
+        manual = Path(builder.data_dir_root, "downloads", "manual")
+        raise CommandError(
+            f"config.data.dataset={name!r}: cannot download {request.url if request else error}; "
+            f"run the command again, or put the file into {manual}; digits and folder:PATH need "
+            "no network"
+        ) from error
     except AssertionError as error:
         if builder.MANUAL_DOWNLOAD_INSTRUCTIONS is None:
             raise
@@ -107,12 +121,15 @@ def _check_disjoint(builder: Any, train_part: str, eval_part: str) -> None:
 def _split_info(builder: Any, field: str, part: str) -> Any:
     splits = builder.info.splits
     try:
-        return splits[part]
-    except ValueError:
+        split = splits[part]
+    except (ValueError, NotImplementedError):  # the latter of slices of "all"
         raise UserError(
             f"config.data.{field}={part!r}: not a split of {builder.info.full_name}; "
             f"give {' or '.join(splits)}, or a slice"
         ) from None
+    if not split.num_examples:
+        raise UserError(f"config.data.{field}={part!r}: has no images; give a larger slice")
+    return split
 
 
 def _make_split(builder: Any, name: str, field: str, part: str) -> Split:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core.download import downloader
+from tensorflow_datasets.core.download.util import DownloadError
 
 from src.data import images, preparation
 from src.data.sources.source import Split
-from src.errors import UserError
+from src.errors import CommandError, UserError
 from tests.support import datasets
 
 
@@ -28,6 +31,7 @@ def png(gray: int) -> bytes:
     return file.getvalue()
 
 
+MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist"
 PNG = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
 
 
@@ -172,6 +176,49 @@ def test_missing_imagenet_archives_are_named(tmp_path):
     assert "\n" not in message
     for phrase in (str(tmp_path), "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"):
         assert phrase in message
+
+
+@pytest.mark.parametrize("field", ["train_split", "eval_split"])
+@pytest.mark.parametrize("part", ["train[:0]", "train[5:5]", "all[:5]"])
+def test_empty_slice_or_slice_of_all_is_an_error(tmp_path, field, part):
+    root = write_tfds(tmp_path, {"train": 10, "test": 3})
+    splits = {"train_split": "train", "eval_split": "test", field: part}
+    with pytest.raises(UserError, match=rf"^config\.data\.{field}='.*has no images|not a split"):
+        datasets.source("grays", tfds_dir=root, **splits).load()
+
+
+def test_version_may_follow_the_name(tmp_path):
+    source = datasets.source("mnist:3.0.1", tfds_dir=str(tmp_path))
+    assert source.identity.startswith("mnist/3.0.1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.exceptions.ProxyError("refused", request=requests.Request("GET", MNIST)),
+        requests.exceptions.ConnectionError("refused", request=requests.Request("GET", MNIST)),
+        DownloadError(f"Failed to get url {MNIST}. HTTP code: 404."),
+    ],
+)
+def test_failed_download_is_an_error_with_what_to_do(tmp_path, monkeypatch, error):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(downloader, "_open_with_requests", fail)
+    source = datasets.source("mnist", tfds_dir=str(tmp_path))
+    message = f"{MNIST}.*{tmp_path}/downloads/manual; digits and folder:PATH need no network"
+    with pytest.raises(CommandError, match=message) as raised:
+        source.load()
+    assert raised.value.exit_status == 1
+
+
+def test_download_is_tried_for_seconds(tmp_path, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nothing listens
+    pauses = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", pauses.append)
+    with pytest.raises(CommandError, match="cannot download https://"):
+        datasets.source("mnist", tfds_dir=str(tmp_path)).load()
+    assert sum(pauses) < 10
 
 
 def test_training_image_without_a_label_is_left_out_and_named(tmp_path, caplog):
