@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from PIL import Image, ImageOps, TiffTags, UnidentifiedImageError
 # since `warnings.catch_warnings` is not safe in threads.
 warnings.filterwarnings("ignore", module="PIL")
 
-# An image is one block, which the system gets back. Of blocks of 16 MB, each thread keeps some.
+# Allocate each image as one block, which is returned to the system; each thread would keep some of
+# Pillow's 16 MB blocks.
 Image.core.set_block_size(2**29)
 
 with contextlib.suppress(ImportError):  # an extra
@@ -58,8 +60,9 @@ class PixelBudget:
 _budget = PixelBudget(128_000_000)  # a pixel takes up to 12 bytes, so 1.5 GB
 
 
-def read(original: RawImage) -> Image.Image:
-    """Reads an image of any kind as RGB, upright and opaque.
+@contextlib.contextmanager
+def read(original: RawImage) -> Iterator[Image.Image]:
+    """Reads an image of any kind as RGB, upright and opaque; the context bounds the memory in use.
 
     Gray of more than 8 bits is scaled to 8 bits from the range that the file or its type declares,
     transparency becomes white, EXIF orientation is applied.
@@ -69,19 +72,22 @@ def read(original: RawImage) -> Image.Image:
         range, or too large for the memory (Pillow's limit, 179 million pixels).
     """
     file: Any = io.BytesIO(original) if isinstance(original, bytes) else original
-    try:
-        opened = Image.fromarray(file) if isinstance(file, np.ndarray) else Image.open(file)
-        with opened as image, _budget.reserve(image.width * image.height):
-            return _to_rgb(image)
-    except UnreadableImage:
-        raise
-    except UnidentifiedImageError:
-        raise UnreadableImage(_describe_unknown(file)) from None
-    except OSError as error:
-        raise UnreadableImage(error.strerror or str(error)) from error
-    # On a broken file, Pillow's decoders raise SyntaxError, struct.error, EOFError and more.
-    except Exception as error:
-        raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = Image.fromarray(file) if isinstance(file, np.ndarray) else Image.open(file)
+            image = stack.enter_context(opened)
+            stack.enter_context(_budget.reserve(image.width * image.height))
+            rgb = _to_rgb(image)
+        except UnreadableImage:
+            raise
+        except UnidentifiedImageError:
+            raise UnreadableImage(_describe_unknown(file)) from None
+        except OSError as error:
+            raise UnreadableImage(error.strerror or str(error)) from error
+        # On a broken file, Pillow's decoders raise SyntaxError, struct.error, EOFError and more.
+        except Exception as error:
+            raise UnreadableImage(f"{type(error).__name__}: {error}") from error
+        yield rgb
 
 
 def _describe_unknown(file: str | os.PathLike[str] | BinaryIO) -> str:
@@ -99,7 +105,8 @@ def _describe_unknown(file: str | os.PathLike[str] | BinaryIO) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    loses_bits = ";16" in str(getattr(image, "tile", ""))
+    # Modes such as "RGB;16B" have 16 bits for each channel; "BGR;16" has them for all three.
+    loses_bits = re.search(";16[BLN]", str(getattr(image, "tile", "")))
     declared = _declared_range(image)
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # which `convert` would clip at 255
@@ -176,7 +183,7 @@ def encode(pixels: np.ndarray) -> bytes:
     return simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="420")
 
 
-def decode(encoded: bytes | memoryview, out: np.ndarray | None = None) -> np.ndarray:
+def decode(encoded: bytes, out: np.ndarray | None = None) -> np.ndarray:
     """Decodes what `encode` returned: uint8 (H, W, 3), in `out` if given. Releases the GIL."""
     if encoded[:4] == b"\x89PNG":
         bgr = np.asarray(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR))
@@ -189,4 +196,5 @@ def prepare(original: RawImage, size: int) -> bytes:
 
     Prediction prepares its files in the same way, so its pixels equal evaluation's to the bit.
     """
-    return encode(resize(read(original), size))
+    with read(original) as image:
+        return encode(resize(image, size))

@@ -15,6 +15,6 @@ def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 
 def pixels(original: images.RawImage) -> np.ndarray:
-    image = images.read(original)
-    assert image.mode == "RGB"
-    return np.asarray(image)
+    with images.read(original) as image:
+        assert image.mode == "RGB"
+        return np.asarray(image)

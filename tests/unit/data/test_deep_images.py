@@ -94,7 +94,7 @@ def test_declared_range_scales_deep_gray(data, gray):
 )
 def test_deep_image_without_a_declared_range_is_an_error(original, reason):
     with pytest.raises(images.UnreadableImage, match=reason) as raised:
-        images.read(original)
+        pixels(original)
     assert len(str(raised.value)) < 150
 
 

@@ -1,7 +1,9 @@
 """Reading, resizing, encoding and decoding of one image."""
 
+import contextlib
 import io
 import queue
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,7 +60,7 @@ def test_heic_without_the_extra_names_it(tmp_path, monkeypatch):
     path.write_bytes(HEIC_HEADER)
     for original in (path, str(path), HEIC_HEADER, io.BytesIO(HEIC_HEADER)):
         with pytest.raises(images.UnreadableImage, match=r"pip install -e '\.\[heic\]'"):
-            images.read(original)
+            pixels(original)
 
 
 def test_pixel_budget_lets_images_wait_for_room():
@@ -80,24 +82,41 @@ def test_pixel_budget_lets_images_wait_for_room():
         assert done.get() == 11
 
 
-def test_preparing_stays_within_the_pixel_budget(monkeypatch):
-    reserved = []
+def test_reading_and_resizing_stay_within_the_pixel_budget(monkeypatch):
+    resize, reserved, resized = images.resize, [], []
 
     class Watched(images.PixelBudget):
+        @contextlib.contextmanager
         def reserve(self, pixels):
-            reserved.append(pixels)
-            return super().reserve(pixels)
+            with super().reserve(pixels):
+                reserved.append(pixels)
+                yield
+                reserved.remove(pixels)
+
+    def resize_watched(image, size):
+        resized.append(list(reserved))
+        return resize(image, size)
 
     monkeypatch.setattr(images, "_budget", Watched(1))
+    monkeypatch.setattr(images, "resize", resize_watched)
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(lambda _: images.prepare(PNG, 32), range(8)))) == 1
-    assert reserved == [64 * 64] * 8
+    assert resized == [[64 * 64]] * 8
 
 
 def test_cmyk_jpeg_becomes_rgb():
     rgb = np.full((16, 16, 3), (250, 120, 10), np.uint8)
     data = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=100)
     np.testing.assert_allclose(pixels(data), rgb, atol=3)
+
+
+def test_dark_bitmap_of_16_bits_a_pixel_is_read():
+    masks = 0xF800, 0x07E0, 0x001F  # of red, green and blue
+    dark = struct.pack("<4H", 0x0861, 0x0000, 0x0020, 0x0001)
+    fields = 40, 4, 1, 1, 16, 3, len(dark), 0, 0, 0, 0, *masks  # 3: with masks
+    start = 14 + struct.calcsize("<IiiHH9I")
+    header = b"BM" + struct.pack("<IIIIiiHH9I", start + len(dark), 0, start, *fields)
+    assert pixels(header + dark).tolist() == [[[8, 12, 8], [0, 0, 0], [0, 4, 0], [0, 0, 8]]]
 
 
 def test_palette_becomes_rgb():
@@ -168,16 +187,16 @@ GIF = encoded(Image.new("P", (4, 4)), "GIF")
 )
 def test_unreadable_content_is_an_error(data, reason):
     with pytest.raises(images.UnreadableImage, match=reason) as raised:
-        images.read(data)
+        pixels(data)
     assert 5 < len(str(raised.value)) < 150
     assert "\n" not in str(raised.value)
 
 
 def test_unreadable_path_is_an_error(tmp_path):
     with pytest.raises(images.UnreadableImage, match="No such file"):
-        images.read(tmp_path / "missing.jpg")
+        pixels(tmp_path / "missing.jpg")
     with pytest.raises(images.UnreadableImage, match="directory"):
-        images.read(tmp_path)
+        pixels(tmp_path)
 
 
 def area_average(square: np.ndarray, size: int) -> np.ndarray:
@@ -246,7 +265,7 @@ def test_preparing_real_photographs_changes_little():
         pytest.skip("the sample photographs are missing")
     for file in files:
         prepared = images.decode(images.prepare(file, 256))
-        resized = images.resize(images.read(file), 256)
+        resized = images.resize(Image.fromarray(pixels(file)), 256)
         assert np.abs(prepared.astype(int) - resized).mean() < 6
 
 

@@ -12,6 +12,7 @@ import pytest
 from src.data import images
 from src.errors import CommandError, UserError
 from tests.support import datasets
+from tests.support.image_content import pixels
 
 
 @pytest.fixture
@@ -34,9 +35,9 @@ def test_digits_are_stratified_uint8_images():
     assert len({example.name for example in train + test}) == 1797
     for part in (train, test):  # each class has its share in both splits
         assert np.bincount([example.label for example in part]).min() >= 0.095 * len(part)
-    pixels = np.stack([example.image for example in train])
-    assert (pixels.dtype, pixels.min(), pixels.max()) == (np.uint8, 0, 255)
-    assert images.read(train[0].image).size == (8, 8)
+    stored = np.stack([example.image for example in train])
+    assert (stored.dtype, stored.min(), stored.max()) == (np.uint8, 0, 255)
+    assert pixels(train[0].image).shape == (8, 8, 3)
     assert datasets.contents(datasets.source("digits").load().train) == [
         (e.name, e.label) for e in train
     ]
@@ -74,7 +75,7 @@ def test_folder_lists_visible_files_by_class(folder):
         ("train/bee/queens/deep.png", 1),
     ]
     (first, *_) = originals.evaluation.examples()
-    assert np.unique(images.read(first.image)) == [0]
+    assert np.unique(pixels(first.image)) == [0]
 
 
 def test_folder_chooses_the_evaluation_split(folder):

@@ -13,10 +13,11 @@ from PIL import Image
 from tensorflow_datasets.core.download import downloader
 from tensorflow_datasets.core.download.util import DownloadError
 
-from src.data import images, preparation
+from src.data import preparation
 from src.data.sources.source import Split
 from src.errors import CommandError, UserError
 from tests.support import datasets
+from tests.support.image_content import pixels
 
 
 def contents(split: Split) -> list[tuple[str, int]]:
@@ -98,7 +99,7 @@ def test_tfds_reads_both_file_formats(tmp_path, file_format):
     assert contents(originals.train) == contents(originals.train)
     for example in originals.evaluation.examples():
         assert isinstance(example.image, bytes)
-        assert f"validation{np.asarray(images.read(example.image))[0, 0, 0]}.png" == example.name
+        assert f"validation{pixels(example.image)[0, 0, 0]}.png" == example.name
     if file_format == "tfrecord":  # TensorFlow reads these and must leave the GPUs to JAX
         assert tf.config.get_visible_devices("GPU") == []
 
