@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .cli.app import run
 from .cli.flags import CommandFlags
+from .data.sources import dataset_name
 from .distributed.environment import process_info
 from .distributed.preemption import exit_on_signal
 from .distributed.process_group import ProcessGroup
@@ -64,9 +65,8 @@ def default_workdir() -> str:
     file, _, argument = FLAGS.config_file.partition(":")
     dataset = CONFIG.value.data.dataset
     variant = f"-{argument}" if argument not in ("", dataset) else ""
-    if dataset.startswith("folder:"):
-        dataset = Path(dataset.removeprefix("folder:")).resolve().name
-    return f"runs/{Path(file).stem}" + re.sub(r"[^\w.]+", "-", f"{variant}-{dataset}")
+    name = f"{variant}-{dataset_name(dataset)}"
+    return f"runs/{Path(file).stem}" + re.sub(r"[^\w.]+", "-", name)
 
 
 if __name__ == "__main__":

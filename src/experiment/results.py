@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from ..data.sources import dataset_name
 from ..runs.config import CHANGEABLE, FORMAT, flatten, read_config
 from ..runs.metrics_file import read_metrics
 from ..runs.results import read_result
@@ -40,9 +41,8 @@ def epoch_means(workdir: Path, metric: str) -> list[tuple[float, float]]:
 def comparable(recipe: ConfigDict) -> dict[str, Any]:
     """The fields that the results depend on, as JSON: without paths and the seed."""
     fields = {name: v for name, v in flatten(recipe).items() if not name.startswith(EXCLUDED)}
-    kind, colon, path = recipe.data.dataset.partition(":")
-    if colon:  # an image folder's own name, without the path to it
-        fields["data.dataset"] = f"{kind}:{Path(path).resolve().name}"
+    if recipe.data.dataset.startswith("folder:"):
+        fields["data.dataset"] = f"folder:{dataset_name(recipe.data.dataset)}"
     return json.loads(json.dumps(fields))
 
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..data.sources import dataset_name
 from ..errors import list_names
 
 MODEL_CARD = "README.md"
@@ -173,8 +174,8 @@ def license_of(dataset: str) -> str:
 
 
 def _images_of(dataset: str) -> str:
-    kind, _, path = dataset.partition(":")
-    return f"the images in the folder {Path(path).name}" if kind == "folder" else dataset
+    name = dataset_name(dataset)
+    return name if name == dataset else f"the images in the folder {name}"
 
 
 def _views(count: int) -> str:

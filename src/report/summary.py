@@ -1,12 +1,12 @@
 """The head of the page: the network, its results, and what is special about its recipe."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from ..data.dataset import PreparedDataset
+from ..data.sources import dataset_name
 from ..figures.layers import PUBLISHED, published_name
 from ..runs.config import Difference, differences
 from ..runs.defaults import default_config
@@ -22,8 +22,7 @@ def summarize(run: Run, data: PreparedDataset | None, error: float | None) -> di
       data: its images; None if they are missing.
       error: of the centers of the evaluation images; used if no evaluation of the step is logged.
     """
-    step, dataset = run.classifier.step, run.config.data.dataset
-    folder = dataset.removeprefix("folder:")
+    step = run.classifier.step
     result, provenance = read_result(run.workdir), read_provenance(run.workdir)
     is_last = result is not None and result["step"] == step
     logged = result_at(run.workdir, step, run.config.views)
@@ -36,7 +35,7 @@ def summarize(run: Run, data: PreparedDataset | None, error: float | None) -> di
         **(logged or {}),
         "logged": logged is not None,
         "network": published_name(run.config.model),
-        "dataset": dataset if dataset == folder else Path(folder).name,
+        "dataset": dataset_name(run.config.data.dataset),
         "eval_split": data.eval_split if data else "evaluation",
         "training_images": training_images,
         "epochs": training_images and step * run.config.batch_size / training_images,

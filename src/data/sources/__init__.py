@@ -3,6 +3,8 @@
 To add a kind, write a function from the section `config.data` to a `Source` and list it here.
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
 from .digits import digits_source
@@ -11,6 +13,12 @@ from .source import Source
 from .synthetic import synthetic_source
 
 BUILT_IN = {"digits": digits_source, "synthetic": synthetic_source}
+
+
+def dataset_name(dataset: str) -> str:
+    """The name of `config.data.dataset`; that of an image folder is without the path to it."""
+    folder = dataset.removeprefix("folder:")
+    return dataset if folder == dataset else Path(folder).resolve().name
 
 
 def find_source(section: ConfigDict, trains: bool = True) -> Source:

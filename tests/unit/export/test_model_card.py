@@ -1,5 +1,6 @@
 """What the model card says about a network, its training and its data."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,15 @@ def front_matter(text: str) -> dict[str, Any]:
 
 
 IMPORTED = {"kind": "torchvision's AlexNet", "file": "alexnet.pth", "sha256": "7be5"}
+
+
+def test_a_folder_has_a_name_however_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flowers").mkdir()
+    monkeypatch.chdir(tmp_path / "flowers")
+    recipe = tiny.get_config("folder:.").to_dict()
+    assert "\n# AlexNet for the images in the folder flowers\n" in render(recipe=recipe)
 
 
 def test_model_card_names_all_training_data() -> None:

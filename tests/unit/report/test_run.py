@@ -13,7 +13,7 @@ from src.models.cifar import PRESETS as CIFAR
 from src.models.factory import init_params
 from src.report import devices
 from src.report.run import Run
-from src.report.summary import preset_differences
+from src.report.summary import preset_differences, summarize
 from src.runs.defaults import default_config
 
 
@@ -35,6 +35,15 @@ def test_initial_kernels_are_those_of_the_seed_or_of_the_first_run(
     np.testing.assert_array_equal(run.initial_kernels("conv1"), run.kernels("conv1"))
     run.config.init_from = str(tmp_path / "gone")
     assert run.initial_kernels("conv1") is None
+
+
+def test_a_folder_has_a_name_however_it_is_given(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.config.data.dataset = "folder:."
+    (tmp_path / "flowers").mkdir()
+    monkeypatch.chdir(tmp_path / "flowers")
+    assert summarize(run, None, None)["dataset"] == "flowers"
 
 
 def test_differences_are_those_from_the_nearest_preset() -> None:
