@@ -75,6 +75,9 @@ def validate_experiment(config: ConfigDict) -> None:
     _check_list("order", config.order, unknown, f"one of {', '.join(variants)}")
     invalid = [seed for seed in config.seeds if type(seed) is not int or not 0 <= seed < 2**32]
     _check_list("seeds", config.seeds, invalid, "an integer from 0 to 2^32 - 1")
+    for field in ("rates", "published", "reference"):
+        for name in set(config[field]) - set(variants):
+            raise UserError(f"config.{field}: {name!r} is not one of {', '.join(variants)}")
     for name, rates in config.rates.items():
         invalid = [r for r in rates if type(r) not in (int, float) or not 0 < r < math.inf]
         _check_list(f"rates.{name}", rates, invalid, "a positive number")

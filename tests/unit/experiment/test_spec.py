@@ -128,3 +128,11 @@ def test_invalid_values_are_reported(
 def test_comparison_rejects_unknown_options() -> None:
     with pytest.raises(TypeError, match="no option refrence"):
         comparison("It works", {"plain": tiny.get_config()}, refrence={})
+
+
+@pytest.mark.parametrize("field", ["rates", "published", "reference"])
+def test_values_of_unknown_variants_are_reported(field: str) -> None:
+    config = comparison("It works", {"plain": tiny.get_config()}, **{field: {"plian": (0.1,)}})
+    with pytest.raises(UserError) as error:
+        validate_experiment(config)
+    assert str(error.value) == f"config.{field}: 'plian' is not one of plain"
