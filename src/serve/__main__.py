@@ -3,12 +3,12 @@
 python -m src.serve --workdir=DIR [--port=8000] [--views=1|9|10] [--nearest]
 
 Open http://127.0.0.1:8000 in a browser on this machine, or send images to /predict:
-curl --data-binary @IMAGE http://127.0.0.1:8000/predict. Ctrl-C or SIGTERM answers what waits, and
-ends the server.
+curl --data-binary @IMAGE http://127.0.0.1:8000/predict. Ctrl-C ends it after the last answer.
 """
 
 import socket
 from pathlib import Path
+from typing import Any
 
 from ..cli.app import run
 from ..cli.flags import CommandFlags
@@ -45,14 +45,9 @@ def main() -> None:
         about = {"run": {"name": workdir.resolve().name, **counts}, "missing": missing}
         service = Service(classifier, about, VIEWS.value, training)
         service.warm_up()
+        plain: Any = {"lifespan": "off", "ws": "none", "log_config": None, "access_log": False}
         config = uvicorn.Config(
-            service.app(),
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_graceful_shutdown=10,
+            service.app(), **plain, limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=10
         )
         port = listener.getsockname()[1]
         print(f"ready: http://{HOST}:{port} ({workdir}; Ctrl-C ends it)", flush=True)

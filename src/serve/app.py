@@ -78,9 +78,8 @@ class Service:
         for count in sorted({min(max_batch, 1 << n) for n in range(max_batch.bit_length() + 1)}):
             self._batcher.call(self._classify, black[:count]).result()
         explanation = self._batcher.call(self._explain, black[0]).result()
-        self._about["layers"] = [
-            {**layer, "images": len(layer["images"])} for layer in explanation["layers"]
-        ]
+        layers = explanation["layers"]
+        self._about["layers"] = [{**layer, "images": len(layer["images"])} for layer in layers]
         self._about["nearest"] = len(explanation["nearest"])
         self._about["top"] = min(TOP, len(self._classifier.class_names))
 
@@ -104,17 +103,16 @@ class Service:
         return JSONResponse({"status": "ok", "waiting": self._images, **self._about["run"]})
 
     async def _predict(self, request: Request) -> JSONResponse:
-        explains, top = "explain" in request.query_params, request.query_params.get("top", str(TOP))
-        if (origin := request.headers.get("origin")) and not origin.endswith(
-            f"//{request.url.netloc}"
-        ):
+        explains = request.query_params.get("explain", "0") not in ("0", "false")
+        top = request.query_params.get("top", str(TOP))
+        origin = request.headers.get("origin")
+        if origin and not origin.endswith(f"//{request.url.netloc}"):
             raise HTTPException(403, f"{origin}: other pages may not use this server")
         if not re.fullmatch("[1-9][0-9]{0,8}", top):
             raise HTTPException(400, f"top={top}: give a positive number")
         async with self._uploads(request) as uploads:
-            answers = await asyncio.gather(
-                *(self._answer(upload, int(top), explains) for upload in uploads)
-            )
+            waiting = (self._answer(upload, int(top), explains) for upload in uploads)
+            answers = await asyncio.gather(*waiting)
         status = 400 if any("error" in answer for answer in answers) else 200
         answer = {"images": answers} if _is_form(request) else answers[0]
         return JSONResponse(answer, status_code=status)

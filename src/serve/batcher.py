@@ -47,7 +47,8 @@ class Batcher:
         """The result of one image."""
         future: Future[np.ndarray] = Future()
         self._waiting.append((image, future))
-        self._thread.submit(self._compute_waiting)  # has no work if an earlier call took the image
+        # It does nothing if an earlier batch included the image.
+        self._thread.submit(self._compute_waiting)
         return future
 
     def call(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:

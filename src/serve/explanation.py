@@ -44,17 +44,14 @@ class TrainingImages:
 
     def nearest(self, features: np.ndarray) -> list[dict[str, Any]]:
         """The training images nearest to an image, by its features (1, …)."""
-        count = len(self._features)
-        neighbors = NearestNeighbors(features, min(NUM_NEAREST, count))
+        neighbors = NearestNeighbors(features, min(NUM_NEAREST, len(self._features)))
         rows = max(1, CHUNK_BYTES // features.nbytes)
-        for start in range(0, count, rows):
+        for start in range(0, len(self._features), rows):
             neighbors.add(np.asarray(self._features[start : start + rows]))
-        encoded, labels = self._records.read(neighbors.indices[0])
+        nearest = *self._records.read(neighbors.indices[0]), neighbors.distances[0].tolist()
         return [
             {"image": photo(decode(image)), "class": self._class_names[label], "distance": distance}
-            for image, label, distance in zip(
-                encoded, labels, neighbors.distances[0].tolist(), strict=True
-            )
+            for image, label, distance in zip(*nearest, strict=True)
         ]
 
 
@@ -63,10 +60,6 @@ def explain(
 ) -> dict[str, Any]:
     """A prepared image (size, size, 3), the output of each layer but the last, similar images."""
     images, names = pixels[None], classifier.architecture.layer_names[:-1]
-    return {
-        "image": photo(pixels),
-        "layers": [draw_layer(classifier, images, name) for name in names],
-        "nearest": training.nearest(classifier.features(images, training.layer))
-        if training
-        else [],
-    }
+    layers = [draw_layer(classifier, images, name) for name in names]
+    nearest = training.nearest(classifier.features(images, training.layer)) if training else []
+    return {"image": photo(pixels), "layers": layers, "nearest": nearest}

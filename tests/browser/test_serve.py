@@ -116,6 +116,17 @@ def test_a_dropped_image_shows_classes_maps_and_similar_images(
     assert (background > 0.9, text < 0.5) == ((True, True) if scheme == "light" else (False, False))
 
 
+def test_one_tower_has_no_number(open_page) -> None:
+    captions = open_page().evaluate(
+        """() => {
+          const layers = about.layers.map(({name}) => ({name, images: [""], active: [0.5]}));
+          fill({image: "", predictions: [], layers, nearest: []});
+          return [...document.querySelectorAll("#layers figcaption")].map(text => text.innerText);
+        }"""
+    )
+    assert set(captions) == {"50.0% of the values are above 0", ""}
+
+
 def test_images_are_chosen_by_keyboard_pasted_and_photographed(open_page, tmp_path: Path) -> None:
     path = tmp_path / "chosen.png"
     path.write_bytes(DIGIT)

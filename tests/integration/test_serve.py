@@ -279,3 +279,9 @@ def test_pages_of_other_servers_may_not_use_this_one(classifier: Classifier) -> 
             status, answer, _ = request(port, JPEG, headers=headers)
             assert (status, "may not use" in answer["error"]) == (403, True)
         assert request(port, JPEG, path=f"/predict?top={'9' * 5000}")[0] == 400
+
+
+def test_only_requests_that_ask_for_it_are_explained(port: int) -> None:
+    for query, is_explained in {"explain=1": True, "explain": True, "explain=0": False}.items():
+        _, answer, _ = request(port, PNG, f"/predict?{query}")
+        assert ("layers" in answer) == is_explained
