@@ -12,10 +12,13 @@ Four epochs with a cosine suffice for some thousand images.
 from ml_collections import ConfigDict
 
 from configs import torchvision
+from src.errors import UserError
 
 
-def get_config(dataset: str) -> ConfigDict:
+def get_config(dataset: str = "") -> ConfigDict:
     """The recipe for a data set, such as folder:PATH."""
+    if not dataset:
+        raise UserError("--config=finetune: of which images? give finetune:folder:PATH")
     config = torchvision.get_config(dataset)
     config.optimizer.frozen_layers = "conv*"
     config.duration = "4 epochs"

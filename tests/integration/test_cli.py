@@ -35,6 +35,7 @@ MISTAKES = {
     "--config=configs/small.py:no_such_set": "config.data.dataset='no_such_set'",
     "--config=configs/small.py:folder:no/such": "config.data.dataset='folder:no/such'",
     "--config=configs/cifar.py:20pct": "--config: '20pct' is not allowed; choose one of 80sec",
+    "--config=finetune": "of which images? give finetune:folder:PATH",
     "--nothing": "nothing",
     "nothing": "'nothing'",
 }
