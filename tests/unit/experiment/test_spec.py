@@ -13,9 +13,11 @@ from src.runs.config import differences
 from tests.support import tiny
 
 CROPS = {"augment.shift", "augment.mirror"}
+INVERTED = {"model.dropout", "model.dropout_scaling"}
 DIFFERENCES = {  # of each variant from the first
     "augmentation": [{"augment.mirror"}, {"augment.shift"}, CROPS, CROPS | {"augment.color"}],
-    "dropout": [{"model.dropout"}],
+    "dropout": [{"model.dropout"}, INVERTED],
+    "dropout_iterations": [{"model.dropout", "duration"}, INVERTED | {"duration"}],
     "ensemble": [],
     "lrn": [{"model.norms.lrn.enabled"}],
     "overlapping_pooling": [{"model.pools.max.window", "model.pools.average.window"}],
@@ -34,6 +36,19 @@ def test_variants_differ_only_in_the_compared_fields(name: str) -> None:
     first, *others = (config.variants[variant] for variant in config.order)
     changes = [{field for field, *_ in differences(first, other)} for other in others]
     assert changes == DIFFERENCES[name]
+
+
+@pytest.mark.parametrize("name", ["dropout", "dropout_iterations"])
+def test_each_form_of_dropout_has_its_own_learning_rate(name: str) -> None:
+    config = get_config(name, "cifar10")
+    forms = [recipe.model.dropout_scaling for recipe in config.variants.values()]
+    assert dict(zip(config.order, forms, strict=True)) == {
+        "without": "test", "original": "test", "inverted": "training",
+    }  # fmt: skip
+    rate = config.variants.inverted.schedule.learning_rate
+    keep = 1 - config.variants.inverted.model.dropout
+    for name in config.order:
+        assert {rate, rate / keep**2} <= set(config.rates[name])
 
 
 def test_tower_variants_differ_only_in_width_or_connections() -> None:
