@@ -83,7 +83,7 @@ def run_experiment(config: ConfigDict, workdir: Path, group: ProcessGroup) -> di
 
 
 def _check_runs(runs: Sequence[Run], group: ProcessGroup) -> None:
-    """Raises now what would otherwise stop one of these runs hours after the first has begun."""
+    """Checks the mesh and directory of every run before the first starts."""
     for run in runs:
         recipe = run.recipe  # all processes make its mesh together: JAX waits for their devices
         make_mesh(recipe.mesh, towers=recipe.model.towers, batch_size=recipe.batch_size)

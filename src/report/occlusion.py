@@ -14,7 +14,7 @@ GRID = 9  # positions of the square, in each direction
 
 
 def section(run: Run) -> list[dict[str, Any]]:
-    """Evaluation images, each with a map of how much hiding a place matters."""
+    """Images, each with a heat map: how much the probability falls when a place is hidden."""
     sample = run.sample(run.data.eval_split, NUM_IMAGES)
     mean = run.data.statistics.mean.round().astype(np.uint8)
     maps, values = [], []
