@@ -52,7 +52,7 @@ def load(
     mesh = mesh or make_mesh(None, towers=config.model.towers)
     architecture = Architecture.from_config(config.model)
     like = shard_abstract(mesh, abstract_params(architecture, len(preprocessing.class_names)))
-    with Checkpointer(workdir, read_only=True) as checkpoints:
+    with Checkpointer(workdir) as checkpoints:
         params, step = checkpoints.restore_params(like, checkpoint)
     return Classifier(config, preprocessing, params, mesh, step)
 

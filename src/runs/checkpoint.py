@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import re
 import shutil
 import threading
@@ -52,18 +53,12 @@ _FAILURES = (_DamagedError, _UnreadableError)  # the last of all processes' coun
 
 
 class Checkpointer:
-    """The checkpoints of a run; a context manager that waits for pending writes at its end.
+    """The checkpoints of a run; a context manager that waits for pending writes at its end."""
 
-    With `read_only`, it creates, saves and removes nothing.
-    """
-
-    def __init__(self, workdir: Path, read_only: bool = False):
+    def __init__(self, workdir: Path):
         self._directory = (workdir / "checkpoints").absolute()
         self._preserved = AnyPreservationPolicy([LatestN(KEPT_NEWEST)])
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._preserved, read_only=read_only, cleanup_tmp_directories=True
-        )
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self._writer: ocp.CheckpointManager | None = None  # from the first save on
         # Each process reads alone: else Orbax makes all wait for a process that found damage.
         alone = ocp.options.MultiprocessingOptions(
             primary_host=None, active_processes={jax.process_index()}
@@ -75,7 +70,8 @@ class Checkpointer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._manager.close()
+        if self._writer:
+            self._writer.close()
         self._reader.close()
 
     def save(self, checkpoint: Checkpoint, best_step: int = 0) -> None:
@@ -89,13 +85,19 @@ class Checkpointer:
         metadata = {**checkpoint.progress, "format": FORMAT}
         metadata["checksums"] = {**checksums, "progress": _json_checksum(metadata)}
         args = ocp.args.Composite(**items, progress=ocp.args.JsonSave(metadata))
-        self._manager.save(checkpoint.step, args=args)
+        if self._writer is None:
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=self._preserved, cleanup_tmp_directories=True
+            )
+            self._writer = ocp.CheckpointManager(self._directory, options=options)
+        self._writer.save(checkpoint.step, args=args)
 
     def check_for_errors(self) -> None:
         """Raises the error of a save in the background that has failed, without waiting for one."""
         # Orbax's own check misses the errors that this thread of Orbax's has collected.
-        if all(thread.name != "save_finalize" for thread in threading.enumerate()):
-            self._manager.wait_until_finished()
+        is_saving = any(thread.name == "save_finalize" for thread in threading.enumerate())
+        if self._writer and not is_saving:
+            self._writer.wait_until_finished()
 
     def restore(self, like: Mapping[str, Any]) -> Checkpoint | None:
         """Restores the newest undamaged checkpoint; None if there is no checkpoint.
@@ -107,9 +109,9 @@ class Checkpointer:
           UserError: there are checkpoints, but all are damaged.
           CommandError: the system fails three times to read one; nothing has moved.
         """
-        if not self._reader.all_steps():
+        if self._newest_before(math.inf) < 0:
             return None
-        checkpoint, damaged = _retry(lambda: self._newest_undamaged(like))
+        checkpoint, damaged = self._retry(lambda: self._newest_undamaged(like))
         if jax.process_index() == 0:
             for step in damaged:
                 aside = self._directory.parent / "damaged" / str(step)
@@ -117,7 +119,6 @@ class Checkpointer:
                 aside.parent.mkdir(exist_ok=True)
                 (self._directory / str(step)).rename(aside)
         multihost_utils.sync_global_devices("damaged checkpoints are set aside")
-        self._manager.reload()
         return checkpoint
 
     def restore_params(self, like: Any, which: str = "newest") -> tuple[Any, int]:
@@ -127,29 +128,29 @@ class Checkpointer:
           UserError: there is no checkpoint, or all are damaged, or the best is.
           CommandError: the system fails three times to read one.
         """
-        return _retry(lambda: self._restore_params(like, which))
+        return self._retry(lambda: self._restore_params(like, which))
 
     def _restore_params(self, like: Any, which: str) -> tuple[Any, int]:
-        if not self._reader.all_steps():
+        if self._newest_before(math.inf) < 0:
             raise UserError(f"workdir: no checkpoint in {self._directory}; train first")
         trees = {"params": like}
-        if which == "best":
-            newest, _ = self._newest_undamaged({})
-            if step := newest.progress["best_step"]:
-                try:
-                    return self._restore(step, trees).trees["params"], step
-                except _DamagedError as error:
-                    raise UserError(
-                        f"workdir: the best checkpoint, {self._directory / str(step)}, is damaged "
-                        f"or missing; choose the newest ({error})"
-                    ) from None
+        if which == "best" and (step := self._newest_undamaged({})[0].progress["best_step"]):
+            try:
+                if self._newest_before(step + 1) != step:
+                    raise _DamagedError("no such directory")
+                return self._restore(step, trees).trees["params"], step
+            except _DamagedError as error:
+                raise UserError(
+                    f"workdir: the best checkpoint, {self._directory / str(step)}, is damaged or "
+                    f"missing; choose the newest ({error})"
+                ) from None
         checkpoint, _ = self._newest_undamaged(trees)
         return checkpoint.trees["params"], checkpoint.step
 
     def _newest_undamaged(self, like: Mapping[str, Any]) -> tuple[Checkpoint, list[int]]:
         """The newest undamaged checkpoint, and the steps of the damaged newer ones."""
         damaged: list[int] = []
-        for step in sorted(self._reader.all_steps(), reverse=True):
+        while (step := self._newest_before(min(damaged, default=math.inf))) >= 0:
             try:
                 return self._restore(step, like), damaged
             except _DamagedError as error:
@@ -159,6 +160,15 @@ class Checkpointer:
             f"workdir: none of the checkpoints in {self._directory} can be restored; "
             "move the directory away to start again"
         )
+
+    def _newest_before(self, limit: float) -> int:
+        """The last step before `limit` of whose checkpoints process 0 knows; -1 if there is none.
+
+        Other processes may know of others, of a run that trains or on a slow file system. All must
+        restore the same.
+        """
+        step = max((step for step in self._reader.all_steps() if step < limit), default=-1)
+        return int(multihost_utils.broadcast_one_to_all(np.array(step)))
 
     def _restore(self, step: int, like: Mapping[str, Any]) -> Checkpoint:
         """If one process cannot read the checkpoint, all raise, for all must continue alike."""
@@ -193,7 +203,7 @@ class Checkpointer:
         """Why a checkpoint cannot be read; also lists the checkpoints anew."""
         before = self._reader.all_steps()
         self._reader.reload()
-        if self._reader.all_steps() != before:
+        if step not in before or self._reader.all_steps() != before:
             return _UnreadableError(
                 f"workdir: {self._directory} changes while it is read; try again"
             )
@@ -201,13 +211,13 @@ class Checkpointer:
             return _UnreadableError(f"workdir: cannot read checkpoint {step}: {reason}")
         return _DamagedError((str(error).strip() or repr(error)).splitlines()[0])
 
-
-def _retry(attempt: Callable[[], T]) -> T:
-    for pause in PAUSES:
-        with contextlib.suppress(_UnreadableError):
-            return attempt()
-        time.sleep(pause)
-    return attempt()
+    def _retry(self, attempt: Callable[[], T]) -> T:
+        for pause in PAUSES:
+            with contextlib.suppress(_UnreadableError):
+                return attempt()
+            time.sleep(pause)
+            self._reader.reload()
+        return attempt()
 
 
 def _json_checksum(value: Any) -> int:
