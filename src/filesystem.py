@@ -35,14 +35,21 @@ def build_once(
 
     Args:
       directory: what the processes agree on.
-      fill: writes the files into an empty directory, which then gets the name `directory`, or the
-        name that `fill` returns; if that exists, it stays.
+      fill: writes the files into an empty directory, which is then renamed to the path it returns,
+        or else to `directory`. An existing directory of that name stays.
       find: finds the directory that exists; by default `directory`.
+
+    Raises:
+      UserError: a file is where a directory above `directory` must be.
     """
     find = find or (lambda: directory if directory.exists() else None)
     if existing := find():
         return existing
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        message = f"{directory.parent}: is a file, or below one; give a directory"
+        raise UserError(message) from None
     # The system releases the lock of a process that dies.
     with directory.with_name(f".{directory.name}.lock").open("w") as lock:
         is_locked = True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from src.errors import UserError
 from src.filesystem import build_once, walk_files, write_json
 
 
@@ -71,6 +72,13 @@ def test_build_once_fills_the_directory_once_and_removes_it_on_failure(tmp_path:
     build_once(tmp_path / "built", lambda directory: (directory / "complete").touch())
     build_once(tmp_path / "built", fail)  # it exists
     assert (tmp_path / "built/complete").exists()
+
+
+@pytest.mark.parametrize("parent", ["file", "file/below"])
+def test_build_once_in_a_file_is_an_error(tmp_path: Path, parent: str) -> None:
+    touch(tmp_path / "file")
+    with pytest.raises(UserError, match=f"^{tmp_path}/{parent}: is a file, or below one"):
+        build_once(tmp_path / parent / "built", fill)
 
 
 def fill(directory: Path) -> None:
