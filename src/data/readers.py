@@ -49,8 +49,7 @@ class Request(NamedTuple):
     records: bytes  # pickled Records
     indices: np.ndarray  # of the examples
     labels: np.ndarray  # of those that the cache has; -1 for the others
-    whole: tuple[int, int, int]  # the shape of a prepared image
-    shape: tuple[int, ...]  # of the images that it returns
+    size: int  # height and width of a prepared image
     position: int  # of the images in the shared memory
     crops: Crops
     cache: tuple[int, tuple[int, ...]] | None  # the position and the shape of the cache
@@ -96,7 +95,8 @@ class Cache:
     def __init__(self, memory: SharedMemory, count: int, size: int):
         self.shape = (count, size, size, 3)
         self.position, self._pixels = memory.allocate(self.shape)
-        # Only this process says what is complete: a message orders the writes of two processors.
+        # Only this process marks images as complete, after the reader's reply: the message
+        # guarantees that its writes are visible.
         self.labels = np.full(count, -1, np.int32)  # -1: not decoded yet
 
 
@@ -112,8 +112,8 @@ class Readers:
             f"import sys; sys.path = {sys.path}; from {__name__} import run_readers; "
             f"run_readers({files}, {self.memory.file})"
         )
-        # The readers inherit that these signals wait: who stops the run with them means this
-        # process, which may still need images.
+        # Readers inherit blocked signals: a signal to the whole group must stop only this process,
+        # which may still need images.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self.helper = subprocess.Popen(
@@ -153,12 +153,10 @@ class Readers:
         """
         count = len(indices)
         crops = crops or Crops(size, np.zeros((count, 2), int), np.zeros(count, bool))
-        shape = (count, crops.size, crops.size, 3)
-        position, pixels = self.memory.allocate(shape)
+        position, pixels = self.memory.allocate((count, crops.size, crops.size, 3))
         known = cache.labels[indices] if cache else np.full(count, -1)
         where = (cache.position, cache.shape) if cache else None
-        whole = size, size, 3
-        request = Request(records, indices, known, whole, shape, position, crops, where)
+        request = Request(records, indices, known, size, position, crops, where)
         connection = self._idle.get()
         try:
             connection.send(request)
@@ -188,7 +186,7 @@ def readers() -> Readers:
 
     The processes of a host share its cores, whether or not each is bound to its own.
     """
-    share = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_PROCESSES", 1))
+    share = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_PROCESSES") or 1)
     has_affinity = hasattr(os, "sched_getaffinity")  # only Linux has it
     return Readers(max(1, min(share, len(os.sched_getaffinity(0))) if has_affinity else share))
 
@@ -230,7 +228,8 @@ def _serve(connection: Connection, file: int) -> None:
         while True:
             request = connection.recv()
             try:
-                out = array(request.position, request.shape)
+                size = request.crops.size
+                out = array(request.position, (len(request.indices), size, size, 3))
                 cache = array(*request.cache) if request.cache else None
                 connection.send(_read(load_records(request.records), request, out, cache))
             except Exception as error:
@@ -244,7 +243,7 @@ def _read(
     size, offsets, flips = request.crops
     labels = request.labels.astype(np.int32)
     examples = records.examples(request.indices[labels < 0])
-    buffer = np.empty(request.whole, np.uint8)
+    buffer = np.empty((request.size, request.size, 3), np.uint8)
     for place, ((top, left), flip) in enumerate(zip(offsets, flips, strict=True)):
         whole = out[place] if size == len(buffer) and not flip else buffer
         if cache is not None:

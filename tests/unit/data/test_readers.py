@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from src.data import readers as readers_
 from src.data.dataset import PreparedDataset
 from src.data.readers import Crops, Readers, SharedMemory
 from src.errors import CommandError
@@ -50,6 +51,15 @@ def test_number_of_readers_changes_nothing(records, reader):
         np.testing.assert_array_equal(pixels, others)
         np.testing.assert_array_equal(labels, other_labels)
     three.close()
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", 8), ("2", 4), ("9", 1)])
+def test_processes_of_a_host_share_its_cores(monkeypatch, value, expected):
+    monkeypatch.setenv("LOCAL_PROCESSES", value)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(readers_, "Readers", lambda count: count)
+    assert readers_.readers.__wrapped__() == expected
 
 
 def test_crops_and_mirror_images_are_of_the_whole_images(records, reader):
