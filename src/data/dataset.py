@@ -1,6 +1,5 @@
 """A prepared data set on disk."""
 
-import contextlib
 import functools
 import json
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..filesystem import write_json
 from .records import Records, naming_damage
 from .statistics import Statistics
 
@@ -57,27 +55,16 @@ class PreparedDataset:
         with naming_damage(self.directory), np.load(self.directory / "statistics.npz") as arrays:
             return Statistics(**arrays)
 
-    @functools.cached_property
+    @property
     def class_counts(self) -> list[int]:
-        """How many images each class has in the training split.
-
-        They are counted here, once, if an older version prepared the images.
-        """
-        report: dict[str, Any] = self.report[self.train_split]
-        if "class_counts" not in report:
-            records = self.records(self.train_split)
-            labels = [label for _, label in records.examples(range(len(records)))]
-            counts = np.bincount(labels, minlength=len(self.class_names))
-            report["class_counts"] = counts.tolist()
-            with contextlib.suppress(OSError):  # whoever can read prepared data may use them
-                write_json(self.directory / REPORT, self.report)
-        return report["class_counts"]
+        """How many images each class has in the training split."""
+        with naming_damage(self.directory):
+            return self.report[self.train_split]["class_counts"]
 
     def digests(self, split: str) -> set[str]:
-        """The digests of a split's original images; none if an older version prepared them."""
-        path = self.directory / DIGESTS
+        """The digests of a split's original images."""
         with naming_damage(self.directory):
-            return set(json.loads(path.read_text())[split]) if path.exists() else set()
+            return set(json.loads((self.directory / DIGESTS).read_text())[split])
 
     def records(self, split: str) -> Records:
         """The examples of a split, whose files are opened once."""

@@ -78,8 +78,8 @@ def prepare_dataset(
     with naming_damage(directory):
         if class_names not in (None, dataset.class_names):
             raise ValueError("the names of its classes are not those of its source")
-    check_classes(dataset.class_names)
-    _log_report(dataset)
+        check_classes(dataset.class_names)
+        _log_report(dataset)
     return dataset
 
 
@@ -262,7 +262,7 @@ def _log_report(dataset: PreparedDataset) -> None:
     listed = f"{dataset.directory}/{REPORT} lists them"
     for split, part in dataset.report.items():
         kept, repeated = part["examples"], part.get("in_train", [])
-        if left_out := part.get("left_out") or part.get("unreadable"):  # of an older version
+        if left_out := part["left_out"]:
             total, again = kept + len(left_out), "remove the directory to try them again"
             message = "%s: left out %d of %d images (%s; %s): %s"
             some = _name_some(left_out)

@@ -64,10 +64,9 @@ class Records:
         """Yields the encoded images and the labels of examples.
 
         Raises:
-          UserError: a file is damaged, or a label is not the number of a class; an older version
-            prepared such images.
+          UserError: a file is damaged, or a label is not the number of a class.
         """
-        for index in indices:  # `__getitems__` starts a thread for each file
+        for index in indices:  # One at a time: `__getitems__` would start a thread for each file.
             with naming_damage(self._directory):
                 features = self._features(index)
                 (encoded,), (label,) = features["image"].bytes.value, features["label"].ints.value

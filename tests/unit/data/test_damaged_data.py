@@ -1,6 +1,7 @@
 """Prepared data sets with damaged files."""
 
 import errno
+import json
 import os
 from types import SimpleNamespace
 
@@ -35,6 +36,7 @@ def root(tmp_path):
         "label.labels.txt",
         "statistics.npz",
         "report.json",
+        "digests.json",
         "animals-train.array_record-00000",
         "animals-val.array_record-00000",
     ],
@@ -47,6 +49,16 @@ def test_damaged_file_is_named_with_what_to_do(name, damage, folder, root):
         (directory / name).unlink()
     message = rf"{directory}: a file is damaged or missing \(.*\); restore it, or remove the dir"
     with pytest.raises(UserError, match=message):
+        read_all(datasets.prepared(f"folder:{folder}", SIZE, root))
+
+
+@pytest.mark.parametrize("field", ["left_out", "class_counts"])
+def test_report_that_lacks_a_field_is_damaged(field, folder, root):
+    directory = datasets.prepared(f"folder:{folder}", SIZE, root).directory
+    report = json.loads((directory / "report.json").read_text())
+    del report["train"][field]
+    (directory / "report.json").write_text(json.dumps(report))
+    with pytest.raises(UserError, match=rf"{directory}: .*'{field}'.* remove the directory to"):
         read_all(datasets.prepared(f"folder:{folder}", SIZE, root))
 
 
@@ -64,5 +76,7 @@ def test_unreadable_file_is_no_damage(folder, root, monkeypatch):
 
 def read_all(prepared):
     assert prepared.statistics
+    assert prepared.class_counts
+    assert prepared.digests("val")
     for split, count in prepared.num_examples.items():
         prepared.records(split).read(range(count))

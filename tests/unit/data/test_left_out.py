@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.dataset import PreparedDataset
 from src.errors import CommandError, UserError
 from tests.support import datasets
 
@@ -78,24 +77,8 @@ def test_images_left_out_are_named_at_each_start(folder, root, caplog):
         assert "train/bee/0.png (not an image" in caplog.text
 
 
-def test_report_of_an_older_version_is_read(folder, root, caplog):
-    directory = datasets.prepared(f"folder:{folder}", 8, root).directory
-    unreadable = [{"file": "train/bee/9.png", "reason": "truncated"}]
-    report = {"train": {"examples": 6, "unreadable": unreadable}}
-    (directory / "report.json").write_text(json.dumps(report))
-    datasets.prepared(f"folder:{folder}", 8, root)
-    assert "train: left out 1 of 7 images" in caplog.text
-
-
-def test_images_are_counted_while_preparing_or_once_later(folder, root, monkeypatch):
+def test_images_that_are_not_left_out_are_counted(folder, root):
     (folder / "train/bee/0.png").write_text("not an image")
-    prepared = datasets.prepared(f"folder:{folder}", 8, root)
-    older = json.loads((prepared.directory / "report.json").read_text())
-    del older["train"]["class_counts"]
-    (prepared.directory / "report.json").write_text(json.dumps(older))
-    again = datasets.prepared(f"folder:{folder}", 8, root)
-    assert prepared.class_counts == again.class_counts == [3, 2]
-    monkeypatch.setattr(PreparedDataset, "records", None)  # they are not counted again
     assert datasets.prepared(f"folder:{folder}", 8, root).class_counts == [3, 2]
 
 

@@ -260,7 +260,7 @@ def test_overlapping_slices_are_an_error(tmp_path, train, evaluation):
         datasets.source("grays", tfds_dir=root, train_split=train, eval_split=evaluation)
 
 
-def test_wrong_label_in_images_prepared_by_an_older_version_is_an_error(tmp_path, monkeypatch):
+def test_wrong_label_in_prepared_images_is_an_error(tmp_path, monkeypatch):
     root = write_tfds(tmp_path, {"train": 6, "test": 2}, unlabeled=("test1.png",))
     monkeypatch.setattr(preparation, "range", lambda *_: [-1, 0, 1], raising=False)
     prepared = datasets.prepared("grays", 8, tmp_path / "prepared", tfds_dir=root)
