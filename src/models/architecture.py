@@ -8,7 +8,8 @@ from typing import Any
 from ..errors import UserError, check_choice
 
 TRAINING_FIELDS = ("init", "dropout", "dropout_scaling", "sigma", "bias")
-"""Fields of how a network starts and trains. `factory.rescale` makes up for the two of dropout."""
+"""Fields that do not change what given weights compute, except dropout's, for which
+`factory.rescale` compensates."""
 
 
 @dataclasses.dataclass(frozen=True)

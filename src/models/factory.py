@@ -42,7 +42,7 @@ def graphdef(
 def rescale(params: Params, source: Architecture, target: Architecture) -> Params:
     """The parameters with which `target` computes what `source` does with `params`.
 
-    Their fields of dropout may differ: then the layers behind dropout read outputs of another size.
+    Where their dropout fields differ, the kernels behind dropout are scaled to compensate.
     """
     factor = source.test_scale / target.test_scale
     _, *behind_dropout = source.dense

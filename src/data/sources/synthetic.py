@@ -21,7 +21,7 @@ def synthetic_source(section: ConfigDict, trains: bool) -> Source:
 
     def split(name: str) -> Split:
         def examples() -> Iterator[Example]:
-            random = np.random.default_rng(len(name))
+            random = np.random.default_rng(len(name))  # a seed for each split
             for index in range(NUM_EXAMPLES[name]):
                 small = random.integers(0, 256, (-(-size // SCALE),) * 2 + (3,), np.uint8)
                 image = cv2.resize(small, (size, size))
