@@ -18,6 +18,7 @@ from .cli.app import run
 from .cli.flags import CommandFlags
 from .data.sources import dataset_name
 from .distributed.environment import process_info
+from .distributed.mesh import make_mesh
 from .distributed.preemption import exit_on_signal
 from .distributed.process_group import ProcessGroup
 from .errors import EXIT_PREEMPTED, UserError
@@ -39,18 +40,21 @@ def main() -> int:
     if "variants" in CONFIG.value:
         raise UserError("--config: an experiment, not a recipe; run python -m src.experiment")
     exit_on_signal()
-    validate_config(CONFIG.value)
+    config = CONFIG.value
+    validate_config(config)
     workdir = Path(WORKDIR.value or default_workdir())
-    with ProcessGroup(process_info(os.environ), CONFIG.value.processes) as group:
+    with ProcessGroup(process_info(os.environ), config.processes) as group:
         if DRY_RUN.value:
             from .plan.dry_run import dry_run  # whose imports training need not wait for
 
-            needs = dry_run(CONFIG.value, workdir, group)
+            needs = dry_run(config, workdir, group)
             if group.is_main_process:
                 print(needs)
             return 0
-        group.first_then_others(lambda: adjust_run(workdir, CONFIG.value))
-        trained = train(CONFIG.value, workdir, group)
+        # A mesh that is not possible is refused before the run directory changes.
+        make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
+        group.first_then_others(lambda: adjust_run(workdir, config))
+        trained = train(config, workdir, group)
         if group.is_main_process:
             print(trained.message)
             if trained.status is Status.FINISHED:

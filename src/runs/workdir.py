@@ -82,7 +82,7 @@ def open_workdir(
                 _begin(workdir, config, dataset)
             else:
                 _check_shared(workdir, config, group.token)
-                _check_data(workdir, dataset)
+                check_data(workdir, dataset)
 
         group.first_then_others(enter)
         yield
@@ -104,7 +104,7 @@ def open_dataset(workdir: Path, section: ConfigDict) -> PreparedDataset:
         return PreparedDataset(directory)
     dataset = prepare_dataset(section, check_classes=functools.partial(check_classes, workdir))
     if before:
-        _check_data(workdir, dataset)
+        check_data(workdir, dataset)
     return dataset
 
 
@@ -121,7 +121,7 @@ def check_classes(workdir: Path, class_names: list[str]) -> None:
     )
 
 
-def _check_data(workdir: Path, dataset: PreparedDataset) -> None:
+def check_data(workdir: Path, dataset: PreparedDataset) -> None:
     """Raises UserError if the images are not those that the run was trained on."""
     before, now = read_preprocessing(workdir).dataset, dataset.directory.name
     if identity_of(before) != identity_of(now):
@@ -134,7 +134,7 @@ def _check_data(workdir: Path, dataset: PreparedDataset) -> None:
 def _begin(workdir: Path, config: ConfigDict, dataset: PreparedDataset) -> None:
     earlier = []
     if has_begun(workdir):
-        _check_data(workdir, dataset)
+        check_data(workdir, dataset)
         earlier = read_earlier_values(workdir)
     else:
         write_origin(workdir, config.init_from)

@@ -12,7 +12,7 @@ from ..runs.config import ADJUSTABLE, forbidden_changes, read_earlier_values, wr
 from ..runs.lock import lock
 from ..runs.provenance import read_provenance
 from ..runs.results import evaluation_path, read_result, write_evaluation
-from ..runs.workdir import checkpoint_steps, has_begun
+from ..runs.workdir import check_data, checkpoint_steps, has_begun
 from .periods import Periods
 
 REOPENING = {"duration", "stop_after"}  # fields whose change lets a finished run go on
@@ -48,7 +48,7 @@ def possible_changes(workdir: Path, config: ConfigDict) -> dict[str, Any]:
     Empty if there is another change too, or the schedule is a cosine.
 
     Raises:
-      UserError: the new duration ends before the newest checkpoint.
+      UserError: the new duration ends before the newest checkpoint, or the images are other ones.
     """
     steps = checkpoint_steps(workdir)
     if not steps or not has_begun(workdir) or read_provenance(workdir):
@@ -58,15 +58,12 @@ def possible_changes(workdir: Path, config: ConfigDict) -> dict[str, Any]:
     is_too_late = read_result(workdir) and not changes.keys() & REOPENING
     if not changes or not is_possible or is_too_late:
         return {}
-    _check_duration(config, max(steps))
-    return changes
-
-
-def _check_duration(config: ConfigDict, step: int) -> None:
     dataset = prepare_dataset(config.data)
+    check_data(workdir, dataset)
     total = Periods.from_config(config, dataset.num_examples[dataset.train_split]).total
-    if total < step:
+    if total < max(steps):
         raise UserError(
             f"config.duration: {config.duration!r} ends at step {total}, before the run's step "
-            f"{step}; give a longer one"
+            f"{max(steps)}; give a longer one"
         )
+    return changes

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.config import read_config, read_earlier_values
+from src.runs.preprocessing import read_preprocessing, write_preprocessing
 from src.runs.results import read_result, result_at, write_evaluation
 from src.runs.workdir import check_workdir
 from src.training.adjustment import adjust_run
@@ -78,6 +79,16 @@ def test_other_changes_are_rejected_and_alter_nothing(
     adjust_run(workdir, config)
     with pytest.raises(UserError, match=message):
         check_workdir(workdir, config)
+    assert (workdir / "config.json").read_text() == before
+    assert read_result(workdir) is not None
+
+
+def test_change_with_other_images_is_rejected_and_alters_nothing(workdir: Path) -> None:
+    before = (workdir / "config.json").read_text()
+    images = read_preprocessing(workdir)
+    write_preprocessing(workdir, images._replace(dataset="digits-8px-00000000"))
+    with pytest.raises(UserError, match="the run was trained on digits-8px-00000000"):
+        adjust_run(workdir, changed(workdir, duration="12 steps"))
     assert (workdir / "config.json").read_text() == before
     assert read_result(workdir) is not None
 
