@@ -47,11 +47,11 @@ class Preemption:
     """Records signals while it is entered; call it to ask whether to stop.
 
     A second signal more than SAME_REQUEST seconds after the first ends the process at once, with
-    the signal's own status: training may not have saved anything. Each call calls `report_progress`
-    and keeps its answer in `is_preempted`.
+    the signal's own status: training may not have saved anything. Each call keeps its answer in
+    `is_preempted`. `report_progress` gets True at each call, and False at the end.
     """
 
-    def __init__(self, report_progress: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, report_progress: Callable[[bool], None] = lambda _: None) -> None:
         self._report_progress = report_progress
         self._requested_at: float | None = None
         self._pending: jax.Array | None = None  # whether any process got a signal, bool ()
@@ -64,6 +64,7 @@ class Preemption:
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        self._report_progress(False)
 
     def __call__(self) -> bool:
         """Returns whether to stop now, the same in all processes.
@@ -71,7 +72,7 @@ class Preemption:
         All processes must call it equally often. With several processes, the answer is one call
         late, so that no process waits for its devices.
         """
-        self._report_progress()
+        self._report_progress(True)
         is_requested = self._requested_at is not None
         if jax.process_count() == 1:
             self.is_preempted = is_requested

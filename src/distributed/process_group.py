@@ -114,10 +114,13 @@ class ProcessGroup:
             self._watchdog.send("main process done")
         return outcome
 
-    def report_progress(self) -> None:
-        """Tells the watchdog that this process is not stuck; the first call starts the check."""
+    def report_progress(self, continues: bool = True) -> None:
+        """Tells the watchdog that this process is not stuck, nor has to make more progress.
+
+        The first call starts the check; a call with False ends it until the next call.
+        """
         if self._watchdog is not None:
-            self._watchdog.progressed_at = self._watchdog.seconds_awake
+            self._watchdog.progressed_at = self._watchdog.seconds_awake if continues else None
 
 
 def _delay_abort() -> None:

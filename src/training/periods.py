@@ -10,19 +10,24 @@ from ml_collections import ConfigDict
 
 from ..errors import UserError
 
+MOST_STEPS = 2**31 - 1  # that the state counts
+
 
 def parse_duration(field: str, duration: Any, steps_per_epoch: Fraction) -> Fraction:
     """A duration such as "90 epochs", "0.5 epochs" or "1000 steps", in steps.
 
     Raises:
-      UserError: it is not of this form, or not positive.
+      UserError: it is not of this form, or not positive, or it has more than 2³¹ − 1 steps.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*", str(duration))
     if not match or not Fraction(match[1]):
         raise UserError(
             f"{field}: {duration!r} is not a duration; write it like '90 epochs' or '1000 steps'"
         )
-    return Fraction(match[1]) * (steps_per_epoch if match[2] == "epoch" else 1)
+    steps = Fraction(match[1]) * (steps_per_epoch if match[2] == "epoch" else 1)
+    if steps > MOST_STEPS:
+        raise UserError(f"{field}: {duration!r} has more than {MOST_STEPS:,} steps")
+    return steps
 
 
 def is_due(step: int, every: Fraction) -> bool:
@@ -62,7 +67,7 @@ class Periods:
         return step == self.total or is_due(step, self.evaluate_every)
 
     def saves_at(self, step: int) -> bool:
-        return step == self.total or is_due(step, self.checkpoint_every)
+        return is_due(step, self.checkpoint_every)
 
     def logs_at(self, step: int) -> bool:
         return step == self.total or step % self.log_every == 0

@@ -38,6 +38,14 @@ def test_each_signal_asks_to_stop(number: signal.Signals) -> None:
         assert preempted()
 
 
+def test_progress_is_reported_at_each_call_and_is_not_due_after_the_end() -> None:
+    reports: list[bool] = []
+    with Preemption(reports.append) as preempted:
+        preempted()
+        preempted()
+    assert reports == [True, True, False]
+
+
 @pytest.mark.usefixtures("hangup_is_ignored")
 def test_hangup_that_nohup_ignores_does_not_ask_to_stop() -> None:
     with Preemption() as preempted:

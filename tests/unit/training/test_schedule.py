@@ -47,6 +47,12 @@ def test_invalid_duration_is_rejected_with_its_value(duration):
         parse_duration("config.duration", duration, EPOCH)
 
 
+def test_duration_of_more_steps_than_the_state_counts_is_rejected():
+    assert parse_duration("config.duration", "2147483647 steps", EPOCH) == 2**31 - 1
+    with pytest.raises(UserError, match="'2147483648 steps' has more than 2,147,483,647 steps"):
+        parse_duration("config.duration", "2147483648 steps", EPOCH)
+
+
 @pytest.mark.parametrize("every", [EPOCH, EPOCH / 2, Fraction(7, 3), Fraction(5), Fraction(1)])
 def test_each_multiple_is_due_once_at_the_first_step_that_reaches_it(every):
     due = [step for step in range(500) if is_due(step, every)]
