@@ -29,17 +29,13 @@ JSON = FLAGS.boolean("json", False, "Print one JSON object, with each class's re
 
 def main() -> None:
     workdirs = [Path(name) for name in WORKDIR.value]
-    data = (
-        {} if DATA.value is None else {"dataset": DATA.value, "train_split": "", "eval_split": ""}
-    )
+    data = {}
+    if DATA.value is not None:
+        data = {"dataset": DATA.value, "train_split": "", "eval_split": ""}
     if SPLIT.value is not None:
         data["eval_split"] = SPLIT.value
     result = evaluate_ensemble(
-        workdirs,
-        VIEWS.value,
-        CHECKPOINT.value,
-        data=data,
-        counts_classes=True,
+        workdirs, VIEWS.value, CHECKPOINT.value, data=data, counts_classes=True
     )
     classes = describe_classes(result.pop("confusion"), result.pop("class_names"))
     if JSON.value:

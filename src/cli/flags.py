@@ -125,7 +125,7 @@ class CommandFlags:
         sys.modules.pop("config_config", None)  # the earlier config file, to ml_collections
         argv = [_with_local_paths(_with_underscores(argument)) for argument in argv]
         argv = [self._with_file(argument) for argument in _joined(argv)]
-        if self._default_config and not any(re.match("--?(config(=|$)|h(elp)?$)", a) for a in argv):
+        if self._default_config and not any(re.match("--?(config=|h(elp)?$)", a) for a in argv):
             argv = [f"--config={self._default_config}", *argv]
         self._argv[:] = ["command", *argv]
         try:

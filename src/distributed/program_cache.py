@@ -17,8 +17,8 @@ INSTRUCTIONS = ("model name", "flags", "Features", "CPU part")
 def cache_programs(environment: Mapping[str, str]) -> None:
     """Keeps compiled programs in the user's cache, unless JAX already has a directory for them.
 
-    Processors that compute other instructions have other directories in it, since they may share a
-    home: JAX would run a program of one on another, where it can crash.
+    Each kind of processor has its own directory: hosts may share a home, and a program compiled for
+    one can crash on another.
 
     Process 0 first removes what exceeds MAX_SIZE. JAX's own limit would need the package
     filelock and a lock around each program, and would keep no more programs once a process has

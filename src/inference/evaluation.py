@@ -65,8 +65,8 @@ def evaluate(
         previous = totals
         on_devices = [to_devices(mesh, batch, global_batch) for batch in batches]
         totals = add(totals, networks, on_devices)
-        # At most two batches are under way: each that waits occupies one of the few threads of the
-        # CPU's devices, which the batch that all wait for may need.
+        # Keeps at most two batches in flight: on CPUs each waiting batch holds a device's thread,
+        # and too many would block the batch that they wait for.
         jax.block_until_ready(previous)
     if confusion is not None:
         confusion += jax.device_get(totals.pop("confusion"))

@@ -64,9 +64,8 @@ def find_nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.nda
 @functools.partial(jax.jit, static_argnames="k")
 def _nearest(queries: jax.Array, vectors: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     vectors = vectors.astype(jnp.float32)
-    # |q − v|² less |q|², which is the same for all v: one product of matrices. Its rounding only
-    # chooses the candidates, and is the less the nearer the origin is to the vectors, where one of
-    # them is near enough; their distances are of differences, so that a copy's is 0.
+    # Rank by |q − v|² − |q|²: one matrix product. Moving the origin to one of the vectors keeps its
+    # rounding small. Distances are then computed from differences: that of an exact copy is 0.
     q, v = queries - vectors[0], vectors - vectors[0]
     products = jnp.matmul(q, v.T, precision=jax.lax.Precision.HIGHEST)
     _, indices = jax.lax.top_k(2 * products - jnp.square(v).sum(axis=1), k)

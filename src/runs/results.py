@@ -44,8 +44,8 @@ def evaluation_path(workdir: Path, result: dict[str, Any]) -> Path:
 def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
     """The result of the network after `step` steps, from any evaluation on the run's own images.
 
-    It has as many `views`, else other `views`; None without any. Its `examples` are the number of
-    images, where known.
+    Prefers a result with `views` views; None if there is no result. Its `examples` are the number
+    of images, where known.
     """
     # Evaluations after training come first: they know the classes.
     saved = [*(workdir / EVALUATIONS).glob("*.json"), workdir / "result.json"]

@@ -84,9 +84,8 @@ def train(
         weights may already be bad. Evaluated checkpoints are good.
     """
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
-    group.first_then_others(
-        lambda: check_workdir(workdir, config)
-    )  # early: preparation can take hours
+    # Preparing the images can take hours: check the directory before.
+    group.first_then_others(lambda: check_workdir(workdir, config))
     dataset = group.first_then_others(lambda: prepare_dataset(config.data))
     with open_workdir(workdir, config, dataset, group):
         if result := read_result(workdir):
@@ -165,18 +164,17 @@ def _train(run: _Run, group: ProcessGroup, bar: ProgressBar | None) -> TrainResu
 def _open_log(
     run: _Run, bar: ProgressBar, periods: Periods, progress: Progress, first: int
 ) -> MetricLogger:
-    """Tells of the run, and opens its writers without what they had after the last checkpoint."""
+    """Describes the run and opens its writers; drops metrics from after the restored checkpoint."""
     bar.tell(describe_run(run.config, run.dataset, run.mesh, periods, first))
     bar.advance_to(bar.n + first)
     writers: list[Writer] = []
     if run.is_main:
-        keep_metrics(
-            run.workdir,
-            lambda line: (
-                line["step"] <= (first if line["split"] == "train" else progress.evaluated)
-            ),
-            progress.metrics_checksum,
-        )
+        kept = {"train": first}  # the last step of each split's lines
+
+        def is_kept(line: dict[str, Any]) -> bool:
+            return line["step"] <= kept.get(line["split"], progress.evaluated)
+
+        keep_metrics(run.workdir, is_kept, progress.metrics_checksum)
         writers = make_writers(run.workdir, first, run.config, run.mesh)
     classes, pending = len(run.dataset.class_names), progress.pending_metrics
     return MetricLogger(writers, bar, periods, run.config.batch_size, classes, pending)

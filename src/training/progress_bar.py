@@ -55,7 +55,7 @@ class ProgressBar(tqdm):
             (self.write if self._is_terminal else print)(lines, file=sys.stderr)
 
     def start_run(self, name: str, step: int) -> None:
-        """Shows another name, nothing of the run before, and so many steps."""
+        """Switches to another run: its name, no values, and the steps before it."""
         self.set_description(name, refresh=False)
         self.set_postfix_str("", refresh=False)
         self._skip_to(step)

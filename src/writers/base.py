@@ -58,7 +58,7 @@ class Writer:
 
 
 def keep_id(path: Path, new: Callable[[], str]) -> str:
-    """A service's name for the run: what `path` says, else a new one, which it then says."""
+    """The run's id at a service: read from `path`, or made by `new` and saved there."""
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         with atomic_write(path) as incomplete:
