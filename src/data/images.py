@@ -15,6 +15,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, TiffTags, UnidentifiedImageError
 
+from ..errors import CommandError
+
 # Pillow's warnings, of a damaged EXIF block for example, do not concern the pixels. Set for good,
 # since `warnings.catch_warnings` is not safe in threads.
 warnings.filterwarnings("ignore", module="PIL")
@@ -34,6 +36,12 @@ TIFF_TAGS = {tag.name: number for number, tag in TiffTags.TAGS_V2.items()}
 
 class UnreadableImage(ValueError):
     """The image cannot be read; the message is the reason in a few words."""
+
+
+def refuse_lack_of_memory(name: str, error: UnreadableImage) -> None:
+    """Raises CommandError if an image could not be read for lack of memory."""
+    if isinstance(error.__cause__, MemoryError):
+        raise CommandError(f"{name}: out of memory; run the command again") from error
 
 
 class PixelBudget:

@@ -19,7 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from ..errors import CommandError, UserError
+from ..errors import UserError
 from ..filesystem import build_once, read_file, write_json
 from . import images
 from .contents import Contents, digest_of
@@ -223,9 +223,7 @@ class _PreparedSplit:
             self._check_label(example)
             encoded = images.prepare(image, self._size)
         except images.UnreadableImage as error:
-            if isinstance(error.__cause__, MemoryError):
-                message = f"{example.name}: out of memory; run the command again"
-                raise CommandError(message) from error
+            images.refuse_lack_of_memory(example.name, error)
             return _Result(example, digest, str(error))
         pixels = images.decode(encoded)
         colors = pixels.reshape(-1, 3).astype(np.float64)

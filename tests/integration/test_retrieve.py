@@ -1,8 +1,11 @@
 """Nearest images, compared with NumPy on the classifier's features."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from PIL import Image
 from src.cli.app import run_command
 from src.data.preparation import prepare_dataset
 from src.data.sources import find_source
-from src.errors import UserError
+from src.errors import CommandError, UserError
 from src.inference.classifier import Classifier, load
 from src.retrieve import __main__ as command
 from src.retrieve.index import open_index
@@ -72,13 +75,20 @@ def test_nearest_images_in_a_directory_match_numpy(
 
 
 def test_index_is_rebuilt_only_when_images_change(
-    workdir: Path, classifier: Classifier, photos: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path,
+    classifier: Classifier,
+    photos: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = open_index(workdir, classifier, str(photos), "fc7")
     assert len(first.entries) == 20
     assert "index" in capsys.readouterr().err
+    caplog.clear()
     again = open_index(workdir, classifier, str(photos), "fc7")
     assert "index" not in capsys.readouterr().err
+    assert "left out 1 of 21 files" in caplog.text
+    assert "notes.txt (not an image of a known format)" in caplog.text
     np.testing.assert_array_equal(again.features, first.features)
 
     shutil.copy(photos / "05.png", photos / "20.png")
@@ -88,6 +98,29 @@ def test_index_is_rebuilt_only_when_images_change(
     assert len(digests) == len(list((workdir / "index").glob("fc7-*")))  # the first one is gone
     other_layer = open_index(workdir, classifier, str(photos), "conv5")
     assert other_layer.features.shape == (21, 1, 1, tiny.MAPS["conv5"])
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, os.strerror(errno.EIO)), MemoryError()])
+def test_outage_leaves_no_image_out(
+    workdir: Path,
+    classifier: Classifier,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    opened = Image.open
+
+    def fail_once(file: Any) -> Image.Image:
+        monkeypatch.undo()
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail_once)
+    if isinstance(error, OSError):
+        monkeypatch.setattr(Path, "read_bytes", fail_once)
+    with pytest.raises(CommandError, match=r"\.png: .*run the command again"):
+        open_index(workdir, classifier, str(photos), "fc7")
+    assert Image.open is opened
+    assert len(open_index(workdir, classifier, str(photos), "fc7").entries) == 20
 
 
 def test_index_of_a_split_has_its_classes_and_features(
@@ -106,9 +139,11 @@ def test_index_of_a_split_has_its_classes_and_features(
 def test_invalid_arguments_are_rejected(
     workdir: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
+    before = set((workdir / "index").glob("*"))
     with pytest.raises(UserError, match=r"--index=tset: give a directory or a split .*train"):
         open_index(workdir, classifier, "tset", "fc7")
-    with pytest.raises(UserError, match="layer: 'fc9' is not allowed; choose one of"):
+    with pytest.raises(UserError, match="--layer: 'fc9' is not allowed; choose one of"):
         open_index(workdir, classifier, "test", "fc9")
-    with pytest.raises(UserError, match="no image is in"):
+    with pytest.raises(UserError, match=f"--index={tmp_path}: has no files"):
         open_index(workdir, classifier, str(tmp_path), "fc7")
+    assert set((workdir / "index").glob("*")) == before
