@@ -20,7 +20,7 @@ from ..runs.checkpoint import Checkpointer
 from ..runs.config import Difference, describe_differences, network_differences, write_config
 from ..runs.preprocessing import Preprocessing, write_preprocessing
 from ..runs.provenance import write_provenance
-from ..runs.workdir import check_workdir
+from ..runs.workdir import check_workdir, has_begun
 from ..training.state import Progress, TrainState, create_state, to_checkpoint
 from .tensor_layout import to_towers
 from .weight_files import Recipes, read_mean, read_weights
@@ -57,7 +57,7 @@ def import_weights(
     Raises:
       UserError: the file is damaged or has another network, or the directory has a run.
     """
-    if (workdir / "config.json").exists():
+    if has_begun(workdir):
         raise UserError(f"workdir {workdir}: it already has a run; give another --workdir")
     check_workdir(workdir, config)
     weights = read_weights(path)

@@ -1,5 +1,7 @@
 """Caffe's two networks in .caffemodel and .npy files, and its mean image."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from src.convert.tensor_layout import Layers
 from src.convert.weight_files import read_mean, read_weights
 from src.errors import UserError
 from src.inference.classifier import load
+from src.runs.checkpoint import Checkpointer
 from src.runs.preprocessing import read_preprocessing
 from tests.support import miniature, published
 
@@ -88,6 +91,24 @@ def test_imported_caffe_network_matches_caffes_arithmetic(
     # The examples distinguish the two orders of layers.
     other = caffe_probabilities(LAYERS, IMAGES, pools_first=module is not caffenet)
     assert np.abs(expected - other).max() > 1e-3
+
+
+def test_import_that_a_full_disk_stopped_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path, workdir = tmp_path / "net.caffemodel", tmp_path / "run"
+    path.write_bytes(published.caffemodel(LAYERS, CONFIG))
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(Checkpointer, "save", fail)
+        with pytest.raises(OSError, match="No space left"):
+            import_weights(CONFIG, path, workdir, published.NAMES)
+    import_weights(CONFIG, path, workdir, published.NAMES)
+    assert load(workdir, mesh=miniature.mesh(1, 1)).class_names == published.NAMES
+    with pytest.raises(UserError, match="it already has a run"):
+        import_weights(CONFIG, path, workdir, published.NAMES)
 
 
 CONV1, CONV1_BIASES = map(published.new_blob, LAYERS["conv1"])
