@@ -23,7 +23,7 @@ SMALL, MOMENTUM, LARS = "small batch", "large, momentum", "large, LARS"
 
 
 def get_config(dataset: str = "cifar10") -> ConfigDict:
-    """The experiment on a data set; on `digits`, a smoke test: it says nothing about the claim."""
+    """The experiment on a data set; on `digits`, a smoke test: it says nothing about LARS."""
     small, large = large_batch.small_batch(dataset), large_batch.get_config(dataset)
     as_small = {name: small.optimizer[name] for name in ("name", "bias_lr_multiplier")}
     momentum = changed(large, {f"optimizer.{name}": value for name, value in as_small.items()})

@@ -10,7 +10,7 @@ from scipy import stats
 Results = Mapping[str, Any]
 """The contents of an experiment's results.json, or one of its variants."""
 
-SMOKE = "Smoke test: too short to test the claim"
+SMOKE = "Smoke test: too short to test the hypothesis"
 
 
 class Comparison(NamedTuple):

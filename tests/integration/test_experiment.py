@@ -59,7 +59,7 @@ def test_short_version_writes_all_results(name: str, tmp_path: Path, cache: Path
             assert variant["average"] == evaluate_ensemble(members)["top1_error"]
     assert (tmp_path / "table.md").read_text() == describe_results(results)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
-    smoke = "Smoke test: too short to test the claim"
+    smoke = "Smoke test: too short to test the hypothesis"
     assert (smoke in (tmp_path / "figure.svg").read_text()) == (name != "ensemble")
 
 

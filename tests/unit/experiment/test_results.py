@@ -255,8 +255,8 @@ def test_a_smoke_test_says_so(tmp_path: Path) -> None:
     config = two_variants(seeds=(0,), smoke=True)
     results = collected(tmp_path, config, {"plain": [([0.5], 0.4)], "better": [([0.5], 0.3)]})
     assert results["smoke"]
-    assert notes(results)[0] == "- Smoke test: too short to test the claim."
-    assert format_results(results).startswith("Smoke test: too short to test the claim\n")
+    assert notes(results)[0] == "- Smoke test: too short to test the hypothesis."
+    assert format_results(results).startswith("Smoke test: too short to test the hypothesis\n")
 
 
 def test_image_folder_is_named_without_its_path() -> None:

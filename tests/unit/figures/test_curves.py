@@ -120,7 +120,7 @@ TARGET: dict[str, Any] = {"target_training_error": 0.25, "seeds": (0,)}
 @pytest.mark.parametrize(
     ("config", "plain", "better", "averages", "title"),
     [
-        ({"smoke": True}, 0.4, 0.3, {}, "Smoke test: too short to test the claim"),
+        ({"smoke": True}, 0.4, 0.3, {}, "Smoke test: too short to test the hypothesis"),
         ({}, 0.4, 0.3, {}, "better: 30.0% test error, 10.0 points less than plain"),
         ({}, 0.4, 0.41, {}, "better: 41.0% test error, 1.0 points more than plain"),
         ({}, 0.4, None, {}, "plain: 40.0% test error; better diverges"),
