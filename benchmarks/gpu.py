@@ -29,9 +29,9 @@ from typing import Any
 from benchmarks.gpu_parts import PRECISIONS, case_name
 from benchmarks.table import Row
 from benchmarks.worker import run_worker
+from src.cli.text import table
 from src.errors import UserError
 from src.plan import compiler, gpu
-from src.plan.report import table
 from src.runs.system_info import describe_system
 
 SIZES: dict[str, dict[str, Any]] = {

@@ -11,10 +11,10 @@ from dataclasses import replace
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
+from src.cli.text import table
 from src.models.presets import TORCHVISION
 from src.plan import compiler, gpu, roofline
 from src.plan.plan import MODELLED, Plan
-from src.plan.report import table
 
 # tf_cnn_benchmarks' alexnet_model.py: a single column without normalization.
 TF_CNN_BENCHMARKS = replace(

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..cli.text import table
 from ..figures.findings import SMOKE, compare, finished_runs, title
-from ..plan.report import table
 
 
 class Unit(NamedTuple):
@@ -42,10 +42,11 @@ def describe_results(results: Mapping[str, Any]) -> str:
 def format_results(results: Mapping[str, Any], width: int = 80) -> str:
     """For a terminal: the finding, as many columns of the table as fit, and the notes."""
     rows = [row for name in results["variants"] for row in _rows(results, name)]
-    error = list(rows[0])[2]
     headings = {  # the most important first
         "variant": "variant",
-        error: "epochs" if results["target_training_error"] else f"{results['split']} error",
+        _measured(results): (
+            "epochs" if results["target_training_error"] else f"{results['split']} error"
+        ),
         "difference (95% CI)": "difference (95% CI)",
         "reference": "from",
         "published": "published",
@@ -88,10 +89,8 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
 
 def _rows(results: Mapping[str, Any], name: str) -> list[dict[str, str]]:
     variant, split = results["variants"][name], results["split"]
-    target, published = results["target_training_error"], variant["published"]
-    unit, error = PERCENT, f"error on {split}"
-    if target:
-        unit, error = EPOCHS, f"until a training error of {target:.0%} over an epoch"
+    unit, error = EPOCHS if results["target_training_error"] else PERCENT, _measured(results)
+    published = variant["published"]
     runs, finished = list(variant["runs"].values()), finished_runs(variant)
     means = {
         key: statistics.mean(run[key] for run in finished)
@@ -121,6 +120,14 @@ def _rows(results: Mapping[str, Any], name: str) -> list[dict[str, str]]:
         "difference (95% CI)": _compare([variant["average"]], [means["top1_error"]], PERCENT),
     }
     return [row, average]
+
+
+def _measured(results: Mapping[str, Any]) -> str:
+    """The column of what the experiment measures."""
+    target = results["target_training_error"]
+    if target:
+        return f"until a training error of {target:.0%} over an epoch"
+    return f"error on {results['split']}"
 
 
 def _measurements(variant: Mapping[str, Any], unit: Unit) -> str:

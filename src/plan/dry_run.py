@@ -12,6 +12,7 @@ import psutil
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from ..cli.text import duration
 from ..data.dataset import PreparedDataset
 from ..data.preparation import prepare_dataset
 from ..data.readers import readers
@@ -30,7 +31,7 @@ from ..training.periods import Periods
 from ..training.state import abstract_state
 from ..training.step import lower_step
 from .compiler import total_bytes
-from .report import duration, megabytes
+from .report import megabytes
 
 STEPS = 5  # that are timed
 FORWARD = 1 / 3  # an evaluated image's share of a training image's time
@@ -66,7 +67,7 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
     evaluations = math.ceil(remaining / periods.evaluate_every)
     views = evaluations + config.views  # of the evaluation split's images
     evaluated = views * dataset.num_examples[dataset.eval_split] / config.batch_size
-    hours = seconds * (remaining + FORWARD * evaluated) / 3600
+    total = seconds * (remaining + FORWARD * evaluated)
     leaves = jax.tree.leaves(abstract_state(config, classes, mesh))
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     nearest = next(path for path in [workdir, *workdir.absolute().parents] if path.exists())
@@ -76,7 +77,7 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
         "disk": f"{megabytes(state)} a checkpoint; the {KEPT_NEWEST} newest and the best are kept: "
         f"{megabytes((KEPT_NEWEST + 1) * state)} of {megabytes(free)} free",
         "time": f"{seconds:.3g} s a step, {config.batch_size / seconds:,.0f} images/s: about "
-        f"{duration(hours)} with {evaluations} evaluations",
+        f"{duration(total)} with {evaluations} evaluations",
     }
     return f"{describe_run(config, dataset, mesh, periods, step)}\n{labeled(lines)}"
 

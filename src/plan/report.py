@@ -3,17 +3,10 @@
 import textwrap
 from typing import Any
 
+from ..cli.text import duration, table
 from .gpu import Gpu
 from .plan import EPOCHS, IMAGES_PER_CORE, MODELLED, WORKSPACES, Plan, describe_mesh
 from .roofline import Assumptions
-
-
-def table(rows: list[list[str]], right_from: int = 1) -> list[str]:
-    """Aligned columns; those from `right_from` on are right-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    formats = [f"{'<' if i < right_from else '>'}{width}" for i, width in enumerate(widths)]
-    cells = [map(format, row, formats) for row in rows]
-    return [f"  {'  '.join(row)}".rstrip() for row in cells]
 
 
 def megabytes(count: float) -> str:
@@ -22,10 +15,6 @@ def megabytes(count: float) -> str:
 
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.3f} ms"
-
-
-def duration(hours: float) -> str:
-    return f"{hours:,.2f} hours" if hours > 0.1 else f"{hours * 3600:,.0f} seconds"
 
 
 def describe(plan: Plan, gpu: Gpu, recipe: str) -> str:
@@ -103,7 +92,7 @@ def _speeds(plan: Plan) -> list[str]:
         f"({plan['ideal_images_per_second']:,.0f} at the datasheet's peaks)",
         f"  the loader must deliver {loader['images_per_second_per_host']:,.0f} images/s on each "
         f"host: {loader['cores_per_host']} cores",
-        f"  {unknown if hours is None else f'{EPOCHS} epochs take {duration(hours)}'}",
+        f"  {unknown if hours is None else f'{EPOCHS} epochs take {duration(3600 * hours)}'}",
     ]
     if plan["scaling_efficiency"] is not None:
         lines.append(
@@ -147,7 +136,7 @@ def format_comparison(comparison: Plan) -> str:
         row.append(f"{plan['images_per_second']:,.0f}")
         efficiency, hours = plan["scaling_efficiency"], plan["hours_for_90_epochs"]
         row.append("" if efficiency is None else f"{efficiency:.0%}")
-        row.append("" if hours is None else duration(hours))
+        row.append("" if hours is None else duration(3600 * hours))
         rows.append(row)
     impossible = comparison["impossible"].items()
     lines = [

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import matplotlib
 
+from ..cli.text import duration
 from ..errors import UserError
 from ..figures import layers, network, theme
 from ..filesystem import atomic_write
@@ -119,11 +120,3 @@ def _image_sections(run: Run, among: int) -> dict[str, Any]:
         "occlusion": occlusion.section(run),
         "augmentation": augmentation.section(run),
     }
-
-
-def duration(seconds: float) -> str:
-    """The duration in the largest unit of which it has at least two."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

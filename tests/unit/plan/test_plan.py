@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from configs.alexnet import paper
 from src.distributed.mesh import make_mesh
 from src.errors import UserError
-from src.plan import compiler, gpu, plan, report, roofline
+from src.plan import compiler, gpu, plan, roofline
 from src.training import hlo
 from src.training import step as step_module
 from src.training.step import lower_step
@@ -275,8 +275,3 @@ def test_search_finds_the_limit_within_2_percent(total: Callable[[int], int], st
 
 def test_search_returns_zero_if_nothing_fits() -> None:
     assert plan.search(lambda n: 10 + n, 5, {8: 18}, 4) == (0, 1)
-
-
-def test_table_aligns_columns() -> None:
-    table = report.table([["a", "bc"], ["de", "f"]])
-    assert table == ["  a   bc", "  de   f"]
