@@ -11,10 +11,13 @@ validation set of 2012 with ten views, after 90 epochs, which took it five to si
 580. This recipe has not been run to its end on ImageNet by this project.
 """
 
+import dataclasses
 import sys
 
 from ml_collections import ConfigDict
 
+from src.models.architecture import Architecture
+from src.models.presets import PAPER
 from src.runs.defaults import default_config
 
 
@@ -32,8 +35,9 @@ def get_config(dataset: str = "digits") -> ConfigDict:
     return paper(dataset)
 
 
-def paper(dataset: str) -> ConfigDict:
+def paper(dataset: str, network: Architecture = PAPER) -> ConfigDict:
     """The paper's recipe; `src/runs/defaults.py` has its fields, each with a comment."""
     config = default_config()
     config.data.dataset = dataset
+    config.model = ConfigDict(dataclasses.asdict(network))
     return config

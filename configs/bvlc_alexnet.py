@@ -11,8 +11,6 @@ Caffe's own weights have a top-1 error of 42.9% and a top-5 error of 19.8% on Im
 set, one view. This recipe has not been run to its end on ImageNet by this project.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
@@ -27,10 +25,9 @@ def get_config(dataset: str = "imagenet2012") -> ConfigDict:
 
 def caffe(network: Architecture, dataset: str) -> ConfigDict:
     """Caffe's recipe for one of its two networks."""
-    config = paper(dataset)
+    config = paper(dataset, network)
     config.batch_size = 256
     config.duration = "450000 steps"
-    config.model = ConfigDict(dataclasses.asdict(network))
     config.augment.color = "none"
     config.optimizer.decay_biases = False
     config.optimizer.bias_lr_multiplier = 2.0

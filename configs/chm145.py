@@ -19,8 +19,6 @@ Expected on ImageNet: the authors' log has 37.5% top-1 and 17.0% top-5 error on 
 with ten views. This recipe has not been run to its end on ImageNet by this project.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
@@ -29,9 +27,8 @@ from src.models.presets import CHM145
 
 def get_config(dataset: str = "imagenet2012") -> ConfigDict:
     """The recipe for a data set."""
-    config = paper(dataset)
+    config = paper(dataset, CHM145)
     config.duration = "93 epochs"
-    config.model = ConfigDict(dataclasses.asdict(CHM145))
     config.optimizer.decay_biases = False
     config.augment.mean = "center"
     config.augment.images_per_crop = 32

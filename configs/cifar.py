@@ -27,7 +27,6 @@ them until its version with conv-local-11pct, and from there on ten, half of the
 this project measured is in docs/experiments.md.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -63,13 +62,12 @@ def get_config(network: str = "19pct", dataset: str = "cifar10") -> ConfigDict:
     """The recipe for a network."""
     check_choice("--config", network, RECIPES)
     recipe = RECIPES[network]
-    config = paper(dataset)
+    config = paper(dataset, cifar.PRESETS[network.split("-translations")[0]])
     config.views = recipe.views
     config.evaluate_every = "2 epochs"
     config.checkpoint_every = "2 epochs"
     config.log_every = 98  # a quarter of an epoch
     config.data.size = 32
-    config.model = ConfigDict(dataclasses.asdict(cifar.PRESETS[network.split("-translations")[0]]))
 
     takes_crops = recipe.views > 1
     config.model.image_size = 24 if takes_crops else 32

@@ -9,8 +9,6 @@ on the test set of 2010 with ten views. This recipe has not been run to its end 
 project.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
@@ -19,6 +17,4 @@ from src.models.presets import ONE_GPU
 
 def get_config(dataset: str = "imagenet2012") -> ConfigDict:
     """The recipe for a data set."""
-    config = paper(dataset)
-    config.model = ConfigDict(dataclasses.asdict(ONE_GPU))
-    return config
+    return paper(dataset, ONE_GPU)

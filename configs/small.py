@@ -18,7 +18,6 @@ that next to nothing of an image reaches the last layer. What differs from confi
 - digits keep their colors and are not mirrored: a mirrored digit is none; one view at the end.
 """
 
-import dataclasses
 from dataclasses import replace
 
 from ml_collections import ConfigDict
@@ -29,15 +28,6 @@ from src.models.presets import PAPER
 
 def get_config(dataset: str = "digits") -> ConfigDict:
     """The recipe for a data set."""
-    config = paper(dataset)
-    config.batch_size = 64
-    config.duration = "40 epochs"
-    config.evaluate_every = "4 epochs"
-    config.checkpoint_every = "4 epochs"
-    config.data.size = 73
-    config.schedule.name = "cosine"
-    config.schedule.learning_rate = 0.02
-
     small = replace(
         PAPER,
         image_size=64,
@@ -47,7 +37,14 @@ def get_config(dataset: str = "digits") -> ConfigDict:
         convs={name: replace(spec, bias=0.0) for name, spec in PAPER.convs.items()},
         dense={name: replace(spec, bias=0.0) for name, spec in PAPER.dense.items()},
     )
-    config.model = ConfigDict(dataclasses.asdict(small))
+    config = paper(dataset, small)
+    config.batch_size = 64
+    config.duration = "40 epochs"
+    config.evaluate_every = "4 epochs"
+    config.checkpoint_every = "4 epochs"
+    config.data.size = 73
+    config.schedule.name = "cosine"
+    config.schedule.learning_rate = 0.02
 
     if dataset == "digits":
         config.duration = "15 epochs"

@@ -11,8 +11,6 @@ torchvision's own weights have a top-1 error of 43.5% and a top-5 error of 20.9%
 validation set, one view. This recipe has not been run to its end on ImageNet by this project.
 """
 
-import dataclasses
-
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
@@ -21,6 +19,4 @@ from src.models.presets import TORCHVISION
 
 def get_config(dataset: str = "imagenet2012") -> ConfigDict:
     """The recipe for a data set."""
-    config = paper(dataset)
-    config.model = ConfigDict(dataclasses.asdict(TORCHVISION))
-    return config
+    return paper(dataset, TORCHVISION)
