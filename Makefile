@@ -14,7 +14,7 @@ train: $(VENV)/base-$(VERSION)
 # Compiling takes most of the time, and optimizations half of that. The tests whose numbers are those
 # of optimized programs, and all commands of `test-all`, have them.
 test: $(VENV)/dev-$(VERSION)
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m "not slow" tests/unit tests/smoke
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m "not slow" tests/unit tests/smoke
 
 test-all: test
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m slow tests/unit tests/smoke

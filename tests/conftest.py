@@ -1,3 +1,5 @@
+import contextlib
+import itertools
 import os
 from pathlib import Path
 
@@ -13,18 +15,25 @@ avoid_compiler_plugin()
 jax.config.update("jax_num_cpu_devices", 8)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def programs(pytestconfig: pytest.Config) -> None:
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Keeps compiled programs for the next session: compiling is most of the fast tests' time.
 
-    JAX may read a program that is still being written, so each worker has programs of its own.
+    JAX may read a program that is still being written, so each worker has a directory of its own.
+    Before they start, each directory gets the programs of all.
     """
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    cache: pytest.Cache = pytestconfig.cache  # type: ignore[assignment]
-    jax.config.update(
-        "jax_compilation_cache_dir", str(cache.mkdir(f"programs-{processor()}-{worker}"))
-    )
+    programs = config.cache.mkdir(f"programs-{processor()}")  # type: ignore[union-attr]
+    own = programs / (WORKER or "alone")
+    own.mkdir(exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(own))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    if WORKER is None:
+        known = {program.name: program for program in programs.glob("*/*-cache")}
+        for directory, name in itertools.product(programs.iterdir(), known):
+            with contextlib.suppress(FileExistsError):
+                os.link(known[name], directory / name)
 
 
 @pytest.fixture(scope="session", autouse=True)
