@@ -21,10 +21,11 @@ def read_provenance(workdir: Path) -> dict[str, str] | None:
 
 
 def write_origin(workdir: Path, init_from: str) -> None:
-    """Saves the origin of the weights that a run starts from.
+    """Saves the origin of the weights that a run starts from, whose own are not imported.
 
     `init_from` is a run, or empty; UserError if there is no such run.
     """
+    (workdir / "provenance.json").unlink(missing_ok=True)  # of an import that failed
     origin = None
     if init_from:
         first = Path(init_from).expanduser()
