@@ -67,9 +67,7 @@ def curve(variant: Results, split: str) -> np.ndarray:
     epochs = max((run[0] for run in runs if run.size), key=len)
     errors = 100 * np.array([np.interp(epochs, *run) for run in runs if run.size])
     points = np.stack([epochs, errors.mean(0), errors.min(0), errors.max(0)])
-    return points[
-        :, np.linspace(0, len(epochs) - 1, min(len(epochs), MAX_POINTS)).round().astype(int)
-    ]
+    return points[:, theme.spread(len(epochs), MAX_POINTS)]
 
 
 def _subtitle(results: Results) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup
 from matplotlib.colors import get_named_colors_mapping
 from matplotlib.figure import Figure
@@ -65,6 +66,11 @@ def series(number: int) -> str:
 def dash(number: int) -> str:
     """The line style of a run, which differs between runs of the same color."""
     return DASHES[number // NUM_COLORS % len(DASHES)]
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """The indices of at most `most` of `count` points of a curve, with both ends."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def css(dark: bool) -> str:

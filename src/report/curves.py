@@ -64,7 +64,7 @@ def _draw_learning_rate(runs: Sequence[Lines]) -> Markup:
     axes = figure.subplots()
     schedules = [_values(lines, "learning_rate", training=True) for lines in runs]
     for number, (x, y) in enumerate(schedules):
-        kept = np.linspace(0, len(x) - 1, min(len(x), MAX_POINTS)).round().astype(int)
+        kept = theme.spread(len(x), MAX_POINTS)
         _plot(axes, number, x[kept], y[kept], marked=len(x) == 1, linewidth=2)
     in_steps = all(1 < len(set(y.tolist())) <= len(y) / 2 for _, y in schedules if len(y))
     if in_steps:

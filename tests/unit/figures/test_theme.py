@@ -56,6 +56,12 @@ def test_color_blind_readers_can_tell_the_series_apart(blindness: str, shade: in
     assert min(distances) > 15
 
 
+def test_few_points_of_a_curve_include_its_ends() -> None:
+    assert theme.spread(3, 5).tolist() == [0, 1, 2]
+    assert theme.spread(101, 3).tolist() == [0, 50, 100]
+    assert theme.spread(0, 3).tolist() == []
+
+
 def draw() -> Figure:
     figure = theme.figure(200, 100)
     axes = figure.subplots()
