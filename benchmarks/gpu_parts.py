@@ -35,8 +35,7 @@ from configs import alexnet
 from src.distributed.devices import avoid_compiler_plugin
 from src.distributed.mesh import make_mesh, replicate, to_devices
 from src.distributed.program_cache import cache_programs
-from src.plan import compiler, gpu, roofline
-from src.training import hlo
+from src.plan import compiler, gpu, hlo, roofline
 from src.training.state import create_state
 from src.training.step import make_train_step
 

@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 from ..distributed.devices import avoid_compiler_plugin, compiler_options
 from ..distributed.mesh import make_mesh
 from ..errors import UserError
-from ..training import hlo
 from ..training.state import TrainState, abstract_state
 from ..training.step import lower_step
+from . import hlo
 from .gpu import Gpu
 
 READABLE_OPTIONS = {"xla_gpu_collect_cost_model_stats": True}  # adds estimates to the program

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import jax
 
-from ..training.hlo import Collective, Instruction
 from .compiler import Program
 from .gpu import Gpu
+from .hlo import Collective, Instruction
 
 FREE = {"parameter", "constant", "bitcast", "get-tuple-element", "tuple", "partition-id"}
 # operand_precision={highest,highest}, or "operand_precision":["HIGHEST","HIGHEST"] of cuBLAS

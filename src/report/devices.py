@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ..plan import hlo
 from ..runs.results import read_result
-from ..training import hlo
 from ..training.step import lower_step
 from .run import Run
 

@@ -15,8 +15,7 @@ from ml_collections import ConfigDict
 from configs.alexnet import paper
 from src.distributed.mesh import make_mesh
 from src.errors import UserError
-from src.plan import compiler, gpu, plan, roofline
-from src.training import hlo
+from src.plan import compiler, gpu, hlo, plan, roofline
 from src.training import step as step_module
 from src.training.step import lower_step
 from tests.support import miniature

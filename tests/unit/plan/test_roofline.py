@@ -2,8 +2,7 @@
 
 import pytest
 
-from src.plan import compiler, gpu, roofline
-from src.training import hlo
+from src.plan import compiler, gpu, hlo, roofline
 from tests.support import miniature
 
 # The first kernel reads and writes four million numbers while as many are gathered from the other

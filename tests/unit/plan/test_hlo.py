@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.training import hlo
+from src.plan import hlo
 
 
 @pytest.mark.parametrize(
