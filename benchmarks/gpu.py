@@ -47,6 +47,7 @@ STEPS: dict[str, dict[str, Any]] = {
 }
 
 WIDTH = 40  # of kernels' names
+SHOWN = 12  # kernels of each precision
 NO_KERNELS = "  the trace has no kernels"
 MISSING = "–"  # failed, or did not fit into the memory
 
@@ -213,9 +214,10 @@ def cells(values: list[float]) -> list[str]:
 
 
 def kernel_rows(kernels: list[dict[str, Any]], total: float) -> list[list[str]]:
-    """The longest kernels of a step."""
+    """The longest kernels of a step, and the sum of all others."""
     rows = [["kernel", "layer", "calls", "ms", "share"]]
-    for kernel in kernels:
+    rest = {field: sum(kernel[field] for kernel in kernels[SHOWN:]) for field in ("calls", "ms")}
+    for kernel in [*kernels[:SHOWN], {"kernel": "all others", "layer": "", **rest}]:
         name = kernel["kernel"]
         short = name if len(name) <= WIDTH else f"{name[: WIDTH - 1]}…"
         share = f"{kernel['ms'] / total:.0%}"

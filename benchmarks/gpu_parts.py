@@ -56,7 +56,6 @@ PRECISIONS = {
     "TF32": Precision("float32", None, "high"),  # what src.main runs by default
     "bfloat16": Precision("bfloat16", None, "high"),
 }
-SHOWN = 12  # kernels of each precision
 case_name = "{} {}".format  # of a precision and a batch size
 OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
 
@@ -256,13 +255,11 @@ def by_time(
             if operation or is_gpu:
                 layer = layers.get(kernel_name(str(operation or event.name)), "")
                 times[event.name, layer].append(event.duration_ns)
-    rows: list[dict[str, Any]] = [
+    rows = [
         {"kernel": name, "layer": layer, "calls": len(ns) / steps, "ms": sum(ns) / steps / 1e6}
         for (name, layer), ns in times.items()
     ]
-    rows.sort(key=lambda row: -row["ms"])
-    rest = {field: sum(row[field] for row in rows[SHOWN:]) for field in ("calls", "ms")}
-    return [*rows[:SHOWN], {"kernel": "all others", "layer": "", **rest}]
+    return sorted(rows, key=lambda row: -row["ms"])
 
 
 def plan() -> Speeds:
