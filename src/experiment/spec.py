@@ -56,6 +56,7 @@ def comparison(hypothesis: str, variants: Mapping[str, ConfigDict], **options: A
     if config.smoke:
         variants = {name: changed(recipe, SHORT) for name, recipe in variants.items()}
         config.seeds = config.seeds[: 2 if config.average else 1]
+        config.rates = ConfigDict({name: rates[:2] for name, rates in config.rates.items()})
         config.search = "4 steps"
     config.variants = ConfigDict(dict(variants), sort_keys=False)
     return config

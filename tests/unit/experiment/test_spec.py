@@ -77,6 +77,8 @@ def test_digits_are_a_smoke_test_unless_they_can_show_the_claim(name: str) -> No
     assert {recipe.duration for recipe in digits.variants.values()} == {
         "8 steps" if digits.smoke else "10 epochs"
     }
+    if digits.smoke:
+        assert all(len(rates) <= 2 for rates in digits.rates.values())
     assert not get_config(name, "cifar10").smoke
 
 
