@@ -44,16 +44,16 @@ class NearestNeighbors:
 
 
 def find_nearest(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k ≤ N nearest vectors of an index (N, …) to queries (Q, …), with a progress bar.
+    """The k ≤ N nearest vectors of an index (N, …) to queries (Q, …).
 
-    The index may be a memory map that is larger than memory.
+    The index may be a memory map that is larger than memory. After a second, a bar shows progress.
 
     Returns:
       The distances, float32 (Q, k), ascending, and the indices, int64 (Q, k).
     """
     neighbors = NearestNeighbors(queries, k)
     rows = max(1, CHUNK_BYTES // (4 * int(np.prod(index.shape[1:]))))
-    with tqdm(total=len(index), desc="search", unit=" vectors", mininterval=1) as bar:
+    with tqdm(total=len(index), desc="search", unit=" vectors", delay=1) as bar:
         for start in range(0, len(index), rows):
             chunk = np.asarray(index[start : start + rows])
             neighbors.add(chunk)

@@ -8,7 +8,7 @@ import numpy as np
 from ..data.images import decode
 from ..errors import UserError
 from ..inference.classifier import Classifier
-from ..inference.nearest import CHUNK_BYTES, NearestNeighbors
+from ..inference.nearest import find_nearest
 from ..report.feature_maps import draw_layer
 from ..report.images import photo
 from ..retrieve.index import open_index
@@ -16,7 +16,7 @@ from ..runs.preprocessing import read_preprocessing
 from ..runs.workdir import open_dataset
 
 NUM_NEAREST = 6
-MAX_INDEXED = 2000  # training images that are indexed unasked: half a minute on two cores
+MAX_INDEXED = 2000  # training images that are indexed without --nearest: half a minute on two cores
 
 
 class TrainingImages:
@@ -44,14 +44,13 @@ class TrainingImages:
 
     def nearest(self, features: np.ndarray) -> list[dict[str, Any]]:
         """The training images nearest to an image, by its features (1, …)."""
-        neighbors = NearestNeighbors(features, min(NUM_NEAREST, len(self._features)))
-        rows = max(1, CHUNK_BYTES // features.nbytes)
-        for start in range(0, len(self._features), rows):
-            neighbors.add(np.asarray(self._features[start : start + rows]))
-        nearest = *self._records.read(neighbors.indices[0]), neighbors.distances[0].tolist()
+        most = min(NUM_NEAREST, len(self._features))
+        (distances,), (indices,) = find_nearest(features, self._features, most)
         return [
             {"image": photo(decode(image)), "class": self._class_names[label], "distance": distance}
-            for image, label, distance in zip(*nearest, strict=True)
+            for image, label, distance in zip(
+                *self._records.read(indices), distances.tolist(), strict=True
+            )
         ]
 
 
