@@ -30,8 +30,8 @@ from benchmarks.gpu_parts import PRECISIONS, case_name
 from benchmarks.table import Row
 from benchmarks.worker import run_worker
 from src.cli.text import table
-from src.errors import UserError
-from src.plan import compiler, gpu
+from src.errors import UserError, check_extra
+from src.plan import gpu
 from src.runs.system_info import describe_system
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -133,7 +133,7 @@ class Session:
             self._note(f"the planner does not know {kind!r}: nothing is modelled")
             return
         try:
-            compiler.check_extra()
+            check_extra("plan")
         except UserError as error:
             self._note(f"nothing is modelled: {error}")
             return

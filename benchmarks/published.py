@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from configs.alexnet import paper
 from src.cli.text import table
+from src.errors import check_extra
 from src.models.presets import TORCHVISION
 from src.plan import compiler, gpu, roofline
 from src.plan.plan import MODELLED, Plan
@@ -95,5 +96,5 @@ def format_comparison(rows: list[Plan]) -> str:
 
 
 if __name__ == "__main__":
-    compiler.check_extra()
+    check_extra("plan")
     print(format_comparison(compare_with_published()))

@@ -1,6 +1,7 @@
 """Errors that a command reports in one line, without a traceback, and the exit statuses."""
 
 import errno
+import importlib.metadata
 import os
 import re
 from collections.abc import Collection, Iterable
@@ -31,6 +32,27 @@ def check_choice(field: str, value: object, choices: Collection[object]) -> None
     if value not in choices:
         listed = ", ".join(map(str, choices))
         raise UserError(f"{field}: {value!r} is not allowed; choose one of {listed}")
+
+
+# What commands need of each extra, as in pyproject.toml.
+EXTRAS = {
+    "report": ("jinja2", "matplotlib"),
+    "plan": ("jax-cuda13-pjrt", "nvidia-cuda-nvcc-cu12"),
+    "serve": ("python-multipart", "starlette", "uvicorn"),
+    "onnx": ("jax2onnx",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+}
+
+
+def check_extra(extra: str) -> None:
+    """Raises UserError unless the packages of an extra are installed."""
+    for package in EXTRAS[extra]:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            message = f"{package} is not installed; run pip install -e '.[{extra}]'"
+            raise UserError(message) from None
 
 
 def list_names(names: Iterable[object], most: int = 5) -> str:

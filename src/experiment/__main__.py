@@ -16,8 +16,7 @@ from ..cli.flags import CommandFlags
 from ..distributed.environment import process_info
 from ..distributed.preemption import exit_on_signal
 from ..distributed.process_group import ProcessGroup
-from ..errors import EXIT_PREEMPTED, UserError
-from ..figures import check_extra
+from ..errors import EXIT_PREEMPTED, UserError, check_extra
 from .analysis import format_results
 from .runner import run_experiment
 from .spec import slug, validate_experiment
@@ -30,7 +29,7 @@ WORKDIR = FLAGS.string("workdir", None, "Directory for the results. Default: run
 
 
 def main() -> int:
-    check_extra()
+    check_extra("report")
     exit_on_signal()
     config = CONFIG.value
     if "variants" not in config:

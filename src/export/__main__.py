@@ -7,12 +7,11 @@ probabilities (N, classes). `size` is that of the prepared training images. FILE
 names and the network's origin. README.md is the model card.
 """
 
-import importlib.util
 from pathlib import Path
 
 from ..cli.app import run
 from ..cli.flags import CommandFlags
-from ..errors import UserError
+from ..errors import check_extra
 from .exporting import export_network
 from .formats import FORMATS
 from .model_card import MODEL_CARD
@@ -26,8 +25,8 @@ CHECKPOINT = FLAGS.checkpoint()
 
 
 def main() -> None:
-    if FORMAT.value == "onnx" and importlib.util.find_spec("jax2onnx") is None:
-        raise UserError('--format=onnx: jax2onnx is not installed; run pip install -e ".[onnx]"')
+    if FORMAT.value == "onnx":
+        check_extra("onnx")
     out = Path(OUT.value)
     export_network(Path(WORKDIR.value), out, FORMAT.value, CHECKPOINT.value, VIEWS.value)
     print(f"wrote {out}, {out.name}.json and the model card {MODEL_CARD}")

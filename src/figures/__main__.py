@@ -15,10 +15,9 @@ from pathlib import Path
 from ..cli.app import run
 from ..cli.flags import CommandFlags
 from ..data.sources import find_source
-from ..errors import UserError
+from ..errors import UserError, check_extra
 from ..models.architecture import Architecture
 from ..runs.config import check_format, read_json
-from . import check_extra
 
 FLAGS = CommandFlags(takes_arguments=True)
 CONFIG = FLAGS.config(None, "The recipe whose network to draw.")
@@ -30,7 +29,7 @@ FORMATS = FLAGS.string("formats", "svg", "The kinds of files: svg, pdf, png, or 
 
 
 def main() -> None:
-    check_extra()
+    check_extra("report")
     from . import theme  # needs the extra
 
     formats = FORMATS.value.split(",")

@@ -15,7 +15,7 @@ from ..cli.app import run
 from ..cli.flags import CommandFlags
 from ..data.sources import BUILT_IN, find_source
 from ..distributed.mesh import make_mesh
-from ..errors import UserError
+from ..errors import UserError, check_extra
 from ..training.validation import validate_config
 from . import compiler, gpu, report
 from .plan import Workload, compare, make_plan
@@ -36,7 +36,7 @@ KNOWN_EXAMPLES = {"imagenet2012": 1_281_167}  # TFDS counts only what it has pre
 def main() -> None:
     if NETWORK.value is not None and not NETWORK.value > 0:  # a lower bound would let nan pass
         raise UserError(f"--network_gbps={NETWORK.value}: must be a positive number")
-    compiler.check_extra()
+    check_extra("plan")
     target = gpu.load(GPU.value, NETWORK.value)
     config = CONFIG.value
     validate_config(config)

@@ -1,6 +1,5 @@
 """Compiles the step that `src.main` runs for GPUs that are not present."""
 
-import importlib.metadata
 import math
 import re
 import warnings
@@ -24,8 +23,6 @@ from .gpu import Gpu
 READABLE_OPTIONS = {"xla_gpu_collect_cost_model_stats": True}  # adds estimates to the program
 # A computation's name and body: %fused (p: f32[8]) -> f32[8] {…}
 COMPUTATION = re.compile(r"^%(\S+) (\([^\n]*\{\n.*?\n\})", re.MULTILINE | re.DOTALL)
-
-EXTRA = ("jax-cuda13-pjrt", "nvidia-cuda-nvcc-cu12")
 
 
 @dataclass(frozen=True)
@@ -65,16 +62,6 @@ class Program:
         rows = enumerate(self.mesh.devices)
         shards = {(device.process_index, shard) for shard, row in rows for device in row}
         return max(Counter(host for host, _ in shards).values()) * self.images_per_shard
-
-
-def check_extra() -> None:
-    """Raises UserError if the compiler for GPUs, an extra, is not installed."""
-    for package in EXTRA:
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            message = f"{package} is not installed: run pip install -e '.[plan]'"
-            raise UserError(message) from None
 
 
 def gpus(gpu: Gpu, topology: str) -> list[jax.Device]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..cli.app import run
 from ..cli.flags import CommandFlags
-from ..figures import check_extra
+from ..errors import check_extra
 
 FLAGS = CommandFlags()
 WORKDIR = FLAGS.workdirs("The run directory, and those of other runs to compare curves with.")
@@ -20,7 +20,7 @@ AMONG = FLAGS.integer(
 
 
 def main() -> None:
-    check_extra()
+    check_extra("report")
     from . import page  # needs the extra
 
     workdirs = [Path(name) for name in WORKDIR.value]

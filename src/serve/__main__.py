@@ -12,7 +12,7 @@ from typing import Any
 
 from ..cli.app import run
 from ..cli.flags import CommandFlags
-from ..errors import UserError
+from ..errors import UserError, check_extra
 from ..inference.classifier import Classifier, load
 from .explanation import TrainingImages
 
@@ -30,13 +30,11 @@ MAX_CONNECTIONS = 512  # each may hold 64 kB
 
 
 def main() -> None:
-    try:
-        import python_multipart  # noqa: F401 (Starlette needs it)
-        import uvicorn
+    check_extra("serve")
+    import uvicorn
 
-        from .app import Service
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} not installed: pip install -e '.[serve]'") from None
+    from .app import Service
+
     workdir = Path(WORKDIR.value)
     with _listen(PORT.value) as listener:
         classifier = load(workdir, checkpoint=CHECKPOINT.value)

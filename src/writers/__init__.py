@@ -1,13 +1,12 @@
 """Where the metrics of a run go: metrics.jsonl, and what `config.writers` names."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ..errors import UserError, check_choice
+from ..errors import EXTRAS, check_choice, check_extra
 from ..runs.config import flatten
 from .base import Settings, Writer
 from .jsonl import JsonLines
@@ -26,12 +25,8 @@ def check_writers(config: ConfigDict) -> None:
     """Raises UserError if a writer is unknown, or needs a package that is not installed."""
     for name in _names(config):
         check_choice("config.writers", name, WRITERS)
-        if name == "tensorboard":
-            continue
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:  # without a loader it is a mere directory
-            hint = f"run pip install -e '.[{name}]'"
-            raise UserError(f"config.writers: {name} is not installed; {hint}")
+        if name in EXTRAS:
+            check_extra(name)
 
 
 def make_writers(workdir: Path, start: int, config: ConfigDict, mesh: Mesh) -> list[Writer]:

@@ -9,8 +9,6 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from src import figures
-from src.errors import UserError
 from src.figures import theme
 
 # What color-blind people see of linear red, green and blue (Machado et al. 2009, severity 1).
@@ -96,9 +94,3 @@ def test_in_a_page_figures_have_the_colors_of_its_css() -> None:
     assert 'aria-label="A line"' in element
     assert "stroke: var(--series-0)" in element
     assert not re.search("(fill|stroke): #", element)
-
-
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "EXTRA", ("jinja2", "no_such_package"))
-    with pytest.raises(UserError, match=r"^no_such_package not installed: .*\.\[report\]"):
-        figures.check_extra()

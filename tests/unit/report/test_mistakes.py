@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from src import figures
 from src.errors import UserError
 from src.report import page
 from tests.support.commands import ROOT, run
@@ -46,10 +45,7 @@ def test_run_names_are_the_shortest_different_ends_of_their_paths():
 
 
 @pytest.mark.slow
-def test_without_the_extra_the_command_names_what_to_install(monkeypatch):
-    monkeypatch.setattr(figures, "EXTRA", ("jinja2", "no_such_package"))
-    with pytest.raises(UserError, match=r"^no_such_package not installed: .*\.\[report\]"):
-        figures.check_extra()
-    code = "import sys, src.report.__main__, src.figures as f\n"
-    code += "sys.exit(any(package in sys.modules for package in f.EXTRA))"
+def test_command_starts_without_the_extra_to_name_what_to_install():
+    code = "import sys, src.report.__main__\nfrom src.errors import EXTRAS\n"
+    code += "sys.exit(any(package in sys.modules for package in EXTRAS['report']))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
