@@ -1,4 +1,4 @@
-"""What several commands print: tables and durations."""
+"""What several commands print: tables, sizes and durations."""
 
 
 def table(rows: list[list[str]], right_from: int = 1) -> list[str]:
@@ -7,6 +7,11 @@ def table(rows: list[list[str]], right_from: int = 1) -> list[str]:
     formats = [f"{'<' if i < right_from else '>'}{width}" for i, width in enumerate(widths)]
     cells = [map(format, row, formats) for row in rows]
     return [f"  {'  '.join(row)}".rstrip() for row in cells]
+
+
+def megabytes(count: float) -> str:
+    """A number of bytes in MB, or in bytes if it is small."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e4 else f"{count:,.0f} B"
 
 
 def duration(seconds: float) -> str:

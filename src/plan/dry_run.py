@@ -12,7 +12,7 @@ import psutil
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from ..cli.text import duration
+from ..cli.text import duration, megabytes
 from ..data.dataset import PreparedDataset
 from ..data.preparation import prepare_dataset
 from ..data.readers import readers
@@ -31,7 +31,6 @@ from ..training.periods import Periods
 from ..training.state import abstract_state
 from ..training.step import lower_step
 from .compiler import total_bytes
-from .report import megabytes
 
 STEPS = 5  # that are timed
 FORWARD = 1 / 3  # an evaluated image's share of a training image's time

@@ -3,14 +3,10 @@
 import textwrap
 from typing import Any
 
-from ..cli.text import duration, table
+from ..cli.text import duration, megabytes, table
 from .gpu import Gpu
 from .plan import EPOCHS, IMAGES_PER_CORE, MODELLED, WORKSPACES, Plan, describe_mesh
 from .roofline import Assumptions
-
-
-def megabytes(count: float) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e4 else f"{count:,.0f} B"
 
 
 def milliseconds(seconds: float) -> str:
