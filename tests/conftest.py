@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if WORKER is None:
         known = {program.name: program for program in programs.glob("*/*-cache")}
         for directory, name in itertools.product(programs.iterdir(), known):
-            with contextlib.suppress(FileExistsError):
+            with contextlib.suppress(OSError):
                 os.link(known[name], directory / name)
 
 

@@ -18,6 +18,7 @@ from ..models.architecture import Architecture
 from ..models.factory import rescale
 from ..runs.checkpoint import Checkpointer
 from ..runs.config import Difference, describe_differences, network_differences, write_config
+from ..runs.lock import lock
 from ..runs.preprocessing import Preprocessing, write_preprocessing
 from ..runs.provenance import write_provenance
 from ..runs.workdir import check_workdir, has_begun
@@ -55,7 +56,8 @@ def import_weights(
       mean: as for `read_mean`. Default: the weights' mean color.
 
     Raises:
-      UserError: the file is damaged or has another network, or the directory has a run.
+      UserError: the file is damaged or has another network, or the directory has a run, or a
+        process is training in it.
     """
     if has_begun(workdir):
         raise UserError(f"workdir {workdir}: it already has a run; give another --workdir")
@@ -74,12 +76,14 @@ def import_weights(
         logger.warning("%s are random: train from %s with --config.init_from", random, workdir)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    write_preprocessing(workdir, Preprocessing("", class_names, statistics))
-    write_config(workdir, config)
-    write_provenance(workdir, {"kind": kind, "file": path.name, "sha256": sha256, "random": random})
+    provenance = {"kind": kind, "file": path.name, "sha256": sha256, "random": random}
     state = _state_with(params, config, len(class_names))
-    with Checkpointer(workdir) as checkpointer:
-        checkpointer.save(to_checkpoint(state, Progress(schedule={})))
+    with lock(workdir, "importing"):
+        write_preprocessing(workdir, Preprocessing("", class_names, statistics))
+        write_config(workdir, config)
+        write_provenance(workdir, provenance)
+        with Checkpointer(workdir) as checkpointer:
+            checkpointer.save(to_checkpoint(state, Progress(schedule={})))
 
 
 def read_class_names(path: Path) -> list[str]:

@@ -115,7 +115,7 @@ class ProcessGroup:
         return outcome
 
     def report_progress(self, continues: bool = True) -> None:
-        """Tells the watchdog that this process is not stuck, nor has to make more progress.
+        """Tells the watchdog that this process made progress.
 
         The first call starts the check; a call with False ends it until the next call.
         """

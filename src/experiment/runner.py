@@ -134,4 +134,6 @@ def _average(workdirs: Sequence[Path], group: ProcessGroup) -> float | None:
     finished = group.first_then_others(lambda: list(filter(read_result, workdirs)))
     if not finished:
         return None
-    return evaluate_ensemble(finished, before_batch=group.report_progress)["top1_error"]
+    result = evaluate_ensemble(finished, before_batch=group.report_progress)
+    group.report_progress(False)
+    return result["top1_error"]

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 import shutil
+import socket
 import threading
 import time
 import zlib
@@ -162,10 +163,10 @@ class Checkpointer:
         )
 
     def _newest_before(self, limit: float) -> int:
-        """The last step before `limit` of whose checkpoints process 0 knows; -1 if there is none.
+        """The newest step before `limit` that process 0 lists; -1 if there is none.
 
-        Other processes may know of others, of a run that trains or on a slow file system. All must
-        restore the same.
+        Others may list other steps while a run trains or on a slow file system. All must restore
+        the same checkpoint.
         """
         step = max((step for step in self._reader.all_steps() if step < limit), default=-1)
         return int(multihost_utils.broadcast_one_to_all(np.array(step)))
@@ -203,7 +204,13 @@ class Checkpointer:
         """Why a checkpoint cannot be read; also lists the checkpoints anew."""
         before = self._reader.all_steps()
         self._reader.reload()
-        if step not in before or self._reader.all_steps() != before:
+        after = self._reader.all_steps()
+        if step not in (*before, *after):
+            return _UnreadableError(
+                f"workdir: {socket.gethostname()} does not see checkpoint {step} that process 0 "
+                f"lists in {self._directory}; try again, with a shared file system"
+            )
+        if after != before:
             return _UnreadableError(
                 f"workdir: {self._directory} changes while it is read; try again"
             )

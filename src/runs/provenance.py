@@ -21,7 +21,7 @@ def read_provenance(workdir: Path) -> dict[str, str] | None:
 
 
 def write_origin(workdir: Path, init_from: str) -> None:
-    """Saves the origin of the weights that a run starts from, whose own are not imported.
+    """Marks the run as a trained one, and saves the origin of its first weights.
 
     `init_from` is a run, or empty; UserError if there is no such run.
     """

@@ -67,7 +67,7 @@ def _training_images(workdir: Path, classifier: Classifier) -> tuple[TrainingIma
         return None, hint
     try:
         return TrainingImages(workdir, classifier, is_asked=bool(NEAREST.value)), ""
-    except UserError as error:
+    except (UserError, OSError) as error:
         if NEAREST.value:
             raise
         return None, f"They are left out: {error}. {hint}"

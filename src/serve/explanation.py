@@ -28,7 +28,8 @@ class TrainingImages:
       is_asked: whether the user asked for the index, which may take long to make.
 
     Raises:
-      UserError: the images are missing or too many, or the directory cannot keep an index.
+      UserError: the images are missing or too many.
+      OSError: the directory cannot keep an index.
     """
 
     def __init__(self, workdir: Path, classifier: Classifier, *, is_asked: bool):

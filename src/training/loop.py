@@ -169,10 +169,9 @@ def _open_log(
     bar.advance_to(bar.n + first)
     writers: list[Writer] = []
     if run.is_main:
-        kept = {"train": first}  # the last step of each split's lines
 
         def is_kept(line: dict[str, Any]) -> bool:
-            return line["step"] <= kept.get(line["split"], progress.evaluated)
+            return line["step"] <= (first if line["split"] == "train" else progress.evaluated)
 
         keep_metrics(run.workdir, is_kept, progress.metrics_checksum)
         writers = make_writers(run.workdir, first, run.config, run.mesh)

@@ -17,17 +17,14 @@ def parse_duration(field: str, duration: Any, steps_per_epoch: Fraction) -> Frac
     """A duration such as "90 epochs", "0.5 epochs" or "1000 steps", in steps.
 
     Raises:
-      UserError: it is not of this form, or not positive, or it has more than 2³¹ − 1 steps.
+      UserError: it is not of this form, or not positive.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epoch|step)s?\s*", str(duration))
     if not match or not Fraction(match[1]):
         raise UserError(
             f"{field}: {duration!r} is not a duration; write it like '90 epochs' or '1000 steps'"
         )
-    steps = Fraction(match[1]) * (steps_per_epoch if match[2] == "epoch" else 1)
-    if steps > MOST_STEPS:
-        raise UserError(f"{field}: {duration!r} has more than {MOST_STEPS:,} steps")
-    return steps
+    return Fraction(match[1]) * (steps_per_epoch if match[2] == "epoch" else 1)
 
 
 def is_due(step: int, every: Fraction) -> bool:
@@ -48,15 +45,23 @@ class Periods:
 
     @classmethod
     def from_config(cls, config: ConfigDict, num_examples: int) -> Self:
-        """The periods of a recipe for a training split of `num_examples` images."""
+        """The periods of a recipe for a training split of `num_examples` images.
+
+        Raises:
+          UserError: one of them is invalid, or training would take more than MOST_STEPS steps.
+        """
         steps_per_epoch = Fraction(num_examples, config.batch_size)
 
         def steps(field: str) -> Fraction:
             return parse_duration(f"config.{field}", config[field], steps_per_epoch)
 
+        total = math.ceil(steps("duration"))
+        if total > MOST_STEPS:
+            message = f"{config.duration!r} has more than {MOST_STEPS:,} steps"
+            raise UserError(f"config.duration: {message}")
         return cls(
             steps_per_epoch,
-            math.ceil(steps("duration")),
+            total,
             steps("evaluate_every"),
             steps("checkpoint_every"),
             config.log_every,

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -36,25 +37,29 @@ def test_all_processes_restore_what_process_0_sees(
     lacking = workdirs[0] if seen == (4,) else workdirs[1]
     shutil.rmtree(lacking / "checkpoints" / "8")
     common = {"COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "NUM_PROCESSES": "2"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", CODE, *map(str, workdirs)],
-            cwd=ROOT,
-            env={**environment(cache), **common, "JAX_PLATFORMS": "cpu", "PROCESS_ID": index},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in "01"
-    ]
     printed = []
-    for process in processes:
-        out, err = process.communicate(timeout=SOON)
-        assert process.returncode == 0, err
-        printed.append(out.splitlines()[-1])
+    with ExitStack() as stack:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", CODE, *map(str, workdirs)],
+                cwd=ROOT,
+                env={**environment(cache), **common, "JAX_PLATFORMS": "cpu", "PROCESS_ID": index},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in "01"
+        ]
+        for process in processes:
+            stack.enter_context(process)
+            stack.callback(process.kill)
+        for process in processes:
+            out, err = process.communicate(timeout=SOON)
+            assert process.returncode == 0, err
+            printed.append(out.splitlines()[-1])
     if seen == (4,):
         assert printed == ["4", "4"]
     else:  # which process 1 cannot read
         assert printed[0] == "another process cannot read checkpoint 8"
-        assert printed[1].endswith("changes while it is read; try again")
+        assert "does not see checkpoint 8 that process 0 lists" in printed[1]
     assert not list(tmp_path.glob("*/damaged"))

@@ -130,6 +130,17 @@ def test_finished_run_is_reported(cache: Path, uninterrupted: Path) -> None:
     assert {"top1_error", "top5_error", "views", "epochs", "seconds"} <= result.keys()
 
 
+def test_change_that_is_refused_leaves_a_finished_run_as_it_was(
+    tmp_path: Path, cache: Path, uninterrupted: Path
+) -> None:
+    workdir = Path(shutil.copytree(uninterrupted, tmp_path / "run"))
+    before = [(workdir / name).read_text() for name in ("config.json", "result.json")]
+    refused = train(workdir, cache, "--config.duration=30 steps", "--config.mesh.data=7")
+    assert refused.returncode == 2
+    assert "config.mesh" in refused.stderr
+    assert [(workdir / name).read_text() for name in ("config.json", "result.json")] == before
+
+
 def test_directory_in_which_another_run_trains_is_rejected(tmp_path: Path, cache: Path) -> None:
     long = "--config.duration=100000 steps"
     with start("src.main", *arguments(tmp_path, cache, long), cache=cache) as process:

@@ -16,6 +16,7 @@ from src.convert.weight_files import read_mean, read_weights
 from src.errors import UserError
 from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer
+from src.runs.lock import lock
 from src.runs.preprocessing import read_preprocessing
 from tests.support import miniature, published
 
@@ -109,6 +110,17 @@ def test_import_that_a_full_disk_stopped_is_repeated(
     assert load(workdir, mesh=miniature.mesh(1, 1)).class_names == published.NAMES
     with pytest.raises(UserError, match="it already has a run"):
         import_weights(CONFIG, path, workdir, published.NAMES)
+
+
+def test_import_into_a_run_that_trains_is_refused(tmp_path: Path) -> None:
+    path, workdir = tmp_path / "net.caffemodel", tmp_path / "run"
+    path.write_bytes(published.caffemodel(LAYERS, CONFIG))
+    with (
+        lock(workdir, "training"),
+        pytest.raises(UserError, match="another process is training in it"),
+    ):
+        import_weights(CONFIG, path, workdir, published.NAMES)
+    assert [file.name for file in workdir.iterdir()] == ["lock"]
 
 
 CONV1, CONV1_BIASES = map(published.new_blob, LAYERS["conv1"])

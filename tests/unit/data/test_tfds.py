@@ -214,7 +214,9 @@ def test_failed_download_is_an_error_with_what_to_do(tmp_path, monkeypatch, erro
 
 
 def test_download_is_tried_for_seconds(tmp_path, monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # where nothing listens
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # where nothing listens
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     pauses = []
     monkeypatch.setattr("urllib3.util.retry.time.sleep", pauses.append)
     with pytest.raises(CommandError, match="cannot download https://"):

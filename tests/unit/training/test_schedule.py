@@ -17,7 +17,7 @@ from src.runs.workdir import check_workdir
 from src.training.adjustment import adjust_run
 from src.training.periods import Periods, is_due, parse_duration
 from src.training.schedule import Plateau, Schedule, make_schedule
-from tests.support import format1
+from tests.support import format1, tiny
 from tests.support.runs import trained
 
 EPOCH = Fraction(1437, 64)  # in steps
@@ -48,9 +48,12 @@ def test_invalid_duration_is_rejected_with_its_value(duration):
 
 
 def test_duration_of_more_steps_than_the_state_counts_is_rejected():
-    assert parse_duration("config.duration", "2147483647 steps", EPOCH) == 2**31 - 1
+    config = tiny.get_config("none")
+    config.duration, config.evaluate_every = "2147483647 steps", "999999999 epochs"
+    assert Periods.from_config(config, 1437).total == 2**31 - 1
+    config.duration = "2147483648 steps"
     with pytest.raises(UserError, match="'2147483648 steps' has more than 2,147,483,647 steps"):
-        parse_duration("config.duration", "2147483648 steps", EPOCH)
+        Periods.from_config(config, 1437)
 
 
 @pytest.mark.parametrize("every", [EPOCH, EPOCH / 2, Fraction(7, 3), Fraction(5), Fraction(1)])
