@@ -10,8 +10,8 @@ only view that the networks without crops are trained on. Training errors are th
 images: a crop is harder than the center.
 
 Result (one seed): 24.68% without augmentation, 21.67% with crops and mirror images, 21.52% with
-color noise as well. The training errors are 7.65%, 21.28% and 21.17%. "mirror" and "crops" alone
-have not been run.
+color noise as well; 22.15% with mirror images alone, and 21.57% with crops alone. The training
+errors are 7.65%, 21.28%, 21.17%, 14.00% and 20.24%.
 Time: 15 runs of about 14 minutes, on two cores of an AMD EPYC with --cpu_devices=4.
 """
 
@@ -29,15 +29,15 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
         "the top-1 error by over a point on ImageNet (section 4.1)",
         {
             "none": changed(both, {"augment.shift": False, "augment.mirror": False}),
+            "crops and mirror": both,
             "mirror": changed(both, {"augment.shift": False}),
             "crops": changed(both, {"augment.mirror": False}),
-            "crops and mirror": both,
             "crops, mirror, color": changed(both, {"augment.color": "eigenvalues"}),
         },
         reference={
+            "crops and mirror": "none",
             "mirror": "none",
             "crops": "none",
-            "crops and mirror": "none",
             "crops, mirror, color": "crops and mirror",
         },
         seeds=(0, 1, 2),

@@ -15,7 +15,7 @@ from tests.support import tiny
 CROPS = {"augment.shift", "augment.mirror"}
 INVERTED = {"model.dropout", "model.dropout_scaling"}
 DIFFERENCES = {  # of each variant from the first
-    "augmentation": [{"augment.mirror"}, {"augment.shift"}, CROPS, CROPS | {"augment.color"}],
+    "augmentation": [CROPS, {"augment.mirror"}, {"augment.shift"}, CROPS | {"augment.color"}],
     "dropout": [{"model.dropout"}, INVERTED],
     "dropout_iterations": [{"model.dropout", "duration"}, INVERTED | {"duration"}],
     "ensemble": [],
