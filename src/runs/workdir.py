@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -34,8 +33,8 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
     """Checks early that a run can use the directory, which need not exist.
 
     Raises:
-      UserError: the directory has a run with other settings, has imported weights, or cannot be
-        written to; or there is no run in `config.init_from`.
+      UserError: the directory has a run with other settings, has imported weights, has lost its
+        checkpoints, or cannot be written to; or there is no run in `config.init_from`.
     """
     existing = next(filter(os.path.lexists, (workdir, *workdir.absolute().parents)))
     try:
@@ -43,6 +42,11 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
     except OSError as error:
         raise UserError(f"workdir {workdir}: {error.strerror}; give another --workdir") from None
     if not has_begun(workdir):
+        if any((workdir / EVALUATIONS).glob("*")):  # which need a checkpoint
+            raise UserError(
+                f"workdir {workdir}: it has evaluations but no checkpoints; restore them, or move "
+                "the directory away to start again"
+            )
         if config.init_from:
             read_config(Path(config.init_from).expanduser())
         return
@@ -138,7 +142,6 @@ def _begin(workdir: Path, config: ConfigDict, dataset: PreparedDataset) -> None:
         earlier = read_earlier_values(workdir)
     else:
         write_origin(workdir, config.init_from)
-        shutil.rmtree(workdir / EVALUATIONS, ignore_errors=True)  # of an earlier run
     name, in_train = dataset.directory.name, dataset.in_train
     statistics = dataset.statistics
     write_preprocessing(workdir, Preprocessing(name, dataset.class_names, statistics, in_train))

@@ -13,6 +13,7 @@ from PIL import Image
 from src import evaluate as command
 from src.cli.app import run_command
 from src.data.loader import Batch
+from src.errors import UserError
 from src.inference import evaluation
 from src.inference.classifier import load
 from src.inference.ensemble import evaluate_ensemble
@@ -102,11 +103,14 @@ def test_run_directory_that_cannot_be_written_is_evaluated(
     assert "the result is not kept there: File exists" in printed.err
 
 
-def test_new_run_does_not_keep_results_of_an_earlier_run(workdir: Path, cache: Path) -> None:
+def test_run_that_has_lost_its_checkpoints_is_refused_and_keeps_its_evaluations(
+    workdir: Path,
+) -> None:
     write_evaluation(workdir, {"step": 0, "views": 1})
     shutil.rmtree(workdir / "checkpoints")
-    config = read_config(workdir)
-    assert result_at(untrained(config, workdir), 0, 1) is None
+    with pytest.raises(UserError, match=r"evaluations but no checkpoints; restore them, or move"):
+        untrained(read_config(workdir), workdir)
+    assert result_at(workdir, 0, 1) is not None
 
 
 SPLITS = {"train": 3, "val": 2, "test": 4}  # images of each class
