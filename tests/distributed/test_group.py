@@ -3,16 +3,15 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from src.errors import EXIT_LOST_PROCESS
-from tests.support.commands import ROOT, environment, free_port
+from tests.support.commands import two_processes
 from tests.support.launched import SOON
 
 pytestmark = pytest.mark.slow
@@ -34,24 +33,7 @@ with ProcessGroup(process_info(os.environ), times) as group:
 
 @contextmanager
 def ready_processes(cache: Path) -> Iterator[Sequence[subprocess.Popen[str]]]:
-    coordinator = f"127.0.0.1:{free_port()}"
-    common = {"COORDINATOR_ADDRESS": coordinator, "NUM_PROCESSES": "2", "JAX_PLATFORMS": "cpu"}
-    with ExitStack() as stack:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", CODE],
-                cwd=ROOT,
-                env={**environment(cache), **common, "PROCESS_ID": index},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for index in "01"
-        ]
-        for process in processes:
-            stack.enter_context(process)
-            stack.callback(process.kill)
+    with two_processes(CODE, cache=cache) as processes:
         for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n", process.communicate()

@@ -1,15 +1,12 @@
 """Two processes that see different checkpoints, as on a slow file system."""
 
 import shutil
-import subprocess
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.support import format1
-from tests.support.commands import ROOT, environment, free_port
+from tests.support.commands import two_processes
 from tests.support.launched import SOON
 
 CODE = f"""
@@ -36,23 +33,8 @@ def test_all_processes_restore_what_process_0_sees(
     workdirs = [shutil.copytree(format1.WORKDIR, tmp_path / str(index)) for index in range(2)]
     lacking = workdirs[0] if seen == (4,) else workdirs[1]
     shutil.rmtree(lacking / "checkpoints" / "8")
-    common = {"COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "NUM_PROCESSES": "2"}
     printed = []
-    with ExitStack() as stack:
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", CODE, *map(str, workdirs)],
-                cwd=ROOT,
-                env={**environment(cache), **common, "JAX_PLATFORMS": "cpu", "PROCESS_ID": index},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for index in "01"
-        ]
-        for process in processes:
-            stack.enter_context(process)
-            stack.callback(process.kill)
+    with two_processes(CODE, *workdirs, cache=cache) as processes:
         for process in processes:
             out, err = process.communicate(timeout=SOON)
             assert process.returncode == 0, err

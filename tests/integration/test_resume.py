@@ -5,8 +5,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +19,7 @@ from src.runs.checkpoint import Checkpointer
 from src.training.schedule import Steps
 from src.training.state import Progress, abstract_state
 from tests.support import miniature, tiny
-from tests.support.commands import ROOT, start
+from tests.support.commands import start
 from tests.support.interrupted import copy_of, flip_a_bit, interrupt, train
 from tests.support.runs import arguments, assert_same_run, steps_done, trained
 
@@ -159,23 +157,6 @@ def test_directory_in_which_another_run_trains_is_rejected(tmp_path: Path, cache
         tmp_path, cache, signal.SIGTERM, lambda: steps_done(tmp_path) > killed_at, long
     )
     assert status == EXIT_PREEMPTED, output
-
-
-def test_second_signal_seconds_later_ends_the_run_without_saving(
-    tmp_path: Path, cache: Path
-) -> None:
-    stop = """
-import os, signal, time
-from src.distributed.preemption import Preemption
-with Preemption() as preempted:
-    os.kill(os.getpid(), signal.SIGTERM)
-    os.kill(os.getpid(), signal.SIGTERM)  # the same request, come another way
-    assert preempted()
-    preempted._requested_at -= 6
-    os.kill(os.getpid(), signal.SIGTERM)
-"""
-    ended = subprocess.run([sys.executable, "-c", stop], cwd=ROOT, check=False, timeout=60)
-    assert ended.returncode == 128 + signal.SIGTERM
 
 
 def test_failure_without_damage_sets_no_checkpoint_aside(

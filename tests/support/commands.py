@@ -1,9 +1,11 @@
 """Runs the commands as a user does, each in a process of its own."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,31 @@ def run(module: str, *arguments: str | Path, cache: Path) -> subprocess.Complete
     with start(module, *arguments, cache=cache) as process:
         out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def two_processes(
+    code: str, *arguments: str | Path, cache: Path
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two processes of a run that execute Python code; kills what is left of them on leaving."""
+    common = {"COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "NUM_PROCESSES": "2"}
+    with contextlib.ExitStack() as stack:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, *map(str, arguments)],
+                cwd=ROOT,
+                env={**environment(cache), **common, "JAX_PLATFORMS": "cpu", "PROCESS_ID": index},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in "01"
+        ]
+        for process in processes:
+            stack.enter_context(process)
+            stack.callback(process.kill)
+        yield processes
 
 
 def free_port() -> int:

@@ -75,3 +75,18 @@ sys.exit(75)
         while "ready" not in output.readline():
             assert process.poll() is None
     assert process.wait(60) == 75
+
+
+def test_second_signal_seconds_later_ends_the_run_without_saving() -> None:
+    stop = """
+import os, signal, time
+from src.distributed.preemption import Preemption
+with Preemption() as preempted:
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)  # the same request, come another way
+    assert preempted()
+    preempted._requested_at -= 6
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    ended = subprocess.run([sys.executable, "-c", stop], cwd=ROOT, check=False, timeout=60)
+    assert ended.returncode == 128 + signal.SIGTERM

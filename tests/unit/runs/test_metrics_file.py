@@ -62,3 +62,9 @@ def test_lost_or_changed_lines_are_told_and_the_file_is_set_aside(
     assert "lines of earlier steps are missing or damaged" in caplog.text
     if damaged:
         assert (tmp_path / "damaged" / NAME).read_text() == damaged
+
+
+def test_metrics_that_are_being_written_are_read_up_to_there(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path) == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]

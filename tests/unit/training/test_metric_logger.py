@@ -16,7 +16,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.errors import CommandError, DivergedError
-from src.runs.metrics_file import keep_metrics, read_metrics
+from src.runs.metrics_file import keep_metrics
 from src.training.metric_logger import MetricLogger
 from src.training.periods import Periods
 from src.training.progress_bar import ProgressBar
@@ -282,21 +282,6 @@ def test_falling_loss_gets_no_warning(tmp_path: Path, caplog: pytest.LogCaptureF
             log.log_step(step, 0.01, metrics(2.2))
         log.flush()
     assert "ln(classes)" not in caplog.text
-
-
-def test_metrics_that_are_being_written_are_read_up_to_there(tmp_path: Path) -> None:
-    assert read_metrics(tmp_path) == []
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"st')
-    assert read_metrics(tmp_path) == [{"step": 1}, {"step": 2}]
-
-
-def test_full_disk_is_named_with_the_file_of_metrics(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    writer = JsonLines(tmp_path)
-    with pytest.raises(OSError, match=r"No space left on device: '.*/metrics\.jsonl'"):
-        writer.write(1, 0.1, "train", {"loss": 1.0})
-    with pytest.raises(OSError, match=r"No space left on device: '.*/metrics\.jsonl'"):
-        writer.close()
 
 
 def test_run_directory_that_is_removed_ends_the_training(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams import metadata
 
 from src.errors import UserError
 from src.training.validation import validate_config
-from src.writers import Writer, make_writers
+from src.writers import JsonLines, Writer, make_writers
 from tests.support import miniature, tiny
 
 IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
@@ -170,3 +170,12 @@ def test_service_that_refuses_the_run_is_one_line(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match=r"config\.writers: mlflow: .*127\.0\.0\.1"):
         open_writer(tmp_path, "mlflow")
+
+
+def test_full_disk_is_named_with_the_file_of_metrics(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    writer = JsonLines(tmp_path)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/metrics\.jsonl'"):
+        writer.write(1, 0.1, "train", {"loss": 1.0})
+    with pytest.raises(OSError, match=r"No space left on device: '.*/metrics\.jsonl'"):
+        writer.close()
