@@ -1,11 +1,16 @@
-"""Caffe's AlexNet, bvlc_alexnet: the network that most took for the paper's from 2013 on.
+"""Caffe's AlexNet, bvlc_alexnet, which most people took for the paper's network from 2013 on.
 
     python -m src.main --config=configs/bvlc_alexnet.py[:DATASET]
 
-It differs from the paper's in crops of 227 × 227 without any padding; in response normalization,
-whose windows reach from one group's maps into the other's, with k = 1 and alpha divided by the size
-of the window; in biases of 0.1, and in the initial weights of fc6 and fc7. Colors are left as they
-are. The schedule is that of its solver.prototxt.
+What differs from configs/alexnet.py:
+
+- crops of 227 × 227, and no padding of conv1;
+- response normalization across the maps of both towers, with k = 1 and alpha ÷ 5, the size of the
+  window;
+- initial biases of 0.1 instead of 1, and other initial weights of fc6 and fc7;
+- dropout that scales in training;
+- no color noise; no weight decay on biases, whose learning rate is doubled;
+- batches of 256, and the schedule of Caffe's solver.prototxt.
 
 Caffe's own weights have a top-1 error of 42.9% and a top-5 error of 19.8% on ImageNet's validation
 set, one view. This recipe has not been run to its end on ImageNet by this project.

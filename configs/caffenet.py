@@ -1,8 +1,8 @@
-"""Caffe's other AlexNet, bvlc_reference_caffenet, which pools before it normalizes.
+"""Caffe's other AlexNet, bvlc_reference_caffenet, with pooling before normalization.
 
     python -m src.main --config=configs/caffenet.py[:DATASET]
 
-Else it is configs/bvlc_alexnet.py with the paper's biases of 1.
+Otherwise it is configs/bvlc_alexnet.py with the paper's initial biases of 1.
 
 Caffe's own weights have a top-1 error of 42.6% and a top-5 error of 19.6% on ImageNet's validation
 set, one view. This recipe has not been run to its end on ImageNet by this project.

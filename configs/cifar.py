@@ -1,30 +1,31 @@
-"""cuda-convnet's networks for CIFAR-10, with which its authors tried what became AlexNet.
+"""cuda-convnet's networks for CIFAR-10, on which its authors tried what became AlexNet.
 
     python -m src.main --config=configs/cifar.py:NETWORK
 
 NETWORK is 80sec, 19pct (the default), 18pct, conv-local-13pct, conv-local-11pct, or
 19pct-translations. Networks and recipes are those of cuda-convnet's example-layers/*.cfg: images of
-32 × 32 minus their mean, batches of 128, a rate of 0.001 and for biases 0.002, weight decay by
-layer and none on biases. The last three take crops of 24 × 24 and their mirror images in training
-and the average of nine views at test; the others see whole images, as they are.
+32 × 32 minus their mean, batches of 128, a learning rate of 0.001 (0.002 for biases), weight decay
+by layer and none on biases. The last three train on crops of 24 × 24, mirrored or not, and average
+nine views at test; the others see whole images, as they are.
 
-NETWORK              epochs                      published test error
-80sec                8, and 2 with the rate ÷ 10   26%
-19pct, 18pct         120, 10 ÷ 10, 10 ÷ 100        19%, 18%
-19pct-translations   220, 10 ÷ 10, 10 ÷ 100        14.2%
-conv-local-13pct     140, 10 ÷ 10, 10 ÷ 100        13%
-conv-local-11pct     500, 10 ÷ 10, 10 ÷ 100        11%
+NETWORK              epochs, at learning rate ÷ 1, ÷ 10, ÷ 100   published test error
+80sec                8, 2                                        26%
+19pct, 18pct         120, 10, 10                                 19%, 18%
+19pct-translations   220, 10, 10                                 14.2%
+conv-local-13pct     140, 10, 10                                 13%
+conv-local-11pct     500, 10, 10                                 11%
 
-The files state the epochs of 80sec (but for how many come after the eighth), 18pct and
-conv-local-11pct. 19pct has those of 18pct here; 19pct-translations has 100 more at the full rate,
-since with crops the training error was still falling after 120 (140 epochs came to 15.35%).
-conv-local-13pct has those of scripts that follow cuda-convnet's page on its methodology, which
-agree with the times that its front page states: 25 minutes, and 75 for conv-local-11pct. Of the
-locally connected networks' epochs the first 100, or about 350, had a fifth of the images kept for
-validation, and only the weights' rates dropped in the end; here all images are trained on from the
-first epoch on, and the biases' rates drop as well. cuda-convnet's test on several views had nine of
-them until its version with conv-local-11pct, and from there on ten, half of them mirrored. What
-this project measured is in docs/experiments.md.
+Epochs: the files state those of 80sec (except how many follow the eighth), 18pct and
+conv-local-11pct. 19pct has those of 18pct here. 19pct-translations has 100 more at the full
+learning rate, because with crops the training error was still falling after 120 (140 epochs came to
+15.35%). Those of conv-local-13pct are from scripts that follow cuda-convnet's page on its
+methodology. They agree with the times on its front page: 25 minutes, and 75 for conv-local-11pct.
+
+What differs from cuda-convnet: it kept a fifth of the images for validation in the first 100 (or
+about 350) epochs of the locally connected networks, and at the end reduced only the learning rates
+of the weights. Here all images are trained on from the first epoch on, and the learning rates of
+the biases drop too. It averaged nine views until its version with conv-local-11pct, and then ten,
+half of them mirrored. What this project measured is in docs/experiments.md.
 """
 
 from typing import NamedTuple

@@ -1,12 +1,12 @@
-"""A classifier of your photographs, on what ImageNet taught torchvision's AlexNet.
+"""A classifier of your photographs, which starts from torchvision's weights for ImageNet.
 
     python -m src.convert --config=torchvision --weights=FILE --workdir=runs/imagenet
     python -m src.main --config=finetune:folder:PATH --config.init_from=runs/imagenet
 
-FILE is https://download.pytorch.org/models/alexnet-owt-7be5be79.pth, which you download. The
-convolutions stay as they are, fc6 and fc7 start from ImageNet's, and fc8 is new. If you have only
-the convolutions, import them with --config=finetune:folder:PATH; the dense layers are then random.
-Four epochs with a cosine suffice for some thousand images.
+First download FILE: https://download.pytorch.org/models/alexnet-owt-7be5be79.pth. The convolutions
+stay as they are, fc6 and fc7 start from the file's weights, and fc8 is new. If you have only the
+convolutions, import them with --config=finetune:folder:PATH; the dense layers are then random.
+Four epochs with a cosine schedule suffice for a few thousand images.
 """
 
 from ml_collections import ConfigDict

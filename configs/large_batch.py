@@ -5,16 +5,17 @@
 DATASET is `cifar10` (the default; batches of 2,048 instead of 128) or `digits` (256 instead of 16).
 What differs from configs/cifar.py:80sec:
 
-- LARS, with a rate of 0.02: a step moves a kernel by 2% of its norm, and momentum adds up ten;
+- LARS, with a learning rate of 0.02: a step moves a kernel by 2% of its norm, and momentum adds up
+  some ten steps;
 - a warm-up of two of the ten epochs;
-- the biases' rate is a fifth of that of the kernels, not twice as much, because LARS does not scale
-  biases.
+- the learning rate of biases is a fifth of that of kernels, instead of twice as much, because LARS
+  does not scale biases.
 
-Result on digits: 15.19 ± 1.37% test error (seeds 0 to 2), where batches of 16 come to 1.11 ± 0.28%,
-and momentum alone with batches of 256 and its best rate to 11.85 ± 5.15%. In ten epochs there are
-57 steps instead of 899. In 40 epochs, LARS comes to 2.22% and momentum to 1.94% (one seed).
+Result on digits: 15.19 ± 1.37% test error (seeds 0 to 2). Batches of 16 come to 1.11 ± 0.28%, and
+momentum alone, with batches of 256 and its best learning rate, to 11.85 ± 5.15%. Ten epochs are 57
+steps instead of 899. In 40 epochs, LARS comes to 2.22% and momentum to 1.94% (one seed).
 docs/training.md has the comparison. It has not been run on CIFAR-10.
-Time: 2 to 7 minutes on a part of two cores of an AMD EPYC, which other programs used too.
+Time: 2 to 7 minutes on two cores of an AMD EPYC, which other programs used too.
 """
 
 from ml_collections import ConfigDict

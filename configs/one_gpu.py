@@ -1,10 +1,10 @@
-"""The paper's one-GPU comparator: one tower with half of the maps (run #145-half).
+"""The network on one GPU to which the paper compares: one tower, half of the maps (#145-half).
 
     python -m src.main --config=configs/one_gpu.py[:DATASET]
 
-The last convolutional layer and the dense layers are as large as those of the two towers together,
-so that both networks have about as many parameters. The paper (section 3.2) reports top-1 and top-5
-errors that are 1.7 and 1.2 points higher than the two towers'; the authors' log has 39.2% and 18.2%
+Exceptions: conv5 and the dense layers are as large as those of the two towers together, so that
+both networks have about as many parameters. The paper (section 3.2) reports top-1 and top-5
+errors that are 1.7 and 1.2 points higher than with two towers; the authors' log has 39.2% and 18.2%
 on the test set of 2010 with ten views. This recipe has not been run to its end on ImageNet by this
 project.
 """

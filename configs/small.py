@@ -3,19 +3,20 @@
     python -m src.main --config=configs/small.py[:DATASET]
 
 DATASET is `digits` (the default: scikit-learn's handwritten digits, nothing to download),
-`folder:PATH`, `cifar10`, or any other name of TFDS's.
+`folder:PATH`, `cifar10`, or any other TFDS name.
 
 The paper's recipe stays at chance for a long time on little data: its initial weights are so small
-that next to nothing of an image reaches the last layer. What differs from configs/alexnet.py:
+that almost nothing of an image reaches the last layer. What differs from configs/alexnet.py:
 
-- images of 73 × 73 and crops of 64 × 64, because little data usually are little images, and a
+- images of 73 × 73 and crops of 64 × 64, because small data sets often have small images, and a
   step takes a fraction of the time;
 - initial weights after He et al. (2015), biases of 0 and inputs ÷ 64, so that the signal keeps its
   size through the eight layers from the first step on;
-- dropout that scales in training, with which the learning rates were chosen;
-- 40 epochs (15 for digits) in batches of 64, and a cosine schedule from 0.02 (0.01 for digits),
-  which needs no patience to be chosen;
-- digits keep their colors and are not mirrored: a mirrored digit is none; one view at the end.
+- dropout that scales in training: the learning rates were chosen with it;
+- 40 epochs (15 for digits) in batches of 64, and a cosine schedule from a learning rate of 0.02
+  (0.01 for digits);
+- for digits no color noise, one view in the final evaluation, and no mirror images, because a
+  mirrored digit is no digit.
 """
 
 from dataclasses import replace

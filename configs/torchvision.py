@@ -3,9 +3,10 @@
     python -m src.main --config=configs/torchvision.py[:DATASET]
 
 Every layer sees all maps, there is no response normalization, and conv1 pads by 2 on all sides. Two
-towers that exchange everything compute just this, and may still be laid over two devices. Weights
-are drawn as PyTorch draws them, biases start at 0; pixels minus their mean are divided by 58, about
-their deviation, where torchvision divides each color by its own.
+towers that exchange everything compute exactly this, and can still be on two devices. Initial
+weights are drawn as in PyTorch, biases start at 0, and dropout scales in training. Pixels minus
+their mean are divided by 58, about their standard deviation; torchvision divides each color by its
+own. The training is that of configs/alexnet.py.
 
 torchvision's own weights have a top-1 error of 43.5% and a top-5 error of 20.9% on ImageNet's
 validation set, one view. This recipe has not been run to its end on ImageNet by this project.
