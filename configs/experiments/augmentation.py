@@ -7,7 +7,7 @@ overfitting", and that color noise lowers the top-1 error on ImageNet by more th
 cuda-convnet's 19pct network is trained on CIFAR-10 for 40 epochs. There is no weight decay: its
 authors used none when they trained it on crops. Every network is tested on the center view, the
 only view that the networks without crops are trained on. Training errors are those of the augmented
-images: a crop is harder than the center.
+images: crops are harder than the center.
 
 Result (one seed): 24.68% without augmentation, 21.67% with crops and mirror images, 21.52% with
 color noise as well; 22.15% with mirror images alone, and 21.57% with crops alone. The training

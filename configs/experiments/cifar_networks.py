@@ -2,7 +2,7 @@
 
     python -m src.experiment --config=configs/experiments/cifar_networks.py
 
-The networks conv-local-13pct and conv-local-11pct are left out, since each takes several hours on
+The networks conv-local-13pct and conv-local-11pct are left out, because each takes several hours on
 two cores: `python -m src.main --config=configs/cifar.py:conv-local-11pct`.
 
 Result (one seed): 25.78%, 18.21%, 17.75% and 14.43%, each within a point of the published error.

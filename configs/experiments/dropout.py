@@ -5,12 +5,12 @@
 The paper says that without dropout its network "exhibits substantial overfitting". Here a dense
 layer of 512 units is inserted before the last layer of cuda-convnet's 19pct. The network is trained
 on CIFAR-10 for 40 epochs, without weight decay or augmentation. That layer has no dropout, the
-paper's ("original": the outputs are halved at test), or the later form ("inverted": the kept ones
-are doubled in training). The training error with dropout is that of the steps, which drop units.
+paper's form ("original": outputs are halved at test), or the later form ("inverted": kept outputs
+are doubled in training). The training error is that of the training steps, which drop units.
 
-For the layer behind dropout, a learning rate of the original form does what a quarter of it does in
-the inverted form. So a search chooses the rate of each variant, from half to four times 0.001, that
-of cuda-convnet's networks.
+For the layer behind dropout, a learning rate of the original form has the effect of a quarter of it
+in the inverted form. So a search chooses the learning rate of each variant, from half to four times
+0.001, that of cuda-convnet's networks.
 
 Result (one seed, 0.001 for both, without a search): 20.77% with inverted dropout, 24.53% without;
 the training errors are 8.01% and 0.01%. The original form and the searches have not been run.

@@ -4,8 +4,8 @@
 
 "Dropout roughly doubles the number of iterations required to converge." The paper does not say what
 counts as converged. Here it is a training error of 25%, as in the paper's Figure 1, at a constant
-learning rate. Networks, forms of dropout and the search for rates are those of dropout.py. The
-training error with dropout is that of the steps, which drop units.
+learning rate. Networks, forms of dropout and the search for learning rates are those of dropout.py.
+The training error is that of the training steps (the paper's iterations), which drop units.
 
 Result: not run yet. In the curves of dropout.py's result (one seed, 0.001 for both), inverted
 dropout reaches 25% after 15.3 epochs and no dropout after 11.3: 1.4 times. For 15% it is 1.7 times.

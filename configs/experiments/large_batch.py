@@ -5,11 +5,11 @@
 You, Gitman and Ginsburg (2017) train AlexNet on ImageNet with batches of 8,192 images. Here it is
 cuda-convnet's 80sec, for ten epochs in each case; see configs/large_batch.py.
 
-Result on digits, with `smoke=False` (three seeds): 1.11 ± 0.28% test error with batches of 16;
-with 256, 11.85 ± 5.15% with momentum, and 15.19 ± 1.37% with LARS. The search found momentum's best
-rate to be 0.002, as for the small batch: at the 16-fold rates it stays at chance. So linear scaling
-fails, but LARS is not shown to help. results/large_batch.json has all rates.
-Time: an hour, on a part of two cores of an AMD EPYC, which other programs used too.
+Result on digits, with `smoke=False` in this file (three seeds): 1.11 ± 0.28% test error with
+batches of 16. With batches of 256, 11.85 ± 5.15% with momentum, and 15.19 ± 1.37% with LARS. The
+best learning rate of momentum is 0.002, as for the small batch; at 16 times 0.001 it stays at
+chance. So linear scaling fails, and LARS does not help. results/large_batch.json has all rates.
+Time: an hour, on two cores of an AMD EPYC, which other programs used too.
 
 It has not been run on CIFAR-10, where 21 runs take some two hours on two cores (estimated).
 """

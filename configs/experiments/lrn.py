@@ -4,9 +4,9 @@
 
 The paper's four-layer network for CIFAR-10 has a test error of 13% without normalization and of 11%
 with it. However, cuda-convnet's files for these two errors also differ in the width of a layer.
-Here only the two normalizations of conv-local-11pct differ. It is trained for 60 epochs, where the
-files have 520, with the learning rate ÷ 10 after 50 and 55 epochs. So only the difference can be
-compared with the paper, not the errors.
+Here the two variants differ only in the two normalizations of conv-local-11pct. They are trained
+for 60 epochs instead of the files' 520, with the learning rate ÷ 10 after 50 and 55 epochs. So only
+the difference can be compared with the paper, not the errors.
 
 Result: not run to its end yet.
 Time: not measured; there are six runs.

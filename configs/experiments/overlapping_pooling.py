@@ -4,7 +4,7 @@
 
 On ImageNet overlapping pooling lowers the paper's top-1 error by 0.4 points. Here cuda-convnet's
 19pct is trained on crops of CIFAR-10 for 40 epochs. The maps have the same size in both variants.
-Seeds differ by about 0.3 points (standard deviation), so five seeds of each can detect differences
+The standard deviation over seeds is about 0.3 points, so five seeds of each can detect differences
 of half a point or more.
 
 Result: not run to its end yet.

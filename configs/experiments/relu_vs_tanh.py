@@ -7,19 +7,20 @@ The paper trains "a four-layer convolutional neural network" on CIFAR-10 until a
 training as fast as possible". The paper does not name the network. Here it is cuda-convnet's 19pct
 (three convolutional layers and a dense one), without weight decay, on uncropped images.
 
-A search trains with each learning rate for two epochs, and chooses the rate with the lowest
-training loss over the second epoch. The search favors high rates. With tanh, a lower rate reaches
-the target in fewer epochs, but is not ahead before the twentieth epoch.
+A search trains with each learning rate for two epochs, and chooses the one with the lowest training
+loss over the second epoch. This favors high rates: with tanh, a lower one reaches the target in
+fewer epochs, but is not ahead before the twentieth epoch.
 
 The training error is the mean over the last whole epoch, computed every quarter of an epoch. It
 reaches 25% about half an epoch later than the error of single steps.
 
-Result (one seed): 6.0 epochs with ReLU, 46.2 with tanh: 7.7 times; 7.0 times with the rate 0.008.
+Result (one seed): 6.0 epochs with ReLU, 46.2 with tanh: 7.7 times as many; 7.0 times with tanh's
+learning rate at 0.008.
 Time: 49 minutes and the search, on two cores of an AMD EPYC with --cpu_devices=4.
 
-Digits cannot show it, so relu_vs_tanh.py:digits is a smoke test. With He's initial weights, an
-input scale of 1/64 and the best of several rates, both networks reach 2% training error on them
-after five to ten epochs or so, and seeds differ by more than the two.
+Digits cannot show the difference, so relu_vs_tanh.py:digits is a smoke test. With He's initial
+weights, an input scale of 1/64 and the best of several learning rates, both networks reach 2%
+training error on them after some five to ten epochs, and seeds differ by more than activations.
 """
 
 from ml_collections import ConfigDict

@@ -2,11 +2,11 @@
 
     python -m src.experiment --config=configs/experiments/schedule.py
 
-The paper applied this heuristic three times during training. Here it is compared with a constant
-rate. cuda-convnet's 19pct is trained on crops of CIFAR-10 for 100 epochs, with a validation after
-every second epoch: in fewer epochs the error does not stop improving. CIFAR-10 has no validation
-images, so 5,000 training images are held out. Errors are those of the held-out images, as the
-paper's are those of the validation images that its learning rate followed.
+The paper divided the learning rate three times during training. Here this is compared with a
+constant learning rate. cuda-convnet's 19pct is trained on crops of CIFAR-10 for 100 epochs, with an
+evaluation after every second epoch: in fewer epochs the error does not stop improving. CIFAR-10 has
+no validation images, so 5,000 training images are held out. Errors are those of the held-out
+images, which the learning rate follows, as in the paper.
 
 Result: not run to its end yet.
 Time: four runs of about 35 minutes (estimated), on two cores of an AMD EPYC with --cpu_devices=4.

@@ -2,13 +2,13 @@
 
     python -m src.experiment --config=configs/experiments/towers.py[:DATASET]
 
-DATASET is `imagenette` (the default), `folder:PATH`, or another name in TFDS. The recipe is that of
+DATASET is `imagenette` (the default), `folder:PATH`, or another TFDS name. The recipe is that of
 configs/small.py, at 64 pixels. On ImageNet the top-1 error of the paper's two towers is 1.7 points
 lower than that of one tower with half of the maps. The authors' network without any connection (run
 #150 of their code) has 41.8%, the paper's 40.7%. In the variant that connects all layers, response
-normalization is across the maps of both towers too, as in a network that is not split.
+normalization is also across the maps of both towers, as in a network that is not split.
 
-Result (three seeds, a folder of 1,525 photographs): 24.91 ± 0.91% with one tower of half width,
+Result (three seeds, a directory of 1,525 photographs): 24.91 ± 0.91% with one tower of half width,
 23.98 ± 1.48% with two unconnected, 23.87 ± 0.70% with the paper's, 25.45 ± 2.22% with all
 connected. No difference is significant.
 Time: 55 minutes on two cores of an AMD EPYC.
