@@ -2,8 +2,9 @@
 
 python launch/several.py COUNT COMMAND…
 
-Each process gets its own PROCESS_ID and LOCAL_PROCESS_ID (see launch/run.sh), and every signal that
-this launcher receives. Once one process has failed, it kills the others after SECONDS_TO_END.
+Each process gets its own PROCESS_ID and LOCAL_PROCESS_ID (see launch/run.sh), and SIGTERM after any
+signal that asks this launcher to stop. Once one process has failed, it kills the others after
+SECONDS_TO_END.
 """
 
 import ctypes

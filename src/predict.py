@@ -3,7 +3,7 @@
 python -m src.predict --workdir=DIR[,DIR…] [--views=1|9|10] [--top=5] [--json] IMAGE…
 python -m src.predict --workdir=DIR --save_features=FILE.npz [--layer=fc7] IMAGE…
 
-IMAGE is a file, a folder, a pattern like 'photos/**/*.jpg', or - for an image on standard input.
+IMAGE is a file, a directory, a pattern like 'photos/**/*.jpg', or - for an image on standard input.
 Several runs are an ensemble, whose probabilities are averaged.
 """
 

@@ -175,7 +175,7 @@ def license_of(dataset: str) -> str:
 
 def _images_of(dataset: str) -> str:
     name = dataset_name(dataset)
-    return name if name == dataset else f"the images in the folder {name}"
+    return name if name == dataset else f"images in the directory {name}"
 
 
 def _views(count: int) -> str:

@@ -7,7 +7,7 @@ section 3.3 are about such. From the files layers-*.cfg and layer-params-*.cfg o
 network          what it is                                      parameters   test error
 SEC80            "80sec", three convolutions and two dense          145,578   26%
 PCT19            "19pct", the same convolutions and one dense        89,578   19%
-PCT18            "18pct", with normalization over places             89,578   18%
+PCT18            "18pct", with normalization over positions         89,578   18%
 CONV_LOCAL_13    "conv-local-13pct", two layers locally connected 1,116,490   13%
 CONV_LOCAL_11    "conv-local-11pct", with normalization over maps 2,112,970   11%
 

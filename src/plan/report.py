@@ -117,7 +117,7 @@ def _assumed(gpu: Gpu, options: dict[str, bool]) -> list[str]:
         f" {WORKSPACES:.0%} of it for cuDNN;",
         f"  a core loads {IMAGES_PER_CORE:,} images/s;",
         "  a collective over several hosts has the network of each host's GPUs that take part;",
-        "  memory-bound kernels take what XLA estimates, or touch each array once if in the cache;",
+        "  memory-bound kernels take the time XLA estimates, or read cached arrays once;",
         "  compiled with",
         *(f"  {name}={str(value).lower()}" for name, value in options.items()),
     ]

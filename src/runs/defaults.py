@@ -11,18 +11,18 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,  # of the initial weights, the order of examples, and everything random
     "dtype": "float32",  # of activations, or "bfloat16"; parameters are float32
     "reduce_dtype": "float32",  # of gradients that devices add up, or "bfloat16" with that dtype
-    "cpu_kernels": "blocked",  # faster on CPUs, equal to rounding; or "plain": as on GPUs
+    "cpu_kernels": "blocked",  # faster on CPUs, equal up to rounding; or "plain": as on GPUs
     "batch_size": 128,  # images per step, over all devices
     "accumulate": 1,  # parts of a batch, computed one after the other to save memory
     "class_weights": "",  # of the loss: "balanced", or a number for each class, "1,1,5"
-    "label_smoothing": 0.0,  # the share of the target that all classes get alike
+    "label_smoothing": 0.0,  # the share of the target that is divided equally among all classes
     "duration": "90 epochs",  # of training; or "1000 steps"
-    "stop_after": 0,  # evaluations in a row without a new best that end training; 0: none do
+    "stop_after": 0,  # end after this many evaluations without a new best; 0: never
     "evaluate_every": "1 epoch",  # one view of each image of the evaluation split
     "checkpoint_every": "1 epoch",  # also saved: a new best, and the last step
     "log_every": 20,  # steps per line of metrics; a line has the means over these steps
     "writers": ("tensorboard",),  # of metrics, also to "wandb" (Weights & Biases) or "mlflow"
-    "profile": "",  # "20 steps": a trace of so many, in the run directory
+    "profile": "",  # "20 steps": trace this many, in the run directory
     "views": 10,  # per image in the final evaluation: 1, 9 or 10
     "init_from": "",  # fine-tuning: the run directory whose network to start from
     "init_checkpoint": "newest",  # of that run, or its "best", such as after it has diverged
@@ -55,7 +55,7 @@ DEFAULTS: dict[str, Any] = {
     "schedule": {
         "name": "plateau",  # or "steps", "constant", "cosine"
         "learning_rate": 0.01,  # of the first step, or after the warm-up
-        "warmup": "",  # "5 epochs": the time in which the rate grows from near 0
+        "warmup": "",  # "5 epochs": how long the rate grows from near 0
         "factor": 10.0,  # plateau, steps: each drop divides the learning rate by this factor
         "patience": 3,  # plateau: evaluations in a row without a new best before a drop
         "max_drops": 3,  # plateau: number of drops at most

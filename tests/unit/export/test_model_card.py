@@ -47,7 +47,7 @@ def test_a_folder_has_a_name_however_it_is_given(
     (tmp_path / "flowers").mkdir()
     monkeypatch.chdir(tmp_path / "flowers")
     recipe = tiny.get_config("folder:.").to_dict()
-    assert "\n# AlexNet for the images in the folder flowers\n" in render(recipe=recipe)
+    assert "\n# AlexNet for images in the directory flowers\n" in render(recipe=recipe)
 
 
 def test_model_card_names_all_training_data() -> None:
@@ -56,12 +56,12 @@ def test_model_card_names_all_training_data() -> None:
     text = render(init_from="/home/me/runs/flowers", origin=second)
     for part in (
         "CC BY 4.0",
-        "in the folder flowers. License: unknown",
+        "in the directory flowers. License: unknown",
         "ImageNet's terms of access",
     ):
         assert part in text
     assert (
-        "starting from the weights of a network for the images in the folder flowers, which started"
+        "starting from the weights of a network for images in the directory flowers, which started"
         in text
     )
     assert "torchvision's AlexNet, `alexnet.pth` (SHA-256 7be5)" in text
