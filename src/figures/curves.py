@@ -103,7 +103,8 @@ def _draw_variant(axes: Axes, results: Results, name: str, color: str) -> list[L
     lines = [f"{name} diverges", failed_seeds(variant).strip()]
     labels = [Label(lines, color, end, test[1, -1] if test.size else train[1, -1])]
     if mean is not None:
-        labels = [Label([f"{name} {percent(mean)}"], color, end, 100 * mean)]
+        views = {f"{run['views']} views" for run in finished_runs(variant) if run["views"] > 1}
+        labels = [Label([f"{name} {percent(mean)}", *views], color, end, 100 * mean)]
     if published is not None:
         labels[0].lines.append(f"published {100 * published:.4g}%")
         _mark(axes, "D", end, 100 * published, color)

@@ -13,17 +13,17 @@ from .run import Run
 def section(run: Run) -> dict[str, Any] | None:
     """The step of training, compiled for the devices of this machine.
 
-    None for imported weights, for batches in parts, or if the devices cannot divide the batch.
+    None for imported weights, or if the devices cannot divide the batch. Of batches in parts, the
+    compiled step does not say how often it runs its `collectives`; they are None.
     """
     shards, model = run.mesh.devices.shape
-    # Of batches in parts, the compiled step does not say how often it runs its collectives.
-    if run.is_imported or run.config.accumulate != 1 or run.config.batch_size % shards:
+    if run.is_imported or run.config.batch_size % shards:
         return None
     result = read_result(run.workdir)
     return {
         "shape": (shards, model),
         "devices": _devices(run.mesh.devices, run.config.model.towers, run.config.batch_size),
-        "collectives": _collectives(run, model),
+        "collectives": _collectives(run, model) if run.config.accumulate == 1 else None,
         "trained_on": result and result["machine"],
     }
 

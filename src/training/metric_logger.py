@@ -155,13 +155,11 @@ class MetricLogger:
         line = {**mean, "learning_rate": learning_rate, "images_per_second": speed}
         line["data_wait"] = data_wait
         self._write(step, "train", line)
-        shown = {
-            "loss": f"{mean['loss']:.3f}",
-            "error": f"{mean['top1_error']:.1%}",
-            "images/s": f"{speed:.0f}",
-        }
-        if data_wait > WAITS:
+        shown = {"loss": f"{mean['loss']:.3f}", "error": f"{mean['top1_error']:.1%}"}
+        if data_wait > WAITS:  # 80 columns have no room for the speed too
             shown["data wait"] = f"{data_wait:.0%}"
+        else:
+            shown["images/s"] = f"{speed:.0f}"
         self._bar.set_postfix(shown, refresh=False)
         self._advise_on_data(step, data_wait)
         if step >= self._stuck_after:
@@ -187,7 +185,8 @@ class MetricLogger:
             self._waits = -math.inf
             logger.warning(
                 "up to step %d, the devices waited for data %.0f%% of the time: give each process "
-                "more CPU cores, or choose smaller images (config.data.size)",
+                "more CPU cores, more memory for decoded images (config.data.cache_gb), or smaller "
+                "images (config.data.size)",
                 step,
                 100 * data_wait,
             )

@@ -92,6 +92,7 @@ def test_operations_in_blocks_and_their_gradients_are_equal() -> None:
     jitted = jax.jit(compute, static_argnums=0)
     for blocked, plain in zip(jitted(BLOCKED), jitted(PLAIN), strict=True):
         np.testing.assert_allclose(blocked, plain, rtol=1e-5, atol=1e-6)
+        assert relative_error(blocked, plain) < 2e-6
 
 
 @pytest.mark.parametrize(

@@ -69,5 +69,7 @@ def test_devices_send_the_maps_that_the_figure_counts(run: Run) -> None:
         found = [row for row in shown["collectives"] if row["kind"] == kind]
         assert [row["axis"] for row in found] == ["towers"] * 4
         assert sum(row["bytes"] for row in found) == sent * 4 * rows
+    run.config.accumulate = 2
+    assert devices.section(run) == {**shown, "collectives": None}
     run.config.batch_size = 31
     assert (devices.section(run) is None) == (shards > 1)

@@ -70,13 +70,15 @@ def test_updates_and_lines_in_a_file_are_lines(capsys: pytest.CaptureFixture[str
         assert re.search(r"^ 75%\|.*\| 3/4 \[00:00<00:00, loss=1.234\]$", line)
 
 
-def test_bar_on_80_columns_shows_all_numbers() -> None:
-    with ProgressBar(100_000, shown=True) as bar:
+@pytest.mark.parametrize("last", [{"images/s": "12345"}, {"data wait": "35%"}])
+def test_bar_on_80_columns_shows_all_numbers(last: dict[str, str]) -> None:
+    with ProgressBar(57_000, shown=True) as bar:
         bar.update(12_345)
-        bar.set_postfix({"loss": "6.907", "error": "99.9%", "images/s": "12345"})
-        shown = bar.format_meter(**(bar.format_dict | {"ncols": 80}))
+        bar.set_postfix({"loss": "6.907", "error": "99.9%", **last})
+        shown = bar.format_meter(**(bar.format_dict | {"ncols": 80, "elapsed": 36_000}))
     assert len(shown) == 80
-    assert shown.endswith("loss=6.907, error=99.9%, images/s=12345]")
+    ((name, value),) = last.items()
+    assert shown.endswith(f"[10:00:00<36:10:21, loss=6.907, error=99.9%, {name}={value}]")
 
 
 @pytest.mark.parametrize("options", [{"shown": False}, {"shown": True, "detailed": False}])
