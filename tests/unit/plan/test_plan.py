@@ -12,8 +12,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.alexnet import paper
+from src.cli.app import run_command
 from src.distributed.mesh import make_mesh
 from src.errors import UserError, check_extra
+from src.plan import __main__ as command
 from src.plan import compiler, gpu, hlo, plan, roofline
 from src.training import step as step_module
 from src.training.step import lower_step
@@ -210,13 +212,12 @@ INVALID_FLAGS = {
 
 @needs_extra
 @pytest.mark.parametrize("flag", INVALID_FLAGS)
-def test_command_reports_an_invalid_flag_in_one_line(flag: str, tmp_path: Path) -> None:
-    ended = run(
-        "src.plan", "--config=configs/alexnet.py:imagenet2012", "--topology=1x64x8", flag,
-        cache=tmp_path,
-    )  # fmt: skip
-    assert ended.returncode == 2, ended.stderr
-    (line,) = ended.stderr.splitlines()
+def test_command_reports_an_invalid_flag_in_one_line(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--config=configs/alexnet.py:imagenet2012", "--topology=1x64x8", flag]
+    assert run_command(command.main, command.FLAGS, command.__doc__, argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert INVALID_FLAGS[flag] in line
 
