@@ -1,17 +1,17 @@
 """Evaluation and prediction with a trained network, as commands and from Python."""
 
-import functools
 import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from src import predict
+from src import evaluate, predict
 from src.cli.app import run_command
 from src.data.dataset import PreparedDataset
 from src.data.loader import eval_batches
@@ -22,7 +22,12 @@ from src.inference import classifier as classifier_module
 from src.inference.classifier import MAX_BATCH, Classifier, load
 from tests.support import tiny
 from tests.support.commands import ROOT, environment, run
-from tests.support.runs import trained
+from tests.support.runs import untrained
+
+
+def call(command: ModuleType, *argv: str | Path) -> int:
+    """Runs a command in this process; returns its exit status."""
+    return run_command(command.main, command.FLAGS, command.__doc__, [*map(str, argv)])
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +35,18 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("predict")
 
 
-@functools.cache
-def trained_run(root: Path, seed: int) -> Path:
-    config = tiny.get_config()
-    config.seed = seed
-    config.data.root = str(root / "prepared")
-    config.mesh.data, config.mesh.model = "4", "2"
-    return trained(config, root / f"run{seed}")
+@pytest.fixture(scope="module")
+def workdir(digits_run: Path) -> Path:
+    return digits_run
 
 
 @pytest.fixture(scope="module")
-def workdir(root: Path) -> Path:
-    return trained_run(root, 0)
+def other(root: Path, cache: Path) -> Path:
+    """A run that has only its initial weights, for ensembles."""
+    config = tiny.get_config()
+    config.seed = 1
+    config.data.root = str(cache / "prepared")
+    return untrained(config, root / "other")
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +55,9 @@ def classifier(workdir: Path) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def data(root: Path) -> PreparedDataset:
+def data(cache: Path) -> PreparedDataset:
     fields = tiny.get_config().data
-    fields.root = str(root / "prepared")
+    fields.root = str(cache / "prepared")
     return prepare_dataset(fields)
 
 
@@ -134,19 +139,19 @@ def test_file_and_its_prepared_record_have_equal_probabilities(
 
 
 def test_unreadable_file_does_not_stop_the_others(
-    workdir: Path, root: Path, digit_files: list[Path]
+    workdir: Path, root: Path, digit_files: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = root / "notes.txt"
     text.write_text("not an image")
     paths = (digit_files[0], text, root / "missing.jpg", digit_files[1])
-    done = run("src.predict", f"--workdir={workdir}", "--views=10", *paths, cache=root)
-    assert done.returncode == 1
-    errors = done.stderr.splitlines()
+    assert call(predict, f"--workdir={workdir}", "--views=10", *paths) == 1
+    printed = capsys.readouterr()
+    errors = printed.err.splitlines()
     assert len(errors) == 2
     assert errors[0].startswith(f"error: {text}: ")
     assert errors[1].startswith(f"error: {root / 'missing.jpg'}: ")
-    assert done.stdout.count("%") == 10
-    assert str(digit_files[1]) in done.stdout
+    assert printed.out.count("%") == 10
+    assert str(digit_files[1]) in printed.out
 
 
 def test_files_are_predicted_in_order_for_any_batch_size(
@@ -207,10 +212,7 @@ def test_features_are_saved_with_the_files_names(
 ) -> None:
     target = root / "features.npz"
     pattern = root / "files" / "[0-9].png"
-    done = run(
-        "src.predict", f"--workdir={workdir}", "--save-features", target, pattern, cache=root
-    )
-    assert done.returncode == 0, done.stderr
+    assert call(predict, f"--workdir={workdir}", "--save-features", target, pattern) == 0
     with np.load(target) as saved:
         assert saved["files"].tolist() == [str(file) for file in digit_files]
         expected = classifier.features(examples[0][:5])
@@ -219,12 +221,12 @@ def test_features_are_saved_with_the_files_names(
 
 def test_ensemble_predicts_an_image_from_standard_input(
     workdir: Path,
+    other: Path,
     root: Path,
     classifier: Classifier,
     examples: tuple[np.ndarray, np.ndarray],
     digit_files: list[Path],
 ) -> None:
-    other = trained_run(root, 1)
     command = [sys.executable, "-m", "src.predict", f"--workdir={workdir},{other}", "--json", "-"]
     done = subprocess.run(
         command,
@@ -250,17 +252,18 @@ def test_evaluation_repeats_the_result_on_another_mesh(workdir: Path, root: Path
 
 def test_an_ensemble_averages_probabilities(
     workdir: Path,
-    root: Path,
+    other: Path,
     classifier: Classifier,
     examples: tuple[np.ndarray, np.ndarray],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = trained_run(root, 1)
     images, labels = examples
     mean = (classifier(images) + load(other)(images)) / 2
     error = (np.argsort(-mean, axis=1, kind="stable")[:, 0] != labels).mean()
-    done = run("src.evaluate", f"--workdir={workdir},{other}", "--cpu_devices=2", cache=root)
-    assert done.returncode == 0, done.stderr
-    assert f"top-1 error {error:.2%}" in done.stdout
+    assert call(evaluate, f"--workdir={workdir},{other}") == 0
+    assert f"top-1 error {error:.2%}" in capsys.readouterr().out
+    alone = json.loads((workdir / "result.json").read_text())["top1_error"]
+    assert f"{alone:.2%}" != f"{error:.2%}"
 
 
 @pytest.mark.parametrize(
@@ -277,14 +280,14 @@ def test_an_ensemble_averages_probabilities(
 def test_invalid_flags_are_refused_before_computing(
     arguments: list[str], message: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [f"--workdir={workdir}", *arguments, "image.jpg"]
-    assert run_command(predict.main, predict.FLAGS, predict.__doc__, command) == 2
+    assert call(predict, f"--workdir={workdir}", *arguments, "image.jpg") == 2
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["src.evaluate", "src.predict"])
-def test_directory_without_a_run_is_refused(module: str, root: Path) -> None:
-    done = run(module, f"--workdir={root / 'nowhere'}", cache=root)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+@pytest.mark.parametrize("command", [evaluate, predict], ids=["evaluate", "predict"])
+def test_directory_without_a_run_is_refused(
+    command: ModuleType, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(command, f"--workdir={root / 'nowhere'}") == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert "nowhere" in line or "no image is given" in line
