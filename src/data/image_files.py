@@ -1,5 +1,6 @@
 """The image files that a command's arguments stand for."""
 
+import fnmatch
 import glob
 import os
 import re
@@ -64,12 +65,32 @@ def _expand(argument: str) -> Iterator[NamedImage]:
         files = sorted(Path(file) for file, status in walk_files(Path(argument)).items() if status)
         yield from (NamedImage(str(file), file) for file in files)
     elif glob.has_magic(argument) and not os.path.exists(argument):
-        matches = sorted(glob.glob(argument, recursive=True))
+        matches = sorted(_match(argument))
         if not matches:
             raise UserError(f"arguments: no file matches {argument!r}")
         yield from (NamedImage(match, Path(match)) for match in matches if os.path.isfile(match))
     else:
         yield NamedImage(argument, Path(argument))
+
+
+def _match(pattern: str) -> list[str]:
+    """The paths that match a pattern, of which "**" walks over each directory once."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return glob.glob(pattern)
+    tops = glob.glob(os.path.join(".", *parts[: parts.index("**")], ""))
+    paths = map(Path, walk_files(*map(Path, sorted(tops))))
+    start = "./" if pattern.startswith("./") else ""  # which Path removes
+    return [f"{start}{path}" for path in paths if _matches(path.parts, parts)]
+
+
+def _matches(names: Sequence[str], parts: Sequence[str]) -> bool:
+    if parts[:1] == ("**",):
+        rest = parts[1:] or ("*",)
+        return any(_matches(names[start:], rest) for start in range(len(names)))
+    if not names or not parts:
+        return names == parts
+    return fnmatch.fnmatchcase(names[0], parts[0]) and _matches(names[1:], parts[1:])
 
 
 def _read_bytes(file: str) -> bytes:

@@ -35,6 +35,42 @@ def test_files_patterns_and_lists_keep_their_order(directory: Path) -> None:
     assert listed == ["b.jpg", "c.png", "c.png", "a.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jpg", ["a.jpg", "b.jpg", "odd[1].jpg"]),
+        ("**/*.jpg", ["a.jpg", "b.jpg", "odd[1].jpg"]),
+        ("**/*.[jp][pn]g", ["a.jpg", "b.jpg", "deep/er/c.png", "odd[1].jpg"]),
+        ("deep/**", ["deep/er/c.png"]),  # and no directory
+        ("**/*[prn]*/**", ["deep/er/c.png"]),
+        ("d??p/**/c.png", ["deep/er/c.png"]),
+        ("*/**/er/**/*.png", ["deep/er/c.png"]),
+        ("*/**/**/*er*/*", ["deep/er/c.png"]),
+        ("./**/c.png", ["./deep/er/c.png"]),
+        ("deep/../**/*.png", ["deep/../deep/er/c.png"]),
+        ("{directory}/**/c*", ["{directory}/deep/er/c.png"]),
+        (".no/**/*.jpg", [".no/d.jpg"]),
+        ("**/odd[[]1].jpg", ["odd[1].jpg"]),
+    ],
+)
+def test_pattern_stands_for_the_files_that_it_matches(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, expected: list[str]
+) -> None:
+    monkeypatch.chdir(directory)
+    images = find_images([pattern.format(directory=directory), "a.jpg"])
+    *names, _ = [image.name for image in images]
+    assert names == [name.format(directory=directory) for name in expected]
+    assert [image.original for image in images[:-1]] == [Path(name) for name in names]
+
+
+@pytest.mark.parametrize("links", [1, 2])
+def test_links_multiply_no_image_that_a_pattern_matches(directory: Path, links: int) -> None:
+    for link in range(links):
+        (directory / f"deep/link{link}").symlink_to(directory)
+    assert names(directory / "**/*.jpg") == ["a.jpg", "b.jpg", "odd[1].jpg"]
+    assert names(directory / "*/**/*.png") == ["c.png"]
+
+
 def test_existing_file_is_not_a_pattern(directory: Path) -> None:
     assert names(directory / "odd[1].jpg") == ["odd[1].jpg"]
 
@@ -68,6 +104,9 @@ def test_image_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> N
         ([""], None, "'' is not a file"),
         (["{directory}/*.gif"], None, r"no file matches '.*gif'"),
         (["{directory}/empty"], None, "no image is in .*empty"),
+        (["{directory}/nowhere/**/*.jpg"], None, r"no file matches '.*nowhere/\*\*/\*\.jpg'"),
+        (["{directory}/a.jpg/**"], None, "no file matches"),
+        (["{directory}/**/er"], None, "no file matches"),
         ([], "{directory}/nowhere", "--files_from=.*nowhere: No such file"),
     ],
 )
