@@ -39,7 +39,7 @@ def folder_source(section: ConfigDict, trains: bool) -> Source:
     field = f"config.data.dataset='folder:{path}'"
     if not path.is_dir() or not any(path.iterdir()):  # a disk that is not mounted is empty
         raise MissingOriginals(f"{field}: no such directory, or an empty one; give {LAYOUT}")
-    directories = {entry.name for entry in path.iterdir() if entry.is_dir()}
+    directories = {directory.name for directory in _subdirectories(path, field)}
     is_split = any(map(SPLIT_NAME.fullmatch, directories))
     if is_split and trains and "train" not in directories:
         raise UserError(f"{field}: has no train/; give {LAYOUT}")
@@ -93,12 +93,21 @@ def _list_classes(path: Path, field: str, splits: Sequence[str]) -> dict[str, Li
     }
 
 
+def _subdirectories(path: Path, field: str) -> Iterator[Path]:
+    for entry in path.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_symlink() and not entry.exists():  # perhaps to a disk that is not mounted
+            advice = "mount its disk, or remove the link"
+            raise UserError(f"{field}: {str(entry)!r} is a dangling link; {advice}")
+        if entry.is_dir():
+            yield entry
+
+
 def _class_directories(path: Path, split: str, field: str) -> dict[str, str]:
     """The directories of the classes, relative to the path, sorted by the classes' names."""
     directories: dict[str, str] = {}
-    for directory in (path / split).iterdir():
-        if directory.name.startswith(".") or not directory.is_dir():
-            continue
+    for directory in _subdirectories(path / split, field):
         # A line of text: normalized, with single spaces, without controls.
         name = printable(" ".join(unicodedata.normalize("NFC", directory.name).split()))
         relative = os.path.join(split, directory.name)

@@ -84,3 +84,16 @@ def test_evaluation_of_classes_needs_no_training_split(classes, tmp_path, age):
     assert list(prepared.num_examples) == ["val"]
     assert re.fullmatch(r"classes-8px(-[0-9a-f]{8}){2}", prepared.directory.name)
     assert datasets.prepare_dataset(section, trains=False).directory == prepared.directory
+
+
+@pytest.mark.parametrize("split", [True, False], ids=["split", "class"])
+def test_split_or_class_whose_disk_is_not_mounted_is_an_error(classes, split):
+    if split:
+        for name in ("train", "val", "test"):
+            shutil.copytree(classes, classes.parent / "splits" / name)
+        classes = classes.parent / "splits"
+    missing = classes / ("val" if split else "cat")
+    shutil.rmtree(missing, ignore_errors=True)
+    missing.symlink_to("/mnt/nowhere")
+    with pytest.raises(UserError, match=rf"^[^\n]*: '{missing}' is a dangling link; [^\n]*$"):
+        datasets.source(f"folder:{classes}")
