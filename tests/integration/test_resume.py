@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import jax
 import numpy as np
 import pytest
 
+from src import main
+from src.cli.app import run_command
 from src.errors import EXIT_PREEMPTED, DivergedError, UserError
 from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer
@@ -24,6 +27,18 @@ from tests.support.interrupted import copy_of, flip_a_bit, interrupt, train
 from tests.support.runs import arguments, assert_same_run, steps_done, trained
 
 TOTAL = 24
+
+
+@pytest.fixture
+def train_here(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Like `train`, but in this process, on the mesh of `digits_run`; returns the status."""
+    monkeypatch.setattr("src.main.exit_on_signal", lambda: None)
+
+    def train_here(workdir: Path, *more: str) -> int:
+        argv = arguments(workdir, cache, *more)
+        return run_command(main.main, main.FLAGS, main.__doc__, argv)
+
+    return train_here
 
 
 @pytest.fixture(scope="module")
@@ -118,24 +133,27 @@ def test_run_resumes_on_another_mesh(tmp_path: Path, cache: Path, uninterrupted:
     assert_same_run(tmp_path, uninterrupted, tolerance=1e-5)
 
 
-def test_finished_run_is_reported(cache: Path, uninterrupted: Path) -> None:
-    again = train(uninterrupted, cache)
-    assert again.returncode == 0
-    assert "is finished" in again.stdout
-    result = json.loads((uninterrupted / "result.json").read_text())
+def test_finished_run_is_reported(
+    train_here: Callable[..., int], digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_here(digits_run) == 0
+    assert "is finished" in capsys.readouterr().out
+    result = json.loads((digits_run / "result.json").read_text())
     assert result["step"] == TOTAL
     assert result["examples"] == 360
     assert {"top1_error", "top5_error", "views", "epochs", "seconds"} <= result.keys()
 
 
 def test_change_that_is_refused_leaves_a_finished_run_as_it_was(
-    tmp_path: Path, cache: Path, uninterrupted: Path
+    tmp_path: Path,
+    train_here: Callable[..., int],
+    digits_run: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    workdir = Path(shutil.copytree(uninterrupted, tmp_path / "run"))
+    workdir = Path(shutil.copytree(digits_run, tmp_path / "run"))
     before = [(workdir / name).read_text() for name in ("config.json", "result.json")]
-    refused = train(workdir, cache, "--config.duration=30 steps", "--config.mesh.data=7")
-    assert refused.returncode == 2
-    assert "config.mesh" in refused.stderr
+    assert train_here(workdir, "--config.duration=30 steps", "--config.mesh.data=7") == 2
+    assert "config.mesh" in capsys.readouterr().err
     assert [(workdir / name).read_text() for name in ("config.json", "result.json")] == before
 
 
@@ -236,22 +254,27 @@ def test_newest_and_best_checkpoints_are_kept(uninterrupted: Path) -> None:
 
 
 def test_finished_run_trains_on_with_a_longer_duration(
-    tmp_path: Path, cache: Path, uninterrupted: Path
+    tmp_path: Path,
+    train_here: Callable[..., int],
+    digits_run: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    workdir = shutil.copytree(uninterrupted, tmp_path / "run")
-    done = train(workdir, cache, "--config.duration=26 steps", "--config.schedule.factor=2")
-    assert done.returncode == 0, done.stderr
-    assert f"changed from step {TOTAL} on: duration, schedule.factor" in done.stderr
+    workdir = shutil.copytree(digits_run, tmp_path / "run")
+    assert train_here(workdir, "--config.duration=26 steps", "--config.schedule.factor=2") == 0
+    changed = f"changed from step {TOTAL} on: duration, schedule.factor"
+    assert changed in capsys.readouterr().err
     assert json.loads((workdir / "result.json").read_text())["step"] == 26
 
 
-def test_other_settings_are_rejected_by_name(cache: Path, uninterrupted: Path) -> None:
-    done = train(uninterrupted, cache, "--config.seed=7", "--config.optimizer.momentum=0.5")
-    assert done.returncode == 2
-    assert "config.seed was 0 and is 7" in done.stderr
-    assert "config.optimizer.momentum was 0.9 and is 0.5" in done.stderr
+def test_other_settings_are_rejected_by_name(
+    train_here: Callable[..., int], digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_here(digits_run, "--config.seed=7", "--config.optimizer.momentum=0.5") == 2
+    error = capsys.readouterr().err
+    assert "config.seed was 0 and is 7" in error
+    assert "config.optimizer.momentum was 0.9 and is 0.5" in error
     assert tiny.get_config().batch_size == 32  # and nothing else differs
-    assert done.stderr.count("config.") == 2
+    assert error.count("config.") == 2
 
 
 def test_diverging_run_keeps_its_last_good_checkpoint(
@@ -271,12 +294,13 @@ def test_diverging_run_keeps_its_last_good_checkpoint(
         assert np.isfinite(leaf).all()
 
 
-def test_divergence_at_the_last_step_is_reported(tmp_path: Path, cache: Path) -> None:
-    done = train(
-        tmp_path, cache, "--config.duration=1 step", "--config.schedule.learning_rate=1e30"
-    )
-    assert done.returncode == 1
-    assert re.search(r"error: step 1: the loss on test is (nan|inf)", done.stderr)
-    assert "Traceback" not in done.stderr
+def test_divergence_at_the_last_step_is_reported(
+    tmp_path: Path, train_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    too_high = ("--config.duration=1 step", "--config.schedule.learning_rate=1e30")
+    assert train_here(tmp_path, *too_high) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"error: step 1: the loss on test is (nan|inf)", error)
+    assert "Traceback" not in error
     assert not (tmp_path / "result.json").exists()
     assert "test" not in (tmp_path / "metrics.jsonl").read_text()
