@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import EXIT_PREEMPTED, LostProcessError
-from tests.support.commands import ROOT, environment, free_port
+from tests.support.commands import ROOT, environment, free_port, two_processes
 from tests.support.launched import SOON, STEPS, command, wait_for
 from tests.support.runs import assert_same_run, steps_done
 
@@ -122,58 +121,32 @@ from src.distributed.mesh import BATCH, local_rows, make_mesh, to_devices
 from src.distributed.environment import process_info
 from src.distributed.process_group import ProcessGroup
 config = paper("digits")
-config.mesh.data, config.mesh.model = os.environ["DATA"], os.environ["MODEL"]
 with ProcessGroup(process_info(os.environ), config.processes):
-    batch = int(os.environ["BATCH"])
-    mesh = make_mesh(config.mesh, towers=2, batch_size=batch)
-    rows = local_rows(mesh, batch)
-    on_devices = to_devices(mesh, {"row": 10 * rows}, batch)["row"]
-    assert on_devices.sharding.spec == BATCH
-    (held,) = on_devices.addressable_shards
-    print("read", *rows, "held", *held.data)
+    for data, model, batch in [("2", "1", 8), ("1", "2", 8), ("1", "2", 3)]:
+        config.mesh.data, config.mesh.model = data, model
+        mesh = make_mesh(config.mesh, towers=2, batch_size=batch)
+        rows = local_rows(mesh, batch)
+        on_devices = to_devices(mesh, {"row": 10 * rows}, batch)["row"]
+        assert on_devices.sharding.spec == BATCH
+        (held,) = on_devices.addressable_shards
+        print("read", *rows, "held", *held.data)
 """
 
 
-@pytest.mark.parametrize(
-    ("data", "model", "batch", "expected"),
-    [
-        ("2", "1", "8", ["read 0 1 2 3 held 0 10 20 30", "read 4 5 6 7 held 40 50 60 70"]),
-        (
-            "1",
-            "2",
-            "8",
-            [
-                "read 0 1 2 3 held 0 10 20 30 40 50 60 70",
-                "read 4 5 6 7 held 0 10 20 30 40 50 60 70",
-            ],
-        ),
-        ("1", "2", "3", ["read 0 1 2 held 0 10 20"] * 2),  # the processes cannot share 3 rows
-    ],
-    ids=["two data shards", "two towers", "two towers, odd batch"],
-)
-def test_processes_read_each_row_once_and_hold_those_of_their_devices(
-    data: str, model: str, batch: str, expected: list[str], cache: Path
-) -> None:
-    coordinator = f"127.0.0.1:{free_port()}"
-    contract = {
-        "COORDINATOR_ADDRESS": coordinator,
-        "NUM_PROCESSES": "2",
-        "DATA": data,
-        "MODEL": model,
-        "BATCH": batch,
-    }
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", ROWS],
-            cwd=ROOT,
-            env={**environment(cache), **contract, "PROCESS_ID": index, "JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for index in ("0", "1")
-    ]
-    printed = [process.communicate(timeout=SOON)[0].splitlines()[-1] for process in running]
-    assert printed == expected
+def test_processes_read_each_row_once_and_hold_those_of_their_devices(cache: Path) -> None:
+    printed = []
+    with two_processes(ROWS, cache=cache) as processes:
+        for process in processes:
+            out, err = process.communicate(timeout=SOON)
+            assert process.returncode == 0, err
+            printed.append([line for line in out.splitlines() if line.startswith("read ")])
+    two_shards, two_towers, odd_batch = zip(*printed, strict=True)
+    assert two_shards == ("read 0 1 2 3 held 0 10 20 30", "read 4 5 6 7 held 40 50 60 70")
+    assert two_towers == (
+        "read 0 1 2 3 held 0 10 20 30 40 50 60 70",
+        "read 4 5 6 7 held 0 10 20 30 40 50 60 70",
+    )
+    assert odd_batch == ("read 0 1 2 held 0 10 20",) * 2  # they cannot share 3 rows
 
 
 def test_process_that_cannot_join_ends_with_a_one_line_error(tmp_path: Path, cache: Path) -> None:
