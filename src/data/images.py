@@ -113,14 +113,15 @@ def _describe_unknown(file: str | os.PathLike[str] | BinaryIO) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    declared, is_jpeg2000 = _declared_range(image), image.format == "JPEG2000"
     # Modes such as "RGB;16B" have 16 bits for each channel; "BGR;16" has them for all three.
-    loses_bits = re.search(";16[BLN]", str(getattr(image, "tile", "")))
-    declared = _declared_range(image)
+    loses_bits = is_jpeg2000 or re.search(";16[BLN]", str(getattr(image, "tile", "")))
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # which `convert` would clip at 255
         return _to_8_bits(image, declared).convert("RGB")
-    if loses_bits:  # Pillow keeps the upper 8 of 16 bits
-        _check_uses_16_bits(np.max(image.convert("RGB").getextrema()) * 256)
+    if loses_bits and declared != (0.0, 65535.0):  # Pillow keeps the upper 8 of 16 bits
+        brightest = np.max(image.convert("RGB").getextrema()) * 256
+        _check_uses_16_bits(brightest + (-128 if is_jpeg2000 else 255))  # or rounds to 8 bits
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -137,8 +138,16 @@ def _declared_range(image: Image.Image) -> tuple[float, float] | None:
     bits = np.min(tags.get(TIFF_TAGS["BitsPerSample"], 16))
     if bits < 16:
         return 0.0, 2.0**bits - 1
-    # Pillow scales these from the number of bits or the maximum that the file declares.
-    return (0.0, 65535.0) if image.format in ("JPEG2000", "PPM") and image.mode != "F" else None
+    return (0.0, 65535.0) if _is_scaled(image) else None
+
+
+def _is_scaled(image: Any) -> bool:
+    """Whether Pillow scales from the number of bits or the maximum that the file declares."""
+    if image.format != "JPEG2000":
+        return image.format == "PPM" and image.mode != "F"
+    image.fp.seek(0)
+    _, _, size_marker = image.fp.read().partition(b"\xff\x4f\xff\x51")
+    return int.from_bytes(size_marker[38:39]) & 127 < 15  # the number of bits, less one
 
 
 def _to_8_bits(image: Image.Image, declared: tuple[float, float] | None) -> Image.Image:
@@ -161,9 +170,10 @@ def _to_8_bits(image: Image.Image, declared: tuple[float, float] | None) -> Imag
 
 
 def _check_uses_16_bits(brightest: float) -> None:
-    """Many files have values of 12 bits in 16 bits, and do not declare it."""
-    if brightest < 4096:
-        raise UnreadableImage("uses 12 bits or fewer of 16, and does not declare its range")
+    """Many files have values of 10 to 15 bits in 16 bits, and do not declare it."""
+    if (bits := int(brightest).bit_length()) < 16:
+        reason = f"uses at most {bits} of 16 bits, and does not declare its range"
+        raise UnreadableImage(f"{reason}; convert it to 8 bits")
 
 
 def resize(image: Image.Image, size: int) -> np.ndarray:
