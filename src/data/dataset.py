@@ -25,7 +25,8 @@ class PreparedDataset:
     Attributes:
       directory: its files, which `tfds.builder_from_directory` also reads.
       class_names: in the order of the labels.
-      train_split, eval_split: the names of the two splits; some data sets have only the latter.
+      train_split, eval_split: the names of the two splits; the first is "" in a data set that is
+        for evaluation only, whose split may be "train".
       num_examples: of each split, by its name.
       size: height and width of the images.
       report: what was left out of each split, and how many images of each class were not.
@@ -38,11 +39,11 @@ class PreparedDataset:
 
         self.directory, self.cache_gb = directory, cache_gb
         self._records: dict[str, Records] = {}
-        self.train_split = "train"
         with naming_damage(directory):
             info = tfds.builder_from_directory(directory).info
             self.class_names: list[str] = info.features["label"].names
-            (self.eval_split,) = info.splits.keys() - {"train"}
+            self.train_split = "train" if len(info.splits) > 1 else ""
+            (self.eval_split,) = info.splits.keys() - {self.train_split}
             self.num_examples = {name: split.num_examples for name, split in info.splits.items()}
             self._files = {name: split.file_instructions for name, split in info.splits.items()}
             self.size: int = info.features["image"].shape[0]

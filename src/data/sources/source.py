@@ -32,7 +32,7 @@ class Split(NamedTuple):
 
 
 class Originals(NamedTuple):
-    """The splits of a source. The training split's name is "train", the other's is not."""
+    """The splits of a source. The name "train" is the training split's, if there is one."""
 
     train: Split | None  # None if the images are for evaluation only
     evaluation: Split

@@ -29,7 +29,7 @@ logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # no line f
 def tfds_source(section: ConfigDict, trains: bool) -> Source:
     """A TFDS data set by its name; `train_split` and `eval_split` may be slices of splits."""
     builder = _find_builder(section.dataset, section.tfds_dir)
-    train_name = section.train_split if trains else "none"
+    train_name = section.train_split if trains else "no train"
     identity = f"{builder.info.full_name} {train_name} {section.eval_split}"
 
     def class_names() -> list[str]:
@@ -53,7 +53,7 @@ def tfds_source(section: ConfigDict, trains: bool) -> Source:
                 f"{' and '.join(builder.info.splits)}; give slices, such as {SLICES}"
             )
         eval_name = re.split(r"\W", eval_part)[0]  # "test[:100]" is a part of "test"
-        if eval_name == "train":
+        if trains and eval_name == "train":
             eval_name = "validation"
         return Originals(
             _make_split(builder, "train", "train_split", train_part) if trains else None,

@@ -122,11 +122,16 @@ def test_tfds_directory_may_be_in_the_home_directory(tmp_path, monkeypatch):
     assert datasets.source("grays", tfds_dir="~/data").load().train.num_examples == 2
 
 
-def test_evaluation_of_a_tfds_data_set_needs_no_training_split(tmp_path):
-    root = write_tfds(tmp_path / "data", {"test": 3})
-    section = datasets.section("grays", 8, tmp_path / "prepared", tfds_dir=root)
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_evaluation_of_a_tfds_data_set_needs_no_training_split(tmp_path, split):
+    root = write_tfds(tmp_path / "data", {split: 5})
+    fields = {"tfds_dir": root, "eval_split": f"{split}[:3]"}
+    section = datasets.section("grays", 8, tmp_path / "prepared", **fields)
     prepared = datasets.prepare_dataset(section, trains=False)
-    assert prepared.num_examples == {"test": 3}
+    assert prepared.num_examples == {split: 3}
+    assert prepared.eval_split == split
+    assert prepared.train_split not in prepared.num_examples
+    assert len(prepared.digests(split)) == 3
 
 
 def test_tfds_split_that_does_not_exist_is_an_error(tmp_path):
