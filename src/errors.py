@@ -34,6 +34,12 @@ def check_choice(field: str, value: object, choices: Collection[object]) -> None
         raise UserError(f"{field}: {value!r} is not allowed; choose one of {listed}")
 
 
+def check_range(field: str, value: float, low: float, high: float) -> None:
+    """Raises UserError unless the value of a field is in a range, which includes its ends."""
+    if not low <= value <= high:
+        raise UserError(f"{field}: {value} is not between {low:g} and {high:g}")
+
+
 # What commands need of each extra, as in pyproject.toml.
 EXTRAS = {
     "report": ("jinja2", "matplotlib"),
@@ -85,6 +91,9 @@ ADVICE = {
     "free some memory": (errno.ENOMEM,),
 }
 REASONS = {os.strerror(number): advice for advice in ADVICE for number in ADVICE[advice]}
+NUMBER = re.compile(r"(?:\[Errno |os_error_code=')(\d+)")  # in texts of Python and TensorStore
+# What missing and damaged files cause; all other numbers are errors of the system.
+OF_FILES = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EINVAL}
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # JAX's
 
 
@@ -96,10 +105,11 @@ def describe_system_error(error: BaseException | None) -> str | None:
     if error is None:
         return None
     text = str(error)
-    for reason in REASONS:
-        if reason in text:
-            path = re.search(r"""["'](/[^"']+)["']""", text)
-            return f"{path[1] if path else 'system'}: {reason}; {REASONS[reason]}"
+    numbers = {int(number) for number in NUMBER.findall(text)}
+    others = [os.strerror(number) for number in numbers.difference(OF_FILES)]
+    for reason in [*(reason for reason in REASONS if reason in text), *others]:
+        path = re.search(r"""["'](/[^"']+)["']""", text)
+        return f"{path[1] if path else 'system'}: {reason}; {REASONS.get(reason, 'try again')}"
     if isinstance(error, MemoryError) or OUT_OF_MEMORY in text:
         return f"out of memory: {text.splitlines()[0] if text else 'free some memory'}"
     return describe_system_error(error.__cause__ or error.__context__)

@@ -73,7 +73,7 @@ def read_state_dict(file: BinaryIO) -> dict[str, np.ndarray]:
     saved, storages = read(file)
     if isinstance(saved, Inert):
         raise UserError(f"it has an object, {type(saved).__name__}; save its state_dict()")
-    for key in WRAPPERS:
+    for key in WRAPPERS * len(WRAPPERS):  # one may be in another
         if isinstance(saved.get(key), dict):
             saved = saved[key]
     tensors = {

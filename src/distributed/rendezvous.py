@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import socket
+import threading
 import time
 from multiprocessing.connection import Connection
 from typing import Any
@@ -43,8 +44,7 @@ def accept_peers(
                 logger.info("%s waits at %s for %s, at most %g s", process, here, names, within)
                 notice_at = deadline
                 continue
-            caller.settimeout(max(0.001, min(5, deadline - time.monotonic())))
-            if identified := _identify(caller, process):
+            if identified := _identify(caller, process, min(5, deadline - time.monotonic())):
                 peers |= identified  # a restarted process replaces itself
             else:
                 logger.warning("%s ignores a caller from %s: no process of it", process, address[0])
@@ -108,11 +108,17 @@ def _listen(process: ProcessInfo, port: int, variable: str) -> socket.socket:
         ) from None
 
 
-def _identify(caller: socket.socket, process: ProcessInfo) -> dict[int, Connection]:
+def _identify(caller: socket.socket, process: ProcessInfo, within: float) -> dict[int, Connection]:
     """Returns the index and connection of a process; {} for a caller that is none of the others."""
     with caller, contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        with caller.makefile("rb") as file:
-            greeting = json.loads(file.readline(1 << 10))
+        # The socket's own timeout would start anew with each byte.
+        limit = threading.Timer(within, caller.shutdown, [socket.SHUT_RDWR])
+        limit.start()
+        try:
+            with caller.makefile("rb") as file:
+                greeting = json.loads(file.readline(1 << 10))
+        finally:
+            limit.cancel()
         index, count = greeting["index"], greeting["count"]
         if count == process.count and index in range(1, count):
             return {index: _to_connection(caller)}

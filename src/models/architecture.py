@@ -5,7 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import UserError, check_choice
+import numpy as np
+
+from ..errors import UserError, check_choice, check_range
 
 TRAINING_FIELDS = ("init", "dropout", "dropout_scaling", "sigma", "bias")
 """Fields that do not change what given weights compute, except dropout's, for which
@@ -147,8 +149,16 @@ CHOICES = {
     "across": ("maps", "spatial", "towers"),
     "kind": ("max", "average"),
 }
-POSITIVE = ("towers", "input_scale", "maps", "size", "stride", "k")  # of k = 0, 0^-beta is infinite
-NOT_NEGATIVE = ("sigma", "alpha", "beta")
+# The smallest and the largest positive numbers of the arrays' type, and the largest size.
+TINY, HUGE, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max), 10**6
+RANGES = {
+    **dict.fromkeys(("input_scale", "k"), (TINY, HUGE)),  # of k = 0, 0^-beta is infinite
+    **dict.fromkeys(("sigma", "alpha", "beta"), (0, HUGE)),
+    **dict.fromkeys(("towers", "maps", "size", "stride"), (1, LARGEST)),
+    "units": (0, LARGEST),
+    "bias": (-HUGE, HUGE),
+    "dropout": (0, 0.999999),
+}
 
 
 def _layer_number(name: str) -> int:
@@ -181,14 +191,8 @@ def _check_fields(net: Architecture) -> None:
         for field, value in vars(spec).items():
             if field in CHOICES:
                 check_choice(f"config.model.{prefix}{field}", value, CHOICES[field])
-            elif field in POSITIVE and not 0 < value < math.inf:
-                _refuse(prefix + field, f"{value} is not positive and finite")
-            elif field in NOT_NEGATIVE and not 0 <= value < math.inf:
-                _refuse(prefix + field, f"{value} is negative or not finite")
-            elif field == "bias" and not math.isfinite(value):
-                _refuse(prefix + field, f"{value} is not finite")
-    if not 0 <= net.dropout < 1:
-        _refuse("dropout", f"{net.dropout} is not a probability below 1")
+            elif field in RANGES:
+                check_range(f"config.model.{prefix}{field}", value, *RANGES[field])
 
 
 def _check_windows(net: Architecture) -> None:

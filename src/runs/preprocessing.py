@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.statistics import Statistics
-from ..errors import UserError
+from ..errors import UserError, describe_system_error
 from ..filesystem import atomic_write
 
 
@@ -40,6 +40,8 @@ def read_preprocessing(workdir: Path) -> Preprocessing:
             in_train = int(arrays["in_train"]) if "in_train" in arrays else None
             return Preprocessing(str(arrays["dataset"]), class_names, statistics, in_train)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        if describe_system_error(error):
+            raise
         raise UserError(
             f"workdir {workdir}: preprocessing.npz is missing or damaged: {error}"
         ) from None

@@ -169,4 +169,8 @@ def has_begun(workdir: Path) -> bool:
 
 def checkpoint_steps(workdir: Path) -> list[int]:
     """The steps of a run's checkpoints, in no order."""
-    return [int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()]
+    try:
+        names = os.listdir(workdir / "checkpoints")  # a glob would find nothing where this fails
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [int(name) for name in names if name.isdigit()]

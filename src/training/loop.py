@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -125,7 +126,7 @@ def _train(run: _Run, group: ProcessGroup, bar: ProgressBar | None) -> TrainResu
         preempted = stack.enter_context(Preemption(group.report_progress))
         checkpointer = stack.enter_context(Checkpointer(run.workdir))
         state, progress = _restore_or_init(run, checkpointer, schedule, like)
-        saved = first = int(state.step)
+        saved = first = int(jax.block_until_ready(state).step)  # else a lack of memory may hang it
         started = time.monotonic() - progress.seconds
         batches = train_batches(config, dataset, mesh, range(first, periods.total))
         batches = stack.enter_context(profiled(batches, first, periods.profile, run.workdir))

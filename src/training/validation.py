@@ -1,12 +1,11 @@
 """Checks that a configuration makes sense, before anything starts."""
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from ..data.augment import COLOR_FORMS, MEAN_FORMS
 from ..data.crops import VIEWS
-from ..errors import UserError, check_choice
-from ..models.architecture import Architecture
+from ..errors import UserError, check_choice, check_range
+from ..models.architecture import HUGE, TINY, Architecture
 from ..models.kernels import CPU_KERNELS
 from ..runs.config import flatten
 from ..writers import check_writers
@@ -15,23 +14,21 @@ from .optimizer import OPTIMIZERS, is_frozen
 from .periods import Periods
 from .schedule import make_schedule
 
-# The smallest and the largest positive numbers of the arrays' type.
-TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "batch_size": (1, 2**20),
     "accumulate": (1, 2**20),
-    "label_smoothing": (0, np.nextafter(1, 0)),
+    "label_smoothing": (0, 0.999999),
     "stop_after": (0, 2**31),
     "log_every": (1, 2**31),
     "data.size": (1, 65500),  # JPEG's largest
     "data.cache_gb": (0, HUGE),
     "augment.images_per_crop": (1, 2**31),
-    "optimizer.momentum": (0, np.nextafter(1, 0)),
+    "optimizer.momentum": (0, 0.999999),
     "optimizer.weight_decay": (0, HUGE),
     "optimizer.bias_lr_multiplier": (TINY, HUGE),
     "schedule.learning_rate": (TINY, HUGE),
-    "schedule.factor": (np.nextafter(1, 2), HUGE),
+    "schedule.factor": (1.000001, HUGE),
     "schedule.patience": (1, HUGE),
     "schedule.max_drops": (0, HUGE),
 }
@@ -80,8 +77,7 @@ def _check_numbers(config: ConfigDict) -> None:
     }
     values = flatten(config)
     for field, (low, high) in ranges.items():
-        if not low <= values[field] <= high:
-            raise UserError(f"config.{field}: {values[field]} is not between {low:g} and {high:g}")
+        check_range(f"config.{field}", values[field], low, high)
 
 
 def _check_layers(config: ConfigDict, layers: list[str]) -> None:

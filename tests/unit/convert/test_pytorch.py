@@ -108,6 +108,7 @@ def test_other_contents_of_a_checkpoint_are_ignored(write, tmp_path: Path) -> No
         (["state_dict"], lambda name: f"model.{name}"),
         (["state_dict", "net"], lambda name: f"_orig_mod.module.{name}"),
         (["module"], lambda name: name),
+        (["net", "state_dict"], lambda name: name),
     ],
 )
 def test_state_dict_is_read_under_common_keys_and_prefixes(

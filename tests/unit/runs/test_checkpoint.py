@@ -18,6 +18,7 @@ import pytest
 from src.errors import CommandError, UserError, describe_system_error
 from src.inference.classifier import load
 from src.runs.checkpoint import Checkpoint, Checkpointer, checksum
+from src.runs.workdir import checkpoint_steps
 from src.training.state import abstract_state
 from tests.support import format1, miniature
 
@@ -67,10 +68,13 @@ def test_best_checkpoint_that_is_damaged_or_missing_is_named(damage: str, workdi
     assert load(workdir, mesh=miniature.mesh(1, 1)).step == 12
 
 
-def test_system_error_is_retried(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ESHUTDOWN, errno.ECONNRESET, errno.EBUSY])
+def test_system_error_is_retried(
+    number: int, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(attempt: int) -> None:
         if attempt < 2:
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), "/there/file")
+            raise OSError(number, os.strerror(number), "/there/file")
 
     on_read(monkeypatch, fail)
     assert checkpoint_of(workdir).step == 8
@@ -82,6 +86,7 @@ def test_system_error_is_retried(workdir: Path, monkeypatch: pytest.MonkeyPatch)
     [
         OSError(errno.EIO, os.strerror(errno.EIO), "/there/file"),
         ValueError('UNKNOWN: Error reading local file "/there/file": Stale file handle [spec=1]'),
+        ValueError("UNKNOWN: Error reading \"/there/file\": ? [os_error_code='108']"),
         MemoryError(),
         jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
     ],
@@ -100,6 +105,12 @@ def test_lasting_system_error_ends_reading_and_moves_nothing(
         checkpoint_of(workdir)
     assert e.value.exit_status == 1
     assert contents(workdir) == before
+
+
+def test_checkpoints_that_cannot_be_listed_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").symlink_to("checkpoints")
+    with pytest.raises(OSError, match="levels of symbolic links"):
+        checkpoint_steps(tmp_path)
 
 
 def test_newest_checkpoint_is_read_while_training_replaces_checkpoints(

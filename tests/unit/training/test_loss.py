@@ -108,7 +108,7 @@ def test_batch_in_parts_has_the_gradient_of_the_whole(parts: int, shape: tuple[i
         ({"class_weights": "1,2"}, "class_weights: 2 numbers for 7 classes, which are a, b"),
         ({"class_weights": "heavy"}, "class_weights: 'heavy' is neither 'balanced' nor positive"),
         ({"class_weights": "1,-2"}, "class_weights: '1,-2' is neither"),
-        ({"label_smoothing": 1.0}, "label_smoothing: 1.0 is not between 0 and 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing: 1.0 is not between 0 and 0.999999"),
         ({"accumulate": 3}, "accumulate: 3 parts do not divide 8 images, which each of 1 data"),
         ({"accumulate": 0}, "accumulate: 0 is not between 1"),
         ({"stop_after": -1}, "stop_after: -1 is not between 0"),
