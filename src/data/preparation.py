@@ -41,17 +41,19 @@ def prepare_dataset(
     section: ConfigDict,
     trains: bool = True,
     check_classes: Callable[[list[str]], None] = lambda _: None,
+    own: str = "",
 ) -> PreparedDataset:
     """Opens the prepared data set; first prepares it if it is missing or if its source changed.
 
     If several processes ask for the same data set, the first prepares it while the others wait. A
     killed process leaves no incomplete data set behind. Where the originals are missing, it opens
-    what was last prepared from them. Each call logs which images are left out.
+    `own`, or else what was last prepared from them. Each call logs which images are left out.
 
     Args:
       section: `config.data`.
       trains: whether to prepare the training split too, with its statistics.
       check_classes: raises if the names of the classes are wrong, before anything is prepared.
+      own: the name of the prepared data set that a run was trained on; "" for none.
 
     Raises:
       UserError: see `find_source`; also if no image of a class can be decoded, or if a label of the
@@ -62,7 +64,8 @@ def prepare_dataset(
     try:
         source = find_source(section, trains)
     except MissingOriginals:
-        directory = _read_last(last)
+        directory = last.with_name(own) if own else None
+        directory = directory if directory and directory.exists() else _read_last(last)
         if not directory:
             raise
         message = "config.data.dataset=%r: its images are missing; using the prepared %s"

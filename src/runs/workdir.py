@@ -112,6 +112,11 @@ def open_dataset(workdir: Path, section: ConfigDict) -> PreparedDataset:
     return dataset
 
 
+def own_dataset(workdir: Path) -> str:
+    """The name of the prepared data set that a run is trained on; "" before the run has begun."""
+    return read_preprocessing(workdir).dataset if has_begun(workdir) else ""
+
+
 def check_classes(workdir: Path, class_names: list[str]) -> None:
     """Raises UserError if images have other classes than a run."""
     expected = read_preprocessing(workdir).class_names

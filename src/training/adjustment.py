@@ -12,7 +12,7 @@ from ..runs.config import ADJUSTABLE, forbidden_changes, read_earlier_values, wr
 from ..runs.lock import lock
 from ..runs.provenance import read_provenance
 from ..runs.results import evaluation_path, read_result, write_evaluation
-from ..runs.workdir import check_data, checkpoint_steps, has_begun
+from ..runs.workdir import check_data, checkpoint_steps, has_begun, own_dataset
 from .periods import Periods
 
 REOPENING = {"duration", "stop_after"}  # fields whose change lets a finished run go on
@@ -58,7 +58,7 @@ def possible_changes(workdir: Path, config: ConfigDict) -> dict[str, Any]:
     is_too_late = read_result(workdir) and not changes.keys() & REOPENING
     if not changes or not is_possible or is_too_late:
         return {}
-    dataset = prepare_dataset(config.data)
+    dataset = prepare_dataset(config.data, own=own_dataset(workdir))
     check_data(workdir, dataset)
     total = Periods.from_config(config, dataset.num_examples[dataset.train_split]).total
     if total < max(steps):

@@ -28,7 +28,7 @@ from ..runs.checkpoint import Checkpointer
 from ..runs.metrics_file import keep_metrics, metrics_checksum
 from ..runs.results import read_result, write_result
 from ..runs.system_info import describe_system
-from ..runs.workdir import check_workdir, open_workdir
+from ..runs.workdir import check_workdir, open_workdir, own_dataset
 from ..writers import Writer, make_writers
 from ..writers.pictures import draw_pictures
 from .description import describe_run
@@ -87,7 +87,9 @@ def train(
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     # Preparing the images can take hours: check the directory before.
     group.first_then_others(lambda: check_workdir(workdir, config))
-    dataset = group.first_then_others(lambda: prepare_dataset(config.data))
+    dataset = group.first_then_others(
+        lambda: prepare_dataset(config.data, own=own_dataset(workdir))
+    )
     with open_workdir(workdir, config, dataset, group):
         if result := read_result(workdir):
             message = f"{workdir} is finished after {result['epochs']:g} epochs"

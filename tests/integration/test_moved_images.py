@@ -21,7 +21,7 @@ from src.report.run import Run
 from src.retrieve.index import open_index
 from src.runs.config import read_config, write_config
 from src.runs.preprocessing import read_preprocessing
-from src.runs.workdir import check_workdir, open_dataset, open_workdir
+from src.runs.workdir import check_workdir, open_dataset, open_workdir, own_dataset
 from tests.support import tiny
 from tests.support.runs import untrained
 
@@ -68,7 +68,7 @@ def resume(config: ConfigDict, workdir: Path) -> None:
     with open_workdir(
         workdir,
         config,
-        prepare_dataset(config.data),
+        prepare_dataset(config.data, own=own_dataset(workdir)),
         ProcessGroup(process_info({}), config.processes),
     ):
         pass
@@ -99,6 +99,8 @@ def test_run_without_its_original_images_is_evaluated_and_resumed(
     folder: Path, workdir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = evaluate_ensemble([workdir])
+    add_a_photo(folder)
+    prepare_dataset(read_config(workdir).data)
     shutil.rmtree(folder)
     result = evaluate_ensemble([workdir])
     assert result == expected
