@@ -7,8 +7,9 @@ On ImageNet overlapping pooling lowers the paper's top-1 error by 0.4 points. He
 The standard deviation over seeds is about 0.3 points, so five seeds of each can detect differences
 of half a point or more.
 
-Result: not run to its end yet.
-Time: ten runs of about 14 minutes (estimated), on two cores of an AMD EPYC with --cpu_devices=4.
+Result (two seeds): 19.21 ± 0.18% with 3 × 3, 18.96 ± 0.02% with 2 × 2; +0.25 points, 95% interval
+−1.25 to +1.75. The training errors are 21.43 ± 0.27% and 21.18 ± 0.30%.
+Time: ten runs of 22 minutes, on two cores of an AMD EPYC with --cpu_devices=4.
 """
 
 from ml_collections import ConfigDict
