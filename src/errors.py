@@ -106,10 +106,11 @@ def describe_system_error(error: BaseException | None) -> str | None:
         return None
     text = str(error)
     numbers = {int(number) for number in NUMBER.findall(text)}
-    others = [os.strerror(number) for number in numbers.difference(OF_FILES)]
-    for reason in [*(reason for reason in REASONS if reason in text), *others]:
+    others = [os.strerror(number) for number in numbers - OF_FILES]
+    if reasons := [reason for reason in REASONS if reason in text] or others:
         path = re.search(r"""["'](/[^"']+)["']""", text)
-        return f"{path[1] if path else 'system'}: {reason}; {REASONS.get(reason, 'try again')}"
+        advice = REASONS.get(reasons[0], "try again")
+        return f"{path[1] if path else 'system'}: {reasons[0]}; {advice}"
     if isinstance(error, MemoryError) or OUT_OF_MEMORY in text:
         return f"out of memory: {text.splitlines()[0] if text else 'free some memory'}"
     return describe_system_error(error.__cause__ or error.__context__)

@@ -18,7 +18,7 @@ from ..distributed.mesh import DATA_AXIS, local_rows, make_mesh
 from ..errors import UserError
 from ..runs.config import read_config
 from ..runs.preprocessing import read_preprocessing
-from ..runs.workdir import check_classes, own_dataset
+from ..runs.workdir import check_classes
 from .classifier import Classifier, FileResult, load
 from .evaluation import Member, evaluate
 
@@ -59,7 +59,7 @@ def evaluate_ensemble(
     rows, datasets, members = local_rows(mesh, global_batch), [], []
     for workdir, classifier, config in zip(workdirs, classifiers, configs, strict=True):
         check = functools.partial(check_classes, workdir)
-        own = "" if data else own_dataset(workdir)
+        own = "" if data else read_preprocessing(workdir).dataset
         dataset = prepare_dataset(config.data, trains=not data, check_classes=check, own=own)
         split = dataset.eval_split
         batches = functools.partial(eval_batches, dataset, split, rows, global_batch=global_batch)

@@ -14,14 +14,13 @@ from ml_collections import ConfigDict
 
 from ..cli.text import duration, megabytes
 from ..data.dataset import PreparedDataset
-from ..data.preparation import prepare_dataset
 from ..data.readers import readers
 from ..distributed.devices import platform
 from ..distributed.mesh import make_mesh, replicate
 from ..distributed.process_group import ProcessGroup
 from ..runs.checkpoint import KEPT_NEWEST
 from ..runs.config import read_config
-from ..runs.workdir import check_workdir, checkpoint_steps
+from ..runs.workdir import check_workdir, checkpoint_steps, training_data
 from ..training.adjustment import possible_changes
 from ..training.description import describe_run, labeled
 from ..training.initialization import initial_state
@@ -52,7 +51,7 @@ def dry_run(config: ConfigDict, workdir: Path, group: ProcessGroup) -> str:
     """
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     group.first_then_others(lambda: _check_workdir(workdir, config))
-    dataset = group.first_then_others(lambda: prepare_dataset(config.data))
+    dataset = group.first_then_others(lambda: training_data(workdir, config.data))
     periods = Periods.from_config(config, dataset.num_examples[dataset.train_split])
     step = max(checkpoint_steps(workdir), default=0)
     classes = len(dataset.class_names)

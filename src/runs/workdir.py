@@ -112,9 +112,13 @@ def open_dataset(workdir: Path, section: ConfigDict) -> PreparedDataset:
     return dataset
 
 
-def own_dataset(workdir: Path) -> str:
-    """The name of the prepared data set that a run is trained on; "" before the run has begun."""
-    return read_preprocessing(workdir).dataset if has_begun(workdir) else ""
+def training_data(workdir: Path, section: ConfigDict) -> PreparedDataset:
+    """The images of `section`, which is `config.data`, for a run; prepares them if necessary.
+
+    Where the originals are missing, they are those that the run has begun with.
+    """
+    own = read_preprocessing(workdir).dataset if has_begun(workdir) else ""
+    return prepare_dataset(section, own=own)
 
 
 def check_classes(workdir: Path, class_names: list[str]) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from ..data.preparation import prepare_dataset
 from ..errors import UserError
 from ..runs.config import ADJUSTABLE, forbidden_changes, read_earlier_values, write_config
 from ..runs.lock import lock
 from ..runs.provenance import read_provenance
 from ..runs.results import evaluation_path, read_result, write_evaluation
-from ..runs.workdir import check_data, checkpoint_steps, has_begun, own_dataset
+from ..runs.workdir import check_data, checkpoint_steps, has_begun, training_data
 from .periods import Periods
 
 REOPENING = {"duration", "stop_after"}  # fields whose change lets a finished run go on
@@ -58,7 +57,7 @@ def possible_changes(workdir: Path, config: ConfigDict) -> dict[str, Any]:
     is_too_late = read_result(workdir) and not changes.keys() & REOPENING
     if not changes or not is_possible or is_too_late:
         return {}
-    dataset = prepare_dataset(config.data, own=own_dataset(workdir))
+    dataset = training_data(workdir, config.data)
     check_data(workdir, dataset)
     total = Periods.from_config(config, dataset.num_examples[dataset.train_split]).total
     if total < max(steps):

@@ -19,7 +19,6 @@ from ..data.dataset import PreparedDataset
 from ..data.examples import save_examples
 from ..data.loader import TrainLoader
 from ..data.pipeline import import_tensorflow
-from ..data.preparation import prepare_dataset
 from ..distributed.mesh import local_rows, make_mesh, replicate, to_devices
 from ..distributed.preemption import Preemption
 from ..distributed.process_group import ProcessGroup
@@ -28,7 +27,7 @@ from ..runs.checkpoint import Checkpointer
 from ..runs.metrics_file import keep_metrics, metrics_checksum
 from ..runs.results import read_result, write_result
 from ..runs.system_info import describe_system
-from ..runs.workdir import check_workdir, open_workdir, own_dataset
+from ..runs.workdir import check_workdir, open_workdir, training_data
 from ..writers import Writer, make_writers
 from ..writers.pictures import draw_pictures
 from .description import describe_run
@@ -87,9 +86,7 @@ def train(
     mesh = make_mesh(config.mesh, towers=config.model.towers, batch_size=config.batch_size)
     # Preparing the images can take hours: check the directory before.
     group.first_then_others(lambda: check_workdir(workdir, config))
-    dataset = group.first_then_others(
-        lambda: prepare_dataset(config.data, own=own_dataset(workdir))
-    )
+    dataset = group.first_then_others(lambda: training_data(workdir, config.data))
     with open_workdir(workdir, config, dataset, group):
         if result := read_result(workdir):
             message = f"{workdir} is finished after {result['epochs']:g} epochs"

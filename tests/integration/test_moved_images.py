@@ -21,7 +21,7 @@ from src.report.run import Run
 from src.retrieve.index import open_index
 from src.runs.config import read_config, write_config
 from src.runs.preprocessing import read_preprocessing
-from src.runs.workdir import check_workdir, open_dataset, open_workdir, own_dataset
+from src.runs.workdir import check_workdir, open_dataset, open_workdir, training_data
 from tests.support import tiny
 from tests.support.runs import untrained
 
@@ -68,7 +68,7 @@ def resume(config: ConfigDict, workdir: Path) -> None:
     with open_workdir(
         workdir,
         config,
-        prepare_dataset(config.data, own=own_dataset(workdir)),
+        training_data(workdir, config.data),
         ProcessGroup(process_info({}), config.processes),
     ):
         pass
