@@ -152,7 +152,10 @@ def _fill(
     writer = tfds.core.SequentialWriter(info, EXAMPLES_PER_SHARD, file_format="array_record")
     splits = [split for split in (originals.train, originals.evaluation) if split]
     writer.initialize_splits([split.name for split in splits])
-    parts = {split.name: _PreparedSplit(split, section, class_names, contents) for split in splits}
+    parts = {
+        split.name: _PreparedSplit(split, section, class_names, contents, split is originals.train)
+        for split in splits
+    }
     for split, part in reversed(parts.items()):  # errors of the small one show before hours
         records = part.records()
         # The writer rewrites the metadata at each call.
@@ -182,13 +185,18 @@ class _PreparedSplit:
     """Prepares a split, adds digests to `contents`, and keeps what statistics and report need."""
 
     def __init__(
-        self, split: Split, section: ConfigDict, class_names: list[str], contents: Contents
+        self,
+        split: Split,
+        section: ConfigDict,
+        class_names: list[str],
+        contents: Contents,
+        trains: bool,
     ):
         self.sums = PixelSums(section.size)
         self.digests: list[tuple[str, str]] = []  # the names of prepared images, with the digests
         self._split, self._class_names, self._contents = split, class_names, contents
         self._dataset, self._size = section.dataset, section.size
-        self._labels = range(len(class_names))
+        self._labels, self._trains = range(len(class_names)), trains
         self._kept: Counter[int] = Counter()  # images of each label
         self._left_out: list[dict[str, Any]] = []
 
@@ -236,7 +244,7 @@ class _PreparedSplit:
         if example.label in self._labels:
             return
         reason = f"label {example.label} is not one of 0…{self._labels[-1]}"
-        if self._split.name == "train":
+        if self._trains:
             raise images.UnreadableImage(reason)
         raise UserError(
             f"config.data.eval_split={self._split.name!r}: {example.name}: {reason}; give a split "

@@ -244,6 +244,14 @@ def test_evaluation_split_without_labels_is_an_error(tmp_path):
         datasets.prepared("grays", 8, tmp_path / "prepared", tfds_dir=root)
 
 
+def test_training_split_without_labels_cannot_be_evaluated(tmp_path):
+    root = write_tfds(tmp_path / "data", {"train": 6}, unlabeled=("train3.png",))
+    fields = {"tfds_dir": root, "eval_split": "train"}
+    section = datasets.section("grays", 8, tmp_path / "prepared", **fields)
+    with pytest.raises(UserError, match=r"eval_split='train'.*train3\.png: label -1 is not one of"):
+        datasets.prepare_dataset(section, trains=False)
+
+
 def test_training_split_without_labels_is_an_error(tmp_path):
     root = write_tfds(tmp_path, {"train": 1, "test": 2}, unlabeled=("train0.png",))
     with pytest.raises(UserError, match=r"'grays'.*none of the 1 images of train with label -1"):
