@@ -1,6 +1,5 @@
 """The command line: mistakes exit with status 2 and one error line; help, flags and logs."""
 
-import importlib
 import logging
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 from src import main, predict
 from src.cli.app import run_command
 from src.cli.flags import CommandFlags
-from tests.support.commands import ROOT, run
+from tests.support.commands import ROOT, call, run
 
 MISTAKES = {
     "--config=configs/nothing.py": "No such file or directory: 'configs/nothing.py'",
@@ -67,11 +66,6 @@ run(main, CommandFlags(), None)
 @pytest.fixture(autouse=True)
 def keep_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.main.exit_on_signal", lambda: None)
-
-
-def call(module: str, *arguments: str) -> int:
-    command = importlib.import_module(module)
-    return run_command(command.main, command.FLAGS, command.__doc__, arguments)
 
 
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -5,14 +5,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from src import evaluate, predict
-from src.cli.app import run_command
 from src.data.dataset import PreparedDataset
 from src.data.loader import eval_batches
 from src.data.preparation import prepare_dataset
@@ -21,13 +18,8 @@ from src.errors import UserError
 from src.inference import classifier as classifier_module
 from src.inference.classifier import MAX_BATCH, Classifier, load
 from tests.support import tiny
-from tests.support.commands import ROOT, environment, run
+from tests.support.commands import ROOT, call, environment, run
 from tests.support.runs import untrained
-
-
-def call(command: ModuleType, *argv: str | Path) -> int:
-    """Runs a command in this process; returns its exit status."""
-    return run_command(command.main, command.FLAGS, command.__doc__, [*map(str, argv)])
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +136,7 @@ def test_unreadable_file_does_not_stop_the_others(
     text = root / "notes.txt"
     text.write_text("not an image")
     paths = (digit_files[0], text, root / "missing.jpg", digit_files[1])
-    assert call(predict, f"--workdir={workdir}", "--views=10", *paths) == 1
+    assert call("src.predict", f"--workdir={workdir}", "--views=10", *paths) == 1
     printed = capsys.readouterr()
     errors = printed.err.splitlines()
     assert len(errors) == 2
@@ -212,7 +204,7 @@ def test_features_are_saved_with_the_files_names(
 ) -> None:
     target = root / "features.npz"
     pattern = root / "files" / "[0-9].png"
-    assert call(predict, f"--workdir={workdir}", "--save-features", target, pattern) == 0
+    assert call("src.predict", f"--workdir={workdir}", "--save-features", target, pattern) == 0
     with np.load(target) as saved:
         assert saved["files"].tolist() == [str(file) for file in digit_files]
         expected = classifier.features(examples[0][:5])
@@ -260,7 +252,7 @@ def test_an_ensemble_averages_probabilities(
     images, labels = examples
     mean = (classifier(images) + load(other)(images)) / 2
     error = (np.argsort(-mean, axis=1, kind="stable")[:, 0] != labels).mean()
-    assert call(evaluate, f"--workdir={workdir},{other}") == 0
+    assert call("src.evaluate", f"--workdir={workdir},{other}") == 0
     assert f"top-1 error {error:.2%}" in capsys.readouterr().out
     alone = json.loads((workdir / "result.json").read_text())["top1_error"]
     assert f"{alone:.2%}" != f"{error:.2%}"
@@ -280,13 +272,13 @@ def test_an_ensemble_averages_probabilities(
 def test_invalid_flags_are_refused_before_computing(
     arguments: list[str], message: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(predict, f"--workdir={workdir}", *arguments, "image.jpg") == 2
+    assert call("src.predict", f"--workdir={workdir}", *arguments, "image.jpg") == 2
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [evaluate, predict], ids=["evaluate", "predict"])
+@pytest.mark.parametrize("command", ["src.evaluate", "src.predict"])
 def test_directory_without_a_run_is_refused(
-    command: ModuleType, root: Path, capsys: pytest.CaptureFixture[str]
+    command: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(command, f"--workdir={root / 'nowhere'}") == 2
     (line,) = capsys.readouterr().err.splitlines()

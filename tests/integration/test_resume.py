@@ -14,15 +14,13 @@ import jax
 import numpy as np
 import pytest
 
-from src import main
-from src.cli.app import run_command
 from src.errors import EXIT_PREEMPTED, DivergedError, UserError
 from src.inference.classifier import load
 from src.runs.checkpoint import Checkpointer
 from src.training.schedule import Steps
 from src.training.state import Progress, abstract_state
 from tests.support import miniature, tiny
-from tests.support.commands import start
+from tests.support.commands import call, start
 from tests.support.interrupted import copy_of, flip_a_bit, interrupt, train
 from tests.support.runs import arguments, assert_same_run, steps_done, trained
 
@@ -34,11 +32,7 @@ def train_here(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     """Like `train`, but in this process, on the mesh of `digits_run`; returns the status."""
     monkeypatch.setattr("src.main.exit_on_signal", lambda: None)
 
-    def train_here(workdir: Path, *more: str) -> int:
-        argv = arguments(workdir, cache, *more)
-        return run_command(main.main, main.FLAGS, main.__doc__, argv)
-
-    return train_here
+    return lambda workdir, *more: call("src.main", *arguments(workdir, cache, *more))
 
 
 @pytest.fixture(scope="module")

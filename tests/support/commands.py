@@ -1,12 +1,15 @@
 """Runs the commands as a user does, each in a process of its own."""
 
 import contextlib
+import importlib
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from src.cli.app import run_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +64,12 @@ def two_processes(
             stack.enter_context(process)
             stack.callback(process.kill)
         yield processes
+
+
+def call(module: str, *arguments: str | Path) -> int:
+    """Runs a command in this process; returns its exit status."""
+    command = importlib.import_module(module)
+    return run_command(command.main, command.FLAGS, command.__doc__, [*map(str, arguments)])
 
 
 def free_port() -> int:
