@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     own = programs / (WORKER or "alone")
     own.mkdir(exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(own))
+    # With XLA's own caches in that directory, its name would be part of each program's key.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if WORKER is None:
         known = {program.name: program for program in programs.glob("*/*-cache")}
