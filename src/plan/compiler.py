@@ -117,7 +117,7 @@ def matrix_products(text: str) -> dict[str, hlo.Instruction]:
     }
 
 
-def options(gpu: Gpu, mesh: Mesh) -> dict[str, bool]:
+def options(gpu: Gpu, mesh: Mesh) -> dict[str, bool | str]:
     """Those of training, and one that makes the program readable."""
     # XLA's estimator does not know older GPUs: compilation would fail.
     is_known = gpu.compute_capability >= (9, 0)
