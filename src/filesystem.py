@@ -108,6 +108,18 @@ def write_json(path: Path, value: Any) -> None:
         os.fsync(file.fileno())  # else a power failure may leave an empty file of that name
 
 
+def names_in(directory: Path) -> list[str]:
+    """The names in a directory, in no order: none if it is absent.
+
+    Raises:
+      OSError: it cannot be listed, where a glob would find nothing.
+    """
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 @contextlib.contextmanager
 def _system_errors(path: Path | None = None) -> Iterator[None]:
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..filesystem import write_json
+from ..filesystem import names_in, write_json
 from .config import FORMAT, check_format, read_json
 from .metrics_file import read_metrics
 
@@ -48,10 +48,11 @@ def result_at(workdir: Path, step: int, views: int) -> dict[str, Any] | None:
     of images, where known.
     """
     # Evaluations after training come first: they know the classes.
-    saved = [*(workdir / EVALUATIONS).glob("*.json"), workdir / "result.json"]
+    evaluations = workdir / EVALUATIONS
+    saved = [evaluations / name for name in names_in(evaluations) if name.endswith(".json")]
     lines = reversed(read_metrics(workdir))
     during = [{**line, "views": 1} for line in lines if line["split"] != "train"]
-    results = [*map(_read, saved), *during]
+    results = [*map(_read, [*saved, workdir / "result.json"]), *during]
     at_step = [result for result in results if result and result["step"] == step]
     return min(at_step, key=lambda result: result["views"] != views, default=None)
 

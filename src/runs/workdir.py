@@ -14,6 +14,7 @@ from ..data.dataset import PreparedDataset, identity_of
 from ..data.preparation import prepare_dataset
 from ..distributed.process_group import ProcessGroup
 from ..errors import UserError, list_names
+from ..filesystem import names_in
 from .config import (
     ADJUSTABLE,
     describe_differences,
@@ -42,7 +43,7 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
     except OSError as error:
         raise UserError(f"workdir {workdir}: {error.strerror}; give another --workdir") from None
     if not has_begun(workdir):
-        if any((workdir / EVALUATIONS).glob("*")):  # which need a checkpoint
+        if names_in(workdir / EVALUATIONS):  # which need a checkpoint
             raise UserError(
                 f"workdir {workdir}: it has evaluations but no checkpoints; restore them, or move "
                 "the directory away to start again"
@@ -178,8 +179,4 @@ def has_begun(workdir: Path) -> bool:
 
 def checkpoint_steps(workdir: Path) -> list[int]:
     """The steps of a run's checkpoints, in no order."""
-    try:
-        names = os.listdir(workdir / "checkpoints")  # a glob would find nothing where this fails
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [int(name) for name in names if name.isdigit()]
+    return [int(name) for name in names_in(workdir / "checkpoints") if name.isdigit()]

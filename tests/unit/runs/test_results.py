@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ml_collections import ConfigDict
 
 from src.errors import UserError
-from src.runs.results import read_result, result_at, write_evaluation, write_result
+from src.runs.results import EVALUATIONS, read_result, result_at, write_evaluation, write_result
+from src.runs.workdir import check_workdir
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,14 @@ def test_result_of_a_step_has_as_many_views_where_possible(
         write_evaluation(tmp_path, {"step": kept_step, "views": kept_views})
     result = result_at(tmp_path, step, views)
     assert (result and (result["step"], result["views"])) == expected
+
+
+def test_evaluations_that_cannot_be_listed_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / EVALUATIONS).symlink_to(EVALUATIONS)
+    with pytest.raises(OSError, match="levels of symbolic links"):
+        result_at(tmp_path, 3, 1)
+    with pytest.raises(OSError, match="levels of symbolic links"):
+        check_workdir(tmp_path, ConfigDict())
 
 
 def test_results_are_kept_by_images_split_and_views(tmp_path: Path) -> None:
